@@ -1,0 +1,1 @@
+//! Connectors and formats, one folder each

@@ -1,0 +1,1 @@
+//! Values, types, change batches, errors, the clock, and the traits of sources, formats and sinks

@@ -1,0 +1,1 @@
+//! StreamPlan to running job: steps, operators, time, state, checkpoints

@@ -1,0 +1,1 @@
+//! Typed scalar expressions: Flink's functions and casts, evaluated on columns

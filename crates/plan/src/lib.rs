@@ -1,0 +1,1 @@
+//! StreamPlan: the tree of streaming nodes between SQL text and operators

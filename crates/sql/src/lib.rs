@@ -1,0 +1,1 @@
+//! Flink SQL text to StreamPlan: parser, catalog, binder, optimizer
