@@ -1,1 +1,2 @@
 //! Flink SQL text to StreamPlan: parser, catalog, binder, optimizer
+pub mod parser;
