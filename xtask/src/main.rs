@@ -7,6 +7,7 @@
     reason = "clocks, threads and waiting are what a test harness is made of; the bans protect the engine"
 )]
 
+mod bench;
 mod cargo;
 mod commands;
 mod e2e;
@@ -20,6 +21,7 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "xtask", bin_name = "cargo xtask", about = "Servers, tests, bench and checks of this repository")]
 enum Xtask {
+    Bench(commands::bench::BenchCommand),
     Ci(commands::ci::CiCommand),
     Services(commands::services::ServicesCommand),
     Test(commands::test::TestCommand),
@@ -28,6 +30,7 @@ enum Xtask {
 
 fn main() -> ExitCode {
     let result = match Xtask::parse() {
+        Xtask::Bench(command) => command.run(),
         Xtask::Ci(command) => command.run(),
         Xtask::Services(command) => command.run(),
         Xtask::Test(command) => command.run(),

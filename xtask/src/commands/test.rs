@@ -60,7 +60,8 @@ impl TestCommand {
             bail!("interrupted");
         }
         if matches!(self.only, None | Some(Suite::E2e)) {
-            match build_binary() {
+            // The whole workspace, so that cargo picks the same features of the dependencies as for the tests and builds them once.
+            match build_binary(&["--workspace", "--bins"]) {
                 Ok(binary) => add(&mut counts, runner::run(self.filter.as_deref(), &binary)?),
                 Err(error) => {
                     eprintln!("xtask: {error:#}");
@@ -77,11 +78,11 @@ fn add(sum: &mut Counts, part: Counts) {
     sum.failed += part.failed;
 }
 
-/// Builds the program in the dev profile and says where it is. The whole workspace is asked for, so that cargo picks the same features
-/// of the dependencies as for the tests and builds them once.
-pub(crate) fn build_binary() -> Result<PathBuf> {
+/// Builds the program, as `cargo build` with `arguments` does, and says where it is.
+pub(crate) fn build_binary(arguments: &[&str]) -> Result<PathBuf> {
     let output = cargo::command()
-        .args(["build", "--workspace", "--bins", "--message-format=json-render-diagnostics"])
+        .args(["build", "--message-format=json-render-diagnostics"])
+        .args(arguments)
         .stderr(Stdio::inherit())
         .output()
         .context("run cargo")?;

@@ -101,7 +101,10 @@ fn run_case(case: Case, services: &Arc<Services>, binary: &Path) -> Result<bool>
         }
     };
     context.kill_programs();
-    if !is_hung {
+    if is_hung {
+        // Its thread keeps the context alive, so the folder goes by hand; when that fails the system's own cleaning takes it.
+        drop(std::fs::remove_dir_all(context.folder()));
+    } else {
         // It has caught its own panics, so there is nothing to learn from the join.
         drop(thread.join());
     }

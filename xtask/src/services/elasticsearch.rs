@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::cache;
+use super::cache::{self, Closure};
 use super::process::{Process, Signal, free_ports, run_tool};
 
 const READY_LIMIT: Duration = Duration::from_secs(120);
@@ -131,6 +131,7 @@ fn class_path_7() -> Result<String> {
             &format!("org.elasticsearch:elasticsearch:{version}"),
             &format!("org.elasticsearch.plugin:transport-netty4-client:{version}"),
         ],
+        Closure::Whole,
     )?;
     let jars = format!("{}/*", libraries.display());
     let starter =
@@ -140,11 +141,15 @@ fn class_path_7() -> Result<String> {
 
 fn class_path_8(folder: &Path) -> Result<String> {
     let version = Line::Eight.version();
-    let libraries =
-        cache::maven(&format!("elasticsearch-{version}"), &[&format!("org.elasticsearch:elasticsearch:{version}")])?;
+    let libraries = cache::maven(
+        &format!("elasticsearch-{version}"),
+        &[&format!("org.elasticsearch:elasticsearch:{version}")],
+        Closure::Whole,
+    )?;
     let transport = cache::maven(
         &format!("elasticsearch-{version}-netty4"),
         &[&format!("org.elasticsearch.plugin:transport-netty4:{version}")],
+        Closure::Whole,
     )?;
     let jars = format!("{}/*", libraries.display());
     let starter =

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::cache;
+use super::cache::{self, Closure};
 use super::process::{Process, Signal, free_ports, run_tool};
 
 /// The broker's version.
@@ -39,6 +39,7 @@ impl Kafka {
         let libraries = cache::maven(
             &format!("kafka-{VERSION}"),
             &[&format!("org.apache.kafka:kafka_2.13:{VERSION}"), "org.slf4j:slf4j-simple:1.7.36"],
+            Closure::Whole,
         )?;
         fs::create_dir_all(folder)?;
         let mut kafka = Kafka { libraries, folder: folder.to_owned(), ports: free_ports()?, process: None };

@@ -22,6 +22,8 @@ const JAVA: [Need; 2] = [
 const OPENSSL: Need = Need { is_there: || in_path("openssl"), package: "openssl" };
 const POSTGRES: Need = Need { is_there: || super::postgres::find_binary("postgres").is_ok(), package: "postgresql" };
 
+const PIP: Need = Need { is_there: has_pip, package: "python3-pip" };
+
 /// Makes sure that the programs behind `wanted` are there.
 pub(crate) fn ensure_for_services(wanted: &BTreeSet<Service>) -> Result<()> {
     let mut needs: Vec<&Need> = Vec::new();
@@ -35,6 +37,11 @@ pub(crate) fn ensure_for_services(wanted: &BTreeSet<Service>) -> Result<()> {
         needs.push(&POSTGRES);
     }
     ensure(&needs)
+}
+
+/// Makes sure that what fetches and starts a Flink cluster is there.
+pub(crate) fn ensure_for_flink() -> Result<()> {
+    ensure(&[&JAVA[0], &JAVA[1], &PIP])
 }
 
 fn ensure(needs: &[&Need]) -> Result<()> {
@@ -60,4 +67,8 @@ fn ensure(needs: &[&Need]) -> Result<()> {
 
 fn in_path(program: &str) -> bool {
     std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|folder| folder.join(program).is_file())
+}
+
+fn has_pip() -> bool {
+    Command::new("python3").args(["-m", "pip", "--version"]).output().is_ok_and(|output| output.status.success())
 }
