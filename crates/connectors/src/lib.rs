@@ -1,1 +1,13 @@
-//! Connectors and formats, one folder each
+//! Connectors and formats, one folder each, all of the same shape: `mod.rs` (what it guarantees, its option table), `options.rs` (typed
+//! WITH keys), `source.rs` / `sink.rs`. They know tables and batches; they never see SQL text or operators.
+
+pub mod blackhole;
+pub mod datagen;
+pub mod elasticsearch;
+pub mod filesystem;
+pub mod formats;
+pub mod jdbc;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+pub mod print;
+pub mod registry;

@@ -1,2 +1,21 @@
-//! Values, types, change batches, errors, the clock, and the traits of sources, formats and sinks
+//! The nouns every other crate uses: SQL types and values, change batches, errors, the environment (clock and random numbers),
+//! and the traits behind which sources, formats and sinks live. No I/O happens here, and nothing here knows SQL text or operators.
+//!
+//! Reading order: [`types`] (what a column is), [`change`] (what flows), [`source`] and [`sink`] (where it comes from and goes to),
+//! [`table`] (how a declared table reaches a connector), [`error`] (how anything fails).
+
+pub mod change;
 pub mod diagnostic;
+pub mod env;
+pub mod error;
+pub mod options;
+pub mod sink;
+pub mod source;
+pub mod table;
+pub mod types;
+pub mod value;
+
+pub use change::{ChangeBatch, ChangelogMode, RowKind, RowKinds};
+pub use error::{Error, ErrorKind, Result};
+pub use types::{DataType, Field, Schema, TypeKind};
+pub use value::Value;

@@ -1,1 +1,16 @@
-//! StreamPlan to running job: steps, operators, time, state, checkpoints
+//! Runs a StreamPlan: a loop of steps over synchronous operators, with state that is consistent between steps by construction.
+//!
+//! ```text
+//! step k: raw batches -> decode tasks -> operators -> exchange -> operators -> sinks     (all workers together)
+//!         -> the watermark moves, timers fire, closed windows emit
+//! between steps: checkpoint, offsets, stop
+//! ```
+//! `step/` holds the loop, workers and exchange; `operators/` one file per operator; `time/` watermarks; `state/` the tables operators
+//! keep; `checkpoint/` manifests and recovery. The engine knows no SQL text, and operators read no clock.
+
+pub mod checkpoint;
+pub mod operator;
+pub mod operators;
+pub mod state;
+pub mod step;
+pub mod time;

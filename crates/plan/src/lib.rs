@@ -1,1 +1,264 @@
-//! StreamPlan: the tree of streaming nodes between SQL text and operators
+//! StreamPlan: the plan of a job as a small graph of streaming nodes, each carrying its traits.
+//!
+//! It stands between SQL text and operators and can be built without any text (a table API would build it directly). Nodes live in one
+//! list in topological order, inputs before users; a node used twice (STATEMENT SET: one source, several sinks) is shared. Types are
+//! decided, expressions are over the columns of the node's input, and nothing here knows how an operator works.
+//!
+//! ```text
+//! Source -> WatermarkAssigner -> Calc -> Exchange -> GroupAggregate -> Calc -> Sink
+//! ```
+
+pub mod explain;
+
+use std::sync::Arc;
+
+use wiesel_core::table::{ConnectorInfo, TableDescriptor};
+use wiesel_core::{ChangelogMode, Schema, Value};
+use wiesel_expr::{AggregateCall, ScalarExpr};
+
+/// A node's place in [`StreamPlan::nodes`].
+pub type NodeId = usize;
+
+/// The plan of one job (one loop): one connected component of a STATEMENT SET, or one INSERT, or one SELECT.
+#[derive(Debug, Clone)]
+pub struct StreamPlan {
+    /// `pipeline.name`, else Flink's default name for the statement.
+    pub job_name: String,
+    /// All nodes, inputs before users.
+    pub nodes: Vec<Node>,
+    /// The sinks, in statement order.
+    pub sinks: Vec<NodeId>,
+}
+
+/// One node with its traits.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// What it computes.
+    pub kind: NodeKind,
+    /// Where its rows come from, by port.
+    pub inputs: Vec<NodeId>,
+    /// The columns it gives.
+    pub schema: Schema,
+    /// The kinds of change it gives; inferred from the sinks backwards, so nobody makes a -U that nobody reads.
+    pub changelog_mode: ChangelogMode,
+    /// Column sets that identify a row of an updating stream; empty when none is known.
+    pub upsert_keys: Vec<Vec<usize>>,
+    /// The column that is the event-time attribute, when one is.
+    pub rowtime: Option<usize>,
+    /// Where in the SQL text it comes from, for errors and EXPLAIN: a short fragment.
+    pub label: String,
+}
+
+/// What a node computes.
+#[derive(Debug, Clone)]
+pub enum NodeKind {
+    /// Rows of a table. Gives exactly the requested columns; watermarks and computed columns come in nodes above.
+    Source(SourceNode),
+    /// Constant rows, then the end.
+    Values(Vec<Vec<Value>>),
+    /// Makes watermarks from a column (design: Time). Directly above a source, computed columns first when the watermark needs them.
+    Watermark(WatermarkNode),
+    /// Filter, then projection.
+    Calc(CalcNode),
+    /// Brings rows of equal keys to one worker, or all rows to one worker.
+    Exchange(Distribution),
+    /// GROUP BY without windows.
+    GroupAggregate(GroupAggregateNode),
+    /// Aggregation per window and key, emitted when the watermark (or the clock) passes the window's end.
+    WindowAggregate(WindowAggregateNode),
+    /// A window table function without aggregation: adds window_start, window_end, window_time.
+    WindowTable(WindowNode),
+    /// ROW_NUMBER() ... = 1 over a time attribute.
+    Deduplicate(DeduplicateNode),
+    /// UNION ALL.
+    UnionAll,
+    /// Writes to a table.
+    Sink(SinkNode),
+    /// Shows rows to whoever runs the query (a bare SELECT).
+    Collect,
+}
+
+/// A table read.
+#[derive(Debug, Clone)]
+pub struct SourceNode {
+    /// The table.
+    pub table: Arc<TableDescriptor>,
+    /// Indices into the table's columns, in the order of the node's schema.
+    pub columns: Vec<usize>,
+    /// What its connector can do.
+    pub info: ConnectorInfo,
+}
+
+/// Watermark generation.
+#[derive(Debug, Clone)]
+pub struct WatermarkNode {
+    /// The rowtime column.
+    pub rowtime: usize,
+    /// The watermark of a row, over the node's input; NULL makes no progress. Its type is TIMESTAMP or TIMESTAMP_LTZ(0..=3).
+    pub expr: ScalarExpr,
+    /// One generator per split inside the source (kafka), or one per table with the step cut at disorder (all others).
+    pub push_down: bool,
+    /// A split that is caught up and silent for this long stops holding the watermark; 0 = never.
+    pub idle_timeout_ms: u64,
+    /// `pipeline.auto-watermark-interval`.
+    pub interval_ms: u64,
+}
+
+/// Filter and projection.
+#[derive(Debug, Clone)]
+pub struct CalcNode {
+    /// Rows for which this is TRUE stay.
+    pub filter: Option<ScalarExpr>,
+    /// The output columns.
+    pub project: Vec<ScalarExpr>,
+}
+
+/// Where rows of equal keys must meet.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Distribution {
+    /// Rows with equal values in these columns on one worker.
+    Hash(Vec<usize>),
+    /// All rows on one worker.
+    Single,
+}
+
+/// GROUP BY without windows. Output columns: the keys, then the aggregates.
+#[derive(Debug, Clone)]
+pub struct GroupAggregateNode {
+    /// Key columns of the input; empty for a global aggregate.
+    pub keys: Vec<usize>,
+    /// The aggregates; empty for SELECT DISTINCT.
+    pub aggregates: Vec<AggregateCall>,
+    /// Whether the input holds -U or -D.
+    pub input_retracts: bool,
+    /// One change per key and step instead of one per input row, because every sink below folds by the same key anyway.
+    pub fold_per_step: bool,
+    /// Mini-batch bounds when `table.exec.mini-batch.enabled`.
+    pub mini_batch: Option<MiniBatch>,
+    /// Idle keys are dropped after this; 0 = never.
+    pub state_ttl_ms: u64,
+}
+
+/// `table.exec.mini-batch.*`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MiniBatch {
+    /// allow-latency.
+    pub latency_ms: u64,
+    /// size, in rows.
+    pub rows: u64,
+}
+
+/// Which windows a row belongs to. All numbers in ms; `[start, start + size)`, starts aligned at `offset`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WindowKind {
+    /// TUMBLE.
+    Tumble {
+        /// Length.
+        size_ms: i64,
+        /// Shift of the alignment.
+        offset_ms: i64,
+    },
+    /// HOP.
+    Hop {
+        /// Distance of starts.
+        slide_ms: i64,
+        /// Length; a multiple of the slide.
+        size_ms: i64,
+        /// Shift of the alignment.
+        offset_ms: i64,
+    },
+}
+
+/// A window over a time attribute.
+#[derive(Debug, Clone)]
+pub struct WindowNode {
+    /// The windows.
+    pub kind: WindowKind,
+    /// The time attribute's column of the input.
+    pub time_column: usize,
+    /// Event time, or processing time.
+    pub is_event_time: bool,
+    /// The time attribute is TIMESTAMP_LTZ: boundaries lie on the wall clock of this zone.
+    pub time_zone: Option<Arc<str>>,
+}
+
+/// A window property as an output column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WindowProperty {
+    /// window_start, TUMBLE_START: TIMESTAMP(3).
+    Start,
+    /// window_end, TUMBLE_END: TIMESTAMP(3).
+    End,
+    /// window_time, TUMBLE_ROWTIME: end - 1 ms, the time attribute of the output.
+    Time,
+}
+
+/// Aggregation per window. Output columns: the keys, the aggregates, the properties.
+#[derive(Debug, Clone)]
+pub struct WindowAggregateNode {
+    /// The window.
+    pub window: WindowNode,
+    /// Legacy GROUP BY TUMBLE(...) drops late rows per row; the table functions share slices (differs for late rows of HOP).
+    pub is_legacy: bool,
+    /// Key columns of the input.
+    pub keys: Vec<usize>,
+    /// The aggregates.
+    pub aggregates: Vec<AggregateCall>,
+    /// Window columns behind the aggregates, in this order.
+    pub properties: Vec<WindowProperty>,
+    /// Whether the input holds -U or -D.
+    pub input_retracts: bool,
+}
+
+/// Deduplication on a time attribute. Output columns: the input's.
+#[derive(Debug, Clone)]
+pub struct DeduplicateNode {
+    /// PARTITION BY.
+    pub keys: Vec<usize>,
+    /// ORDER BY column (rowtime), or `None` for processing time.
+    pub order: Option<usize>,
+    /// DESC = keep the last row, ASC = keep the first.
+    pub keep_last: bool,
+    /// Idle keys are dropped after this; 0 = never.
+    pub state_ttl_ms: u64,
+}
+
+/// A table written.
+#[derive(Debug, Clone)]
+pub struct SinkNode {
+    /// The table.
+    pub table: Arc<TableDescriptor>,
+    /// Indices into the table's columns of the input's columns, in order.
+    pub columns: Vec<usize>,
+    /// What its connector can do.
+    pub info: ConnectorInfo,
+    /// Positions (in the input) of the primary key's columns; rows of one key must come from one place in order.
+    pub primary_key: Vec<usize>,
+    /// NOT NULL columns of the input that must be checked: position.
+    pub not_null: Vec<usize>,
+    /// `table.exec.sink.not-null-enforcer` = DROP instead of ERROR.
+    pub drop_null_rows: bool,
+}
+
+/// Settings of a job that the engine needs; read from SET by the front end.
+#[derive(Debug, Clone)]
+pub struct JobConfig {
+    /// `parallelism.default` when the file sets it.
+    pub parallelism: Option<usize>,
+    /// `execution.checkpointing.interval`; `None` = not set (10 s), 0 = off.
+    pub checkpoint_interval_ms: Option<u64>,
+    /// `execution.checkpointing.min-pause`.
+    pub checkpoint_min_pause_ms: u64,
+    /// `execution.checkpointing.timeout`.
+    pub checkpoint_timeout_ms: u64,
+    /// `execution.checkpointing.dir` / `state.checkpoints.dir`, when set.
+    pub checkpoint_dir: Option<String>,
+    /// `table.local-time-zone`.
+    pub time_zone: Arc<str>,
+    /// `table.exec.legacy-cast-behaviour` = ENABLED.
+    pub legacy_cast: bool,
+    /// `execution.runtime-mode` = batch.
+    pub is_batch: bool,
+    /// `table.dml-sync`.
+    pub dml_sync: bool,
+}

@@ -1,0 +1,1 @@
+//! The registry: from a table descriptor to its connector.

@@ -1,0 +1,1 @@
+//! Checkpoints: what a manifest holds, how it becomes durable, and how a job resumes from it.

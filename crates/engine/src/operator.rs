@@ -1,0 +1,81 @@
+//! The contract between the step loop and operators: two calls per step, and three for checkpoints.
+//!
+//! Within a step an operator gets everything of the step in `process` (what its upstream fired in this step included), then one
+//! `advance`, then the next operator down runs. Across an exchange the consumer starts when all producers are done.
+
+use wiesel_core::{ChangeBatch, Result};
+use wiesel_expr::EvalContext;
+
+/// The watermark before any row, and the one after the last row of a bounded input.
+pub const WATERMARK_MIN: i64 = i64::MIN;
+/// See [`WATERMARK_MIN`].
+pub const WATERMARK_MAX: i64 = i64::MAX;
+
+/// Where an operator puts its output, in order. Bounded by the step's own row and byte bound times the operator's fan-out.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// The batches emitted so far; none is empty.
+    pub batches: Vec<ChangeBatch>,
+}
+
+impl Output {
+    /// Emits a batch; empty ones vanish.
+    pub fn emit(&mut self, batch: ChangeBatch) {
+        if !batch.is_empty() {
+            self.batches.push(batch);
+        }
+    }
+}
+
+/// Receives the state an operator writes out for a checkpoint.
+pub trait StateWriter {
+    /// A new or changed entry of a table.
+    fn put(&mut self, table: u8, vnode: u8, key: &[u8], value: &[u8]);
+    /// An entry that is gone.
+    fn delete(&mut self, table: u8, vnode: u8, key: &[u8]);
+    /// All entries whose key begins with `prefix` are gone, in all vnodes (a closed window).
+    fn delete_prefix(&mut self, table: u8, prefix: &[u8]);
+}
+
+/// A streaming operator of one worker. It owns the keys whose vnode maps to the worker (any key when it keeps no state by key).
+///
+/// Contract:
+/// - it reads no clock, no random numbers, no environment: `context` carries the step's one reading (checked by a lint on the crate);
+/// - output depends on the order of rows per key only, not on how they are cut into batches or steps (tested as a property);
+/// - `snapshot` writes what changed since the last one (all of it when `full`), and `restore` of those entries into a fresh operator
+///   gives an operator that answers the same;
+/// - a watermark never goes back (asserted).
+pub trait Operator: Send {
+    /// Takes rows on an input port.
+    fn process(&mut self, port: usize, batch: ChangeBatch, context: &EvalContext, output: &mut Output) -> Result<()>;
+    /// The step's rows are all in; event time stands at `watermark` (minimum over the ports), wall clock at `context.now_ms`.
+    /// Fires what is due and returns the watermark of the output, which an operator that keeps rows holds back.
+    fn advance(&mut self, watermark: i64, context: &EvalContext, output: &mut Output) -> Result<i64>;
+    /// The wall-clock time (ms) at which `advance` must be called even if nothing arrives; `None` without timers.
+    fn next_timer_ms(&self) -> Option<i64> {
+        None
+    }
+    /// Writes state entries: changed ones, or all when `full`.
+    fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<()>;
+    /// Takes back one entry. Called before the first `process`, for every entry whose vnode this worker owns, in no fixed order.
+    fn restore(&mut self, table: u8, vnode: u8, key: &[u8], value: &[u8]) -> Result<()>;
+    /// Called once after the last `restore` with the watermark the operator's input stood at.
+    fn restored(&mut self, watermark: i64) -> Result<()>;
+    /// Bytes of memory that the operator's state holds, counted by capacity.
+    fn state_bytes(&self) -> usize;
+    /// Rows dropped because they came behind the watermark.
+    fn late_rows(&self) -> u64 {
+        0
+    }
+}
+
+/// What an operator needs to be built besides its node.
+#[derive(Debug, Clone)]
+pub struct OperatorContext {
+    /// Which worker it runs on.
+    pub worker: usize,
+    /// How many workers there are.
+    pub workers: usize,
+    /// Whether the job runs in batch mode.
+    pub is_batch: bool,
+}

@@ -1,0 +1,1 @@
+//! The step loop: sources, workers, exchange, sinks, and what happens between steps.

@@ -1,0 +1,1 @@
+//! Watermarks: generators per split, idle splits, and the minimum over inputs.
