@@ -236,6 +236,15 @@ impl Config {
         }
     }
 
+    /// What expressions depend on.
+    pub fn session(&self) -> wiesel_expr::Session {
+        wiesel_expr::Session { time_zone: self.time_zone(), legacy_cast: self.legacy_cast() }
+    }
+
+    fn legacy_cast(&self) -> bool {
+        self.get("table.exec.legacy-cast-behaviour").is_some_and(|v| v.eq_ignore_ascii_case("ENABLED"))
+    }
+
     /// What the engine needs to know.
     pub fn job_config(&self) -> JobConfig {
         let parallelism = self
@@ -253,7 +262,7 @@ impl Config {
                 .or_else(|| self.get("state.checkpoints.dir"))
                 .map(str::to_owned),
             time_zone: self.time_zone(),
-            legacy_cast: self.get("table.exec.legacy-cast-behaviour").is_some_and(|v| v.eq_ignore_ascii_case("ENABLED")),
+            legacy_cast: self.legacy_cast(),
             is_batch: false,
             dml_sync: self.is_true("table.dml-sync"),
         }

@@ -523,7 +523,7 @@ impl Session {
 
     /// Optimizes, infers traits and cuts the graph into jobs.
     fn finish(&self, lowering: Lowering, default_name: &str, span: Span) -> Bound<Vec<PlannedJob>> {
-        let (mut nodes, sinks) = optimize(lowering.nodes, lowering.sinks);
+        let (mut nodes, sinks) = optimize(lowering.nodes, lowering.sinks, &self.config.session());
         let materialize_is_off = self
             .config
             .values()

@@ -131,13 +131,14 @@ impl<'a> QueryBinder<'a> {
             let common = common_type(&types, span)?;
             columns.push(RelColumn::new(format!("EXPR${position}"), common));
         }
+        let session = self.config.session();
         let mut literal_rows = Vec::new();
         let mut computed = Vec::new();
         for (values, _) in bound {
             let values: Vec<ScalarExpr> = values
                 .into_iter()
                 .zip(&columns)
-                .map(|(value, column)| wiesel_expr::eval::fold(cast_to(value, &column.data_type)))
+                .map(|(value, column)| wiesel_expr::fold(cast_to(value, &column.data_type), &session))
                 .collect();
             let literals: Option<Vec<Value>> = values
                 .iter()

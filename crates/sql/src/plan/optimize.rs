@@ -5,26 +5,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wiesel_core::{Field, Schema};
-use wiesel_expr::ScalarExpr;
+use wiesel_expr::{ScalarExpr, Session};
 use wiesel_plan::{CalcNode, Distribution, Node, NodeId, NodeKind};
 
 /// Applies every rewrite. Returns the new nodes and sinks.
-pub fn optimize(nodes: Vec<Node>, sinks: Vec<NodeId>) -> (Vec<Node>, Vec<NodeId>) {
-    let (nodes, sinks) = fold_constants(nodes, sinks);
+pub fn optimize(nodes: Vec<Node>, sinks: Vec<NodeId>, session: &Session) -> (Vec<Node>, Vec<NodeId>) {
+    let (nodes, sinks) = fold_constants(nodes, sinks, session);
     let (nodes, sinks) = merge_calcs(nodes, sinks);
     let (nodes, sinks) = prune_columns(nodes, sinks);
     let (nodes, sinks) = merge_calcs(nodes, sinks);
     place_exchanges(nodes, sinks)
 }
 
-fn fold_constants(mut nodes: Vec<Node>, sinks: Vec<NodeId>) -> (Vec<Node>, Vec<NodeId>) {
+fn fold_constants(mut nodes: Vec<Node>, sinks: Vec<NodeId>, session: &Session) -> (Vec<Node>, Vec<NodeId>) {
     let fold = |expr: &mut ScalarExpr| {
         let null = ScalarExpr::Literal {
             value: wiesel_core::Value::Null,
             data_type: wiesel_core::DataType::new(wiesel_core::TypeKind::Null),
         };
         let whole = std::mem::replace(expr, null);
-        *expr = whole.transform(&mut wiesel_expr::eval::fold);
+        *expr = wiesel_expr::fold(whole, session);
     };
     for node in &mut nodes {
         match &mut node.kind {
