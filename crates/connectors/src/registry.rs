@@ -10,7 +10,7 @@ use wiesel_core::table::{
 };
 use wiesel_core::{Error, ErrorKind, Field, Result, Schema};
 
-use crate::{blackhole, print};
+use crate::{blackhole, datagen, print};
 
 /// What connectors need to know about the program around them.
 #[derive(Debug, Clone, Default)]
@@ -54,6 +54,13 @@ const CONNECTORS: &[Connector] = &[
         source: None,
         sink: Some(blackhole::sink),
         probe: blackhole::probe,
+    },
+    Connector {
+        name: "datagen",
+        info: datagen::info,
+        source: Some(datagen::source),
+        sink: None,
+        probe: datagen::probe,
     },
     Connector { name: "print", info: print::info, source: None, sink: Some(print::sink), probe: print::probe },
 ];
