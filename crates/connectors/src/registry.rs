@@ -10,7 +10,7 @@ use wiesel_core::table::{
 };
 use wiesel_core::{Error, ErrorKind, Field, Result, Schema};
 
-use crate::{blackhole, datagen, print};
+use crate::{blackhole, datagen, elasticsearch, print};
 
 /// What connectors need to know about the program around them.
 #[derive(Debug, Clone, Default)]
@@ -61,6 +61,13 @@ const CONNECTORS: &[Connector] = &[
         source: Some(datagen::source),
         sink: None,
         probe: datagen::probe,
+    },
+    Connector {
+        name: "elasticsearch-7",
+        info: elasticsearch::info,
+        source: None,
+        sink: Some(elasticsearch::sink),
+        probe: elasticsearch::probe,
     },
     Connector { name: "print", info: print::info, source: None, sink: Some(print::sink), probe: print::probe },
 ];
