@@ -6,6 +6,7 @@ pub mod datagen;
 pub mod elasticsearch;
 pub mod filesystem;
 pub mod formats;
+mod java_text;
 pub mod jdbc;
 #[cfg(feature = "kafka")]
 pub mod kafka;
