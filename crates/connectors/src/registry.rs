@@ -12,7 +12,7 @@ use wiesel_core::{Error, ErrorKind, Field, Result, Schema};
 
 #[cfg(feature = "kafka")]
 use crate::kafka;
-use crate::{blackhole, print};
+use crate::{blackhole, datagen, elasticsearch, print};
 
 /// What connectors need to know about the program around them.
 #[derive(Debug, Clone, Default)]
@@ -56,6 +56,20 @@ const CONNECTORS: &[Connector] = &[
         source: None,
         sink: Some(blackhole::sink),
         probe: blackhole::probe,
+    },
+    Connector {
+        name: "datagen",
+        info: datagen::info,
+        source: Some(datagen::source),
+        sink: None,
+        probe: datagen::probe,
+    },
+    Connector {
+        name: "elasticsearch-7",
+        info: elasticsearch::info,
+        source: None,
+        sink: Some(elasticsearch::sink),
+        probe: elasticsearch::probe,
     },
     #[cfg(feature = "kafka")]
     Connector {
