@@ -10,7 +10,7 @@ use wiesel_core::table::{
 };
 use wiesel_core::{Error, ErrorKind, Field, Result, Schema};
 
-use crate::{blackhole, datagen, elasticsearch, print};
+use crate::{blackhole, datagen, elasticsearch, jdbc, print};
 
 /// What connectors need to know about the program around them.
 #[derive(Debug, Clone, Default)]
@@ -68,6 +68,13 @@ const CONNECTORS: &[Connector] = &[
         source: None,
         sink: Some(elasticsearch::sink),
         probe: elasticsearch::probe,
+    },
+    Connector {
+        name: "jdbc",
+        info: jdbc::info,
+        source: Some(jdbc::source),
+        sink: Some(jdbc::sink),
+        probe: jdbc::probe,
     },
     Connector { name: "print", info: print::info, source: None, sink: Some(print::sink), probe: print::probe },
 ];
