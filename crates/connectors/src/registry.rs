@@ -10,6 +10,8 @@ use wiesel_core::table::{
 };
 use wiesel_core::{Error, ErrorKind, Field, Result, Schema};
 
+#[cfg(feature = "kafka")]
+use crate::kafka;
 use crate::{blackhole, datagen, elasticsearch, jdbc, print};
 
 /// What connectors need to know about the program around them.
@@ -75,6 +77,14 @@ const CONNECTORS: &[Connector] = &[
         source: Some(jdbc::source),
         sink: Some(jdbc::sink),
         probe: jdbc::probe,
+    },
+    #[cfg(feature = "kafka")]
+    Connector {
+        name: "kafka",
+        info: kafka::info,
+        source: Some(kafka::source),
+        sink: Some(kafka::sink),
+        probe: kafka::probe,
     },
     Connector { name: "print", info: print::info, source: None, sink: Some(print::sink), probe: print::probe },
 ];

@@ -44,11 +44,11 @@ impl Server {
         let requests = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&requests);
         let script = Arc::new(Mutex::new(script.into_iter()));
-        std::thread::spawn(move || {
+        spawn(move || {
             for stream in listener.incoming() {
                 let (seen, script) = (Arc::clone(&seen), Arc::clone(&script));
                 let stream = stream.unwrap();
-                std::thread::spawn(move || while serve(&stream, &seen, &mut || script.lock().unwrap().next()) {});
+                spawn(move || while serve(&stream, &seen, &mut || script.lock().unwrap().next()) {});
             }
         });
         Server { address, requests }
@@ -57,6 +57,10 @@ impl Server {
     fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
+}
+
+fn spawn(run: impl FnOnce() + Send + 'static) {
+    std::thread::Builder::new().name("fake elasticsearch".to_owned()).spawn(run).unwrap();
 }
 
 /// Answers one request; says whether the connection stays.
@@ -354,10 +358,10 @@ fn a_back_off_with_a_count_gives_up() {
 
 #[test]
 fn a_full_buffer_holds_the_job_back_until_the_server_has_taken_some() {
-    let (release, gate) = std::sync::mpsc::channel::<()>();
+    let (release, gate) = std::sync::mpsc::sync_channel::<()>(1);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
+    spawn(move || {
         let (stream, _) = listener.accept().unwrap();
         let seen = Mutex::new(Vec::new());
         let mut next = || {

@@ -1,12 +1,37 @@
-//! The json format: one document per record, fields by name.
+//! The json format: one document per record, fields by name, with the answers of Flink's streaming JSON parser.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `options` | the `json.*` keys |
+//! | `scan` | tokens of a document, checked, never copied |
+//! | `object` | objects of declared fields; the order of the fields is predicted |
+//! | `column` | how each SQL type is read, straight into Arrow buffers |
+//! | `decode` | records to a batch, and what is said about bad ones |
+//! | `encode` | a batch to documents |
+//! | `number`, `time`, `compact` | text forms that both directions share |
+//!
+//! What differs from Flink: columns that the query does not read are checked for JSON syntax only, and a value of the wrong kind that is
+//! ignored (`json.ignore-parse-errors`) is left out as a whole, nested fields included.
 
+mod column;
+mod compact;
+mod decode;
+mod encode;
+mod number;
+mod object;
 mod options;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod time;
 
 use wiesel_core::options::Options;
 use wiesel_core::types::{DataType, TypeKind};
 use wiesel_core::{Error, Result};
 
 use super::{Decoder, DecoderFactory, Encoder, EncoderFactory, FormatContext};
+pub use decode::JsonDecoder;
+pub use encode::JsonEncoder;
 pub use options::{JsonOptions, MapNullKey, TimestampFormat};
 
 /// Makes JSON decoders.
@@ -27,7 +52,7 @@ impl JsonDecoderFactory {
 
 impl DecoderFactory for JsonDecoderFactory {
     fn create(&self) -> Result<Box<dyn Decoder>> {
-        Err(Error::internal(format!("no json decoder for `{}` {:?}", self.context.table, self.options)))
+        Ok(Box::new(JsonDecoder::new(self.context.clone(), self.options.clone())))
     }
 }
 
@@ -49,7 +74,7 @@ impl JsonEncoderFactory {
 
 impl EncoderFactory for JsonEncoderFactory {
     fn create(&self) -> Result<Box<dyn Encoder>> {
-        Err(Error::internal(format!("no json encoder for `{}` {:?}", self.context.table, self.options)))
+        Ok(Box::new(JsonEncoder::new(self.context.clone(), self.options.clone())))
     }
 }
 

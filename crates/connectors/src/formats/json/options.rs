@@ -1,7 +1,7 @@
 //! The `json.*` options, read once for both directions, since a table may be source and sink at the same time.
 
 use wiesel_core::options::Options;
-use wiesel_core::{Error, Result};
+use wiesel_core::{Error, Result, TypeKind};
 
 /// The text form of TIMESTAMP and TIMESTAMP_LTZ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,5 +88,19 @@ impl JsonOptions {
             decimal_as_plain_number: options.boolean(&key("encode.decimal-as-plain-number"), false)?,
             ignore_null_fields: options.boolean(&key("encode.ignore-null-fields"), false)?,
         })
+    }
+}
+
+/// What a value of a type looks like, for the message about one that does not.
+pub(super) fn form(kind: &TypeKind, timestamp_format: TimestampFormat) -> &'static str {
+    match (kind, timestamp_format) {
+        (TypeKind::Timestamp(_), TimestampFormat::Sql) => " in the form `2024-01-31 12:00:00.5`",
+        (TypeKind::Timestamp(_), TimestampFormat::Iso8601) => " in the form `2024-01-31T12:00:00.5`",
+        (TypeKind::TimestampLtz(_), TimestampFormat::Sql) => " in the form `2024-01-31 12:00:00.5Z`",
+        (TypeKind::TimestampLtz(_), TimestampFormat::Iso8601) => " in the form `2024-01-31T12:00:00.5Z`",
+        (TypeKind::Date, _) => " in the form `2024-01-31`",
+        (TypeKind::Time(_), _) => " in the form `12:00:00`",
+        (TypeKind::Binary(_) | TypeKind::VarBinary(_), _) => " as base64 text",
+        _ => "",
     }
 }
