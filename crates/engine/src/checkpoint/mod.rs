@@ -1,1 +1,3 @@
-//! Checkpoints: what a manifest holds, how it becomes durable, and how a job resumes from it.
+//! Manifests, state run files and recovery.
+
+pub(crate) mod run;
