@@ -8,11 +8,11 @@ use std::sync::Mutex;
 
 use arrow_array::UInt32Array;
 use arrow_select::take::take_record_batch;
-use wiesel_core::{ChangeBatch, Result, Schema};
+use wiesel_core::{ChangeBatch, Result};
 use wiesel_plan::Distribution;
 
 use super::metrics::lock;
-use crate::state::{KeyHasher, vnode};
+use crate::state::vnode::{KeyHasher, worker_of_hash};
 use crate::time::EdgeTime;
 
 /// Where a batch stands in the step's order.
@@ -83,10 +83,10 @@ pub(crate) struct Splitter {
 }
 
 impl Splitter {
-    pub(crate) fn new(distribution: &Distribution, schema: &Schema, workers: usize) -> Self {
+    pub(crate) fn new(distribution: &Distribution, workers: usize) -> Self {
         let hasher = match distribution {
             Distribution::Single => None,
-            Distribution::Hash(keys) => Some(KeyHasher::new(schema, keys)),
+            Distribution::Hash(keys) => Some(KeyHasher::new(keys.clone())),
         };
         Splitter { workers, hasher, rows_of: vec![Vec::new(); workers] }
     }
@@ -98,9 +98,8 @@ impl Splitter {
             return Ok(());
         };
         self.rows_of.iter_mut().for_each(Vec::clear);
-        for (row, hash) in (0_u32..).zip(hasher.hash(&batch.rows)) {
-            let worker = vnode::worker(vnode::of_hash(*hash), self.workers);
-            self.rows_of[worker].push(row);
+        for (row, hash) in (0_u32..).zip(hasher.hash(&batch.rows)?) {
+            self.rows_of[worker_of_hash(*hash, self.workers)].push(row);
         }
         for (worker, rows) in self.rows_of.iter().enumerate() {
             if rows.len() == batch.len() {

@@ -8,7 +8,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use wiesel_core::env::{self, Waker};
-use wiesel_core::source::{RawBatch, RawRecord, RowsBatch, Source, SourceContext, SourceEvent, SourceFactory, Split, SplitIndex};
+use wiesel_core::source::{
+    RawBatch, RawRecord, RowsBatch, Source, SourceContext, SourceEvent, SourceFactory, Split, SplitIndex,
+};
 use wiesel_core::{Error, ErrorKind, Result};
 
 use super::metrics::lock;
@@ -162,9 +164,7 @@ impl HandOver {
         let error = match outcome {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error),
-            Err(panic) => {
-                Some(Error::internal(format!("a source thread panicked: {}", panic_text(panic.as_ref()))))
-            }
+            Err(panic) => Some(Error::internal(format!("a source thread panicked: {}", panic_text(panic.as_ref())))),
         };
         let mut state = lock(&self.state);
         state.delivery.error = error;

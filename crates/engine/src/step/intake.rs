@@ -154,6 +154,11 @@ impl Intake {
         self.is_open && self.is_bounded && self.splits.iter().all(|s| s.is_finished && s.pending.is_empty())
     }
 
+    /// The position of every split.
+    pub(crate) fn positions(&self) -> Vec<(SplitIndex, i64)> {
+        self.splits.iter().map(|s| s.position).enumerate().collect()
+    }
+
     /// The splits as the watermark generators see them.
     pub(crate) fn split_times(&self) -> Vec<SplitTime> {
         self.splits
@@ -182,7 +187,8 @@ impl Intake {
         };
         let chosen: Vec<SplitIndex> = ready.into_iter().filter(is_near).collect();
         let mut taken = Budget { rows: 0, bytes: 0 };
-        let share = Budget { rows: budget.rows.div_ceil(chosen.len().max(1)), bytes: budget.bytes / chosen.len().max(1) };
+        let share =
+            Budget { rows: budget.rows.div_ceil(chosen.len().max(1)), bytes: budget.bytes / chosen.len().max(1) };
         let task_bytes = (budget.bytes / workers).clamp(TASK_BYTES_MIN, TASK_BYTES_MAX);
         let mut done_bytes = 0;
         for split in chosen {

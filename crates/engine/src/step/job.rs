@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow_array::{ArrayRef, RecordBatch};
 use wiesel_core::env;
 use wiesel_core::sink::{CheckpointKind, Prepared, SinkContext, SinkCounters, SinkFactory, SinkParallelism};
-use wiesel_core::source::{RowsBatch, SourceContext, SourceFactory};
+use wiesel_core::source::{RowsBatch, SourceContext, SourceFactory, Split};
 use wiesel_core::table::{ConnectorRegistry, SinkRequest, SourceRequest};
 use wiesel_core::{Error, ErrorKind, Result, Schema, Value};
 use wiesel_expr::{Evaluator, Session};
@@ -20,17 +20,24 @@ use wiesel_plan::{JobConfig, NodeKind, StreamPlan, WatermarkNode};
 
 use super::barrier::Barrier;
 use super::control::{Clock, Control, FailPoints, SystemClock};
+use super::cycle::{Keeper, Moment, View, source_entries};
 use super::exchange::{Mailboxes, Splitter, Tag};
 use super::fetch::{Fetch, RETRY_MAX};
 use super::graph::{Graph, GraphNode, Role};
 use super::intake::{Budget, Intake};
 use super::metrics::{Metrics, lock};
 use super::worker::{
-    Collector, Command, Held, NodeState, Part, Released, Shared, SinkPart, StepInput, WatermarkPart, Worker,
-    earliest,
+    Collector, Command, Held, NodeState, Part, Released, Shared, SinkPart, StepInput, WatermarkPart, Worker, earliest,
 };
+use crate::checkpoint::Resume;
+use crate::checkpoint::folder::Folder;
+use crate::checkpoint::identity;
+use crate::checkpoint::manifest::{InputEntry, Manifest, WatermarkEntry};
+use crate::checkpoint::recovery::{self, Expectation, Recovered};
+use crate::checkpoint::writer::Writer;
 use crate::operator::OperatorContext;
 use crate::operators;
+use crate::state::vnode::worker_of_vnode;
 use crate::time::{EdgeTime, Generator};
 
 /// A step that took longer makes the next ones smaller.
@@ -49,6 +56,10 @@ const HAND_OVER_BYTES_MIN: u64 = 1 << 20;
 const HAND_OVER_BYTES_MAX: u64 = 64 << 20;
 /// The longest time a parked loop sleeps; only a bound against lost time, everything it waits for has a deadline or wakes it.
 const PARK_MAX: Duration = Duration::from_secs(60);
+/// `execution.checkpointing.interval` when the file does not set it.
+const CHECKPOINT_INTERVAL_MS: u64 = 10_000;
+/// A stop that takes longer is given up; the last checkpoint stands.
+const STOP_MAX: Duration = Duration::from_secs(10);
 /// Pauses between attempts to open or commit what is away.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 
@@ -131,10 +142,15 @@ pub struct Job {
     sinks: Vec<Option<Arc<dyn SinkFactory>>>,
     sources: Vec<Option<Arc<dyn SourceFactory>>>,
     graph: Graph,
+    ids: Vec<String>,
+    /// `None` for a query that is shown: nothing is kept for it.
+    folder: Option<Folder>,
+    recovered: Recovered,
 }
 
 impl Job {
-    /// Makes the connectors (their options are checked, nothing is connected yet) and compiles the plan.
+    /// Makes the connectors (their options are checked, nothing is connected yet), compiles the plan, takes the lock of the state folder
+    /// and decides what the run begins with.
     pub fn open(mut spec: JobSpec, control: &Control, metrics: &Arc<Metrics>) -> Result<Job> {
         spec.workers = spec.workers.max(1);
         let sinks = sink_factories(&spec)?;
@@ -142,16 +158,60 @@ impl Job {
             sinks.iter().map(|s| s.as_ref().map_or(SinkParallelism::One, |s| s.parallelism())).collect();
         let graph = Graph::compile(&spec.plan, spec.workers, &parallelism);
         let sources = source_factories(&spec, &graph)?;
-        Ok(Job { spec, control: control.clone(), metrics: Arc::clone(metrics), sinks, sources, graph })
+        let ids = identity::operator_ids(&spec.plan);
+        let is_shown = spec.plan.nodes.iter().any(|n| matches!(n.kind, NodeKind::Collect));
+        let (folder, recovered) = if is_shown {
+            (None, Recovered::nothing(Resume::NotKept))
+        } else {
+            let folder = Folder::open(&spec.state_dir, spec.fail_points.clone())?;
+            let recovered = recover(&spec, &folder, &ids)?;
+            (Some(folder), recovered)
+        };
+        recovered.notes.iter().for_each(|note| metrics.note(note.clone()));
+        let (control, metrics) = (control.clone(), Arc::clone(metrics));
+        Ok(Job { spec, control, metrics, sinks, sources, graph, ids, folder, recovered })
+    }
+
+    /// What the run begins with.
+    pub fn resume(&self) -> &Resume {
+        &self.recovered.resume
     }
 
     /// Runs until the end.
     pub fn run(self) -> Result<JobEnd> {
-        let mut running = Running::start(self)?;
+        let control = self.control.clone();
+        let standing = self.recovered.manifest.as_ref().map(|m| m.id);
+        let mut running = match Running::start(self) {
+            Ok(running) => running,
+            // Told to stop while a system was away: nothing has begun.
+            Err(error) if error.kind() == ErrorKind::Unavailable && control.is_stopping() => {
+                return Ok(JobEnd::Stopped { checkpoint: standing });
+            }
+            Err(error) => return Err(error),
+        };
         let end = running.run_to_end();
         running.shut_down();
         end
     }
+}
+
+fn recover(spec: &JobSpec, folder: &Folder, ids: &[String]) -> Result<Recovered> {
+    let exactly_once: Vec<String> = spec
+        .plan
+        .nodes
+        .iter()
+        .filter_map(|node| match &node.kind {
+            NodeKind::Sink(sink) if sink.info.delivery == "exactly-once" => Some(sink.table.name.clone()),
+            _ => None,
+        })
+        .collect();
+    let expected = Expectation {
+        operators: &identity::operators(&spec.plan, ids),
+        exactly_once: &exactly_once,
+        fresh: spec.fresh,
+        now_ms: spec.clock.now_ms(),
+    };
+    recovery::recover(folder, &expected)
 }
 
 fn sink_factories(spec: &JobSpec) -> Result<Vec<Option<Arc<dyn SinkFactory>>>> {
@@ -202,6 +262,11 @@ struct Running {
     next_timer_ms: Option<i64>,
     sink_deadline_ms: Option<i64>,
     prepared: Vec<(usize, usize, Prepared)>,
+    keeper: Option<Keeper>,
+    ids: Vec<String>,
+    /// Set when the job ends with a checkpoint of this kind.
+    ending: Option<CheckpointKind>,
+    stop_deadline: Option<Instant>,
 }
 
 /// Sources and event time: what the loop thread decides with between the phases of a step.
@@ -211,13 +276,16 @@ struct Flow {
     /// By watermark node: its source, and the rows behind a cut.
     generator_source: Vec<usize>,
     carry: Vec<Vec<Held>>,
+    /// By watermark node: what a manifest says of its splits, and how many of the source's splits were told.
+    restored: Vec<(Vec<(String, i64)>, usize)>,
     is_finished: bool,
 }
 
 impl Running {
     fn start(job: Job) -> Result<Running> {
-        let Job { spec, control, metrics, sinks, sources, graph } = job;
+        let Job { spec, control, metrics, sinks, sources, graph, ids, folder, recovered } = job;
         let workers = spec.workers;
+        prepare_sinks(&spec, &control, &metrics, &sinks, &ids, folder.as_ref(), &recovered)?;
         let session = Session { time_zone: Arc::clone(&spec.config.time_zone), legacy_cast: spec.config.legacy_cast };
         let mut watermarks: Vec<&WatermarkNode> = Vec::new();
         let mut generator_source = Vec::new();
@@ -245,25 +313,40 @@ impl Running {
             released_cursor: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
             failure: Mutex::new(None),
+            fail_points: spec.fail_points.clone(),
             graph,
             metrics,
             workers,
             session,
         });
-        let mut builder = WorkerBuilder { spec, control: &control, shared: &shared, sinks: &sinks, sources: &sources };
+        let mut builder = WorkerBuilder {
+            spec,
+            control: &control,
+            shared: &shared,
+            sinks: &sinks,
+            sources: &sources,
+            ids: &ids,
+            manifest: recovered.manifest.as_ref(),
+        };
         let mut built = Vec::new();
         for index in 0..workers {
             built.push(builder.worker(index)?);
         }
         let spec = builder.spec;
+        restore(&shared.graph, &ids, &mut built, &recovered)?;
         let now_ms = spec.clock.now_ms();
-        let intakes = start_sources(&spec, &control, &shared, &sources)?;
+        let keeper = match folder {
+            Some(folder) => Some(start_keeper(&spec, &control, &shared, &sinks, &ids, folder, &recovered, now_ms)?),
+            None => None,
+        };
+        let intakes = start_sources(&spec, &control, &shared, &sources, &ids, recovered.manifest.as_ref())?;
         let mut built = built.into_iter();
         let worker = built.next().ok_or_else(|| Error::internal("a job without workers"))?;
         let mut running = Running {
             flow: Flow {
                 carry: generators.iter().map(|_| Vec::new()).collect(),
                 intakes,
+                restored: generators.iter().map(|_| (Vec::new(), 0)).collect(),
                 generators,
                 generator_source,
                 is_finished: false,
@@ -281,7 +364,14 @@ impl Running {
             next_timer_ms: None,
             sink_deadline_ms: None,
             prepared: Vec::new(),
+            keeper,
+            ids,
+            ending: None,
+            stop_deadline: None,
         };
+        if let Some(manifest) = &recovered.manifest {
+            running.restore_watermarks(manifest);
+        }
         for other in built {
             running.spawn(other)?;
         }
@@ -302,18 +392,19 @@ impl Running {
         let mut is_woken = true;
         loop {
             if self.control.is_aborted() {
-                return Ok(JobEnd::Aborted { standing: None });
-            }
-            if self.control.is_stopping() {
-                return self.stop();
+                return Ok(JobEnd::Aborted { standing: self.standing() });
             }
             let now_ms = self.spec.clock.now_ms();
-            for intake in &mut self.flow.intakes {
-                is_woken |= intake.drain(now_ms, self.shared.metrics.sources.get(intake.index))?;
+            is_woken |= self.flow.drain(now_ms, &self.shared.metrics)?;
+            self.progress(now_ms)?;
+            if let Some(end) = self.end(now_ms)? {
+                return Ok(end);
             }
-            if self.is_full {
+            self.begin_if_due(now_ms)?;
+            if self.is_full || (self.ending.is_some() && !self.flow.has_carry()) {
                 self.command(Command::Sinks { now_ms })?;
-                if self.is_full {
+                let is_waiting = self.ending.is_some() && !self.is_gathered();
+                if self.is_full || is_waiting {
                     // Timers wait as the rows do: what they would emit has no place to go.
                     is_woken |= self.park(now_ms, self.sink_deadline_ms);
                 }
@@ -325,8 +416,121 @@ impl Running {
             }
             is_woken = false;
             self.run_step(now_ms)?;
-            if self.flow.is_finished {
-                return self.finish();
+        }
+    }
+
+    /// Whether the job is over, and the way there: a last checkpoint once the input ended or a stop was asked for.
+    fn end(&mut self, now_ms: i64) -> Result<Option<JobEnd>> {
+        if self.ending.is_none() {
+            self.ending = match (self.flow.is_finished, self.control.is_stopping()) {
+                (true, _) => Some(CheckpointKind::Final),
+                (_, true) => Some(CheckpointKind::Stop),
+                _ => None,
+            };
+        }
+        if self.control.is_stopping() {
+            let deadline = *self.stop_deadline.get_or_insert_with(|| env::monotonic() + STOP_MAX);
+            if env::monotonic() >= deadline {
+                return Ok(Some(JobEnd::Aborted { standing: self.standing() }));
+            }
+        }
+        let Some(kind) = self.ending else { return Ok(None) };
+        let stopped = |checkpoint| match kind {
+            CheckpointKind::Final => JobEnd::Finished,
+            _ => JobEnd::Stopped { checkpoint },
+        };
+        let Some(keeper) = &self.keeper else { return Ok(Some(stopped(None))) };
+        if keeper.ended.is_some() {
+            return Ok(Some(stopped(keeper.ended)));
+        }
+        if !self.flow.is_open() {
+            // Positions of a source that never opened are unknown; what stands stays.
+            return Ok(Some(stopped(self.standing())));
+        }
+        if !keeper.is_in_flight() && !self.flow.has_carry() {
+            self.begin(kind, now_ms)?;
+        }
+        Ok(None)
+    }
+
+    fn standing(&self) -> Option<u64> {
+        self.keeper.as_ref().and_then(|k| k.standing)
+    }
+
+    fn begin_if_due(&mut self, now_ms: i64) -> Result<()> {
+        let Some(keeper) = &mut self.keeper else { return Ok(()) };
+        if self.ending.is_some() || keeper.due_ms().is_none_or(|due| due > now_ms) || self.flow.has_carry() {
+            return Ok(());
+        }
+        if !self.flow.is_open() {
+            keeper.schedule(now_ms);
+            return Ok(());
+        }
+        self.begin(CheckpointKind::Periodic, now_ms)
+    }
+
+    /// Takes the moment between two steps: positions, watermarks, operators' entries; the sinks draw their line.
+    fn begin(&mut self, kind: CheckpointKind, now_ms: i64) -> Result<()> {
+        let Some((id, full)) = self.keeper.as_ref().map(Keeper::next) else { return Ok(()) };
+        self.spec.fail_points.reach("ckpt.begin");
+        self.prepared.clear();
+        self.command(Command::Snapshot { id, kind, full })?;
+        let mut buffers = Vec::new();
+        let mut inputs: Vec<InputEntry> = Vec::new();
+        for report in &self.shared.reports {
+            let mut report = lock(report);
+            buffers.extend(report.snapshot.take());
+            for (place, watermark) in report.input_watermarks.drain(..) {
+                let operator = &self.ids[self.shared.graph.nodes[place].plan_node];
+                match inputs.iter_mut().find(|i| i.operator == *operator) {
+                    Some(input) => input.watermark = input.watermark.min(watermark),
+                    None => inputs.push(InputEntry { operator: operator.clone(), watermark }),
+                }
+            }
+        }
+        let place_id = |place: &usize| self.ids[self.shared.graph.nodes[*place].plan_node].clone();
+        let source_ids: Vec<String> = self.shared.graph.sources.iter().map(place_id).collect();
+        let moment = Moment {
+            kind,
+            time_ms: now_ms,
+            sources: source_entries(&self.flow.intakes, &source_ids),
+            watermarks: self.flow.watermark_entries(&self.shared.graph, &self.ids),
+            inputs,
+            positions: self.flow.intakes.iter().map(Intake::positions).collect(),
+        };
+        match &mut self.keeper {
+            Some(keeper) => keeper.begin(moment, buffers),
+            None => Ok(()),
+        }
+    }
+
+    fn progress(&mut self, now_ms: i64) -> Result<()> {
+        let instances = self.sink_instances();
+        let Some(keeper) = &mut self.keeper else { return Ok(()) };
+        let view = View {
+            plan: &self.spec.plan,
+            metrics: &self.shared.metrics,
+            intakes: &self.flow.intakes,
+            fail_points: &self.spec.fail_points,
+            instances,
+        };
+        keeper.progress(now_ms, &mut self.prepared, &view)
+    }
+
+    /// Whether the checkpoint in flight has everything and can go on at once.
+    fn is_gathered(&self) -> bool {
+        self.keeper.as_ref().is_some_and(|k| k.is_gathered(self.prepared.len(), self.sink_instances()))
+    }
+
+    fn restore_watermarks(&mut self, manifest: &Manifest) {
+        for (index, place) in self.shared.graph.watermarks.iter().enumerate() {
+            let id = &self.ids[self.shared.graph.nodes[*place].plan_node];
+            if let Some(entry) = manifest.watermarks.iter().find(|w| w.operator == *id) {
+                self.flow.generators[index].restore_emitted(entry.emitted);
+                if let Some((_, watermark)) = entry.splits.iter().find(|(name, _)| name.is_empty()) {
+                    self.flow.generators[index].fold(0, *watermark);
+                }
+                self.flow.restored[index].0.clone_from(&entry.splits);
             }
         }
     }
@@ -338,7 +542,8 @@ impl Running {
 
     fn next_deadline_ms(&self, now_ms: i64) -> Option<i64> {
         let own = earliest(self.next_timer_ms, self.sink_deadline_ms);
-        earliest(own, self.flow.next_timer_ms(now_ms))
+        let due = self.keeper.as_ref().and_then(Keeper::due_ms);
+        earliest(earliest(own, due), self.flow.next_timer_ms(now_ms))
     }
 
     /// Sleeps until something wakes the loop or a deadline comes.
@@ -351,7 +556,8 @@ impl Running {
         let began = env::monotonic();
         let mut tasks = Vec::new();
         let budget = self.size.budget;
-        let is_full_step = self.flow.take(budget, self.spec.workers, &mut tasks);
+        // A job that ends takes nothing new; only what a cut held back still has to pass.
+        let is_full_step = self.ending.is_none() && self.flow.take(budget, self.spec.workers, &mut tasks);
         self.step += 1;
         let mut seed = self.seed.to_le_bytes().to_vec();
         seed.extend_from_slice(&self.step.to_le_bytes());
@@ -423,40 +629,6 @@ impl Running {
         metrics.late_rows.store(state.iter().map(|(_, late)| *late).sum(), Relaxed);
     }
 
-    fn stop(&mut self) -> Result<JobEnd> {
-        self.settle(CheckpointKind::Stop)?;
-        Ok(JobEnd::Stopped { checkpoint: None })
-    }
-
-    fn finish(&mut self) -> Result<JobEnd> {
-        self.settle(CheckpointKind::Final)?;
-        Ok(JobEnd::Finished)
-    }
-
-    /// Makes the sinks' work safe and visible.
-    fn settle(&mut self, kind: CheckpointKind) -> Result<()> {
-        let id = 1;
-        self.prepared.clear();
-        self.command(Command::Snapshot { id, kind, full: true })?;
-        let expected = self.sink_instances();
-        while self.prepared.len() < expected {
-            let now_ms = self.spec.clock.now_ms();
-            self.command(Command::Sinks { now_ms })?;
-            if self.prepared.len() < expected {
-                self.park(now_ms, self.sink_deadline_ms);
-            }
-        }
-        for (index, factory) in self.sinks.iter().enumerate() {
-            let Some(factory) = factory else { continue };
-            let of_sink = self.prepared.iter().filter(|p| p.0 == index && !p.2.pending.is_empty());
-            let pending: Vec<Vec<u8>> = of_sink.map(|p| p.2.pending.clone()).collect();
-            if !pending.is_empty() {
-                factory.commit(id, &pending)?;
-            }
-        }
-        Ok(())
-    }
-
     fn sink_instances(&self) -> usize {
         let instances = |s: &Arc<dyn SinkFactory>| match s.parallelism() {
             SinkParallelism::One => 1,
@@ -479,12 +651,60 @@ impl Running {
         for intake in &mut self.flow.intakes {
             intake.fetch.iter_mut().for_each(Fetch::join);
         }
+        if let Some(keeper) = &mut self.keeper {
+            keeper.writer.join();
+        }
     }
 }
 
 impl Flow {
+    fn has_carry(&self) -> bool {
+        self.carry.iter().any(|c| !c.is_empty())
+    }
+
     fn has_rows(&self) -> bool {
-        self.carry.iter().any(|c| !c.is_empty()) || self.intakes.iter().any(Intake::has_pending)
+        self.has_carry() || self.intakes.iter().any(Intake::has_pending)
+    }
+
+    fn is_open(&self) -> bool {
+        self.intakes.iter().all(|i| i.is_open)
+    }
+
+    /// Takes over what the sources brought; says whether there was anything.
+    fn drain(&mut self, now_ms: i64, metrics: &Metrics) -> Result<bool> {
+        let mut is_news = false;
+        for intake in &mut self.intakes {
+            is_news |= intake.drain(now_ms, metrics.sources.get(intake.index))?;
+        }
+        // Splits that a manifest knows go on with their watermarks as soon as the source has named them.
+        for (index, (restored, told)) in self.restored.iter_mut().enumerate() {
+            let splits = &self.intakes[self.generator_source[index]].splits;
+            for (split, state) in splits.iter().enumerate().skip(*told) {
+                if let Some((_, watermark)) = restored.iter().find(|(name, _)| *name == state.name) {
+                    self.generators[index].fold(split, *watermark);
+                }
+            }
+            *told = splits.len();
+        }
+        Ok(is_news)
+    }
+
+    fn watermark_entries(&self, graph: &Graph, ids: &[String]) -> Vec<WatermarkEntry> {
+        let entry = |(index, generator): (usize, &Generator)| {
+            let splits = &self.intakes[self.generator_source[index]].splits;
+            let per_split =
+                splits.iter().enumerate().map(|(s, state)| (state.name.clone(), generator.split_maximum(s)));
+            WatermarkEntry {
+                operator: ids[graph.nodes[graph.watermarks[index]].plan_node].clone(),
+                emitted: generator.emitted().watermark,
+                splits: if generator.is_by_table() {
+                    vec![(String::new(), generator.split_maximum(0))]
+                } else {
+                    per_split.collect()
+                },
+            }
+        };
+        self.generators.iter().enumerate().map(entry).collect()
     }
 
     fn next_timer_ms(&self, now_ms: i64) -> Option<i64> {
@@ -599,6 +819,103 @@ impl StepSize {
     }
 }
 
+/// Before any sink opens: work of a durable checkpoint that the sinks did not confirm is committed, then leftovers are removed.
+fn prepare_sinks(
+    spec: &JobSpec,
+    control: &Control,
+    metrics: &Metrics,
+    sinks: &[Option<Arc<dyn SinkFactory>>],
+    ids: &[String],
+    folder: Option<&Folder>,
+    recovered: &Recovered,
+) -> Result<()> {
+    let Some(folder) = folder else { return Ok(()) };
+    let of_plan = |operator: &str| spec.plan.sinks.iter().position(|&node| ids[node] == operator);
+    if let Some(manifest) = &recovered.unconfirmed {
+        for entry in &manifest.sinks {
+            let Some(Some(factory)) = of_plan(&entry.operator).map(|index| &sinks[index]) else {
+                if !entry.pending.is_empty() {
+                    metrics.note(format!(
+                        "checkpoint {} holds rows for sink `{}` that were not confirmed, and the plan has no such sink any more",
+                        manifest.id, entry.table
+                    ));
+                }
+                continue;
+            };
+            for pending in &entry.pending {
+                folder.fail_points().reach("restore.recommit");
+                let what = format!("commit of checkpoint {} to sink `{}`", pending.checkpoint, entry.table);
+                retried(control, metrics, &what, || factory.commit(pending.checkpoint, &pending.work))?;
+            }
+        }
+        folder.mark_committed(manifest.id)?;
+    }
+    for (index, factory) in sinks.iter().enumerate() {
+        let Some(factory) = factory else { continue };
+        let id = &ids[spec.plan.sinks[index]];
+        let entry = recovered.manifest.as_ref().and_then(|m| m.sinks.iter().find(|s| s.operator == *id));
+        let states: &[Vec<u8>] = entry.map_or(&[], |e| &e.states);
+        retried(control, metrics, "recovery of a sink", || factory.recover(states))?;
+    }
+    Ok(())
+}
+
+/// Gives every entry to the operator and worker that own it.
+fn restore(graph: &Graph, ids: &[String], workers: &mut [Worker], recovered: &Recovered) -> Result<()> {
+    let Some(manifest) = &recovered.manifest else { return Ok(()) };
+    let count = workers.len();
+    for (place, node) in graph.nodes.iter().enumerate().filter(|(_, n)| n.role == Role::Operator) {
+        let id = &ids[node.plan_node];
+        let of_node = recovered.state.tables.range((id.clone(), 0)..=(id.clone(), u8::MAX));
+        for ((_, table), entries) in of_node {
+            for ((key, vnode), value) in entries {
+                let owner = if node.is_single { 0 } else { worker_of_vnode(*vnode, count) };
+                if let Part::Operator(operator) = &mut workers[owner].nodes[place].part {
+                    operator.restore(*table, *vnode, key, value)?;
+                }
+            }
+        }
+        let input = manifest.inputs.iter().find(|i| i.operator == *id).map_or(i64::MIN, |i| i.watermark);
+        for worker in workers.iter_mut() {
+            let state = &mut worker.nodes[place];
+            state.input_watermark = input;
+            if let Part::Operator(operator) = &mut state.part {
+                operator.restored(input)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[allow(clippy::too_many_arguments, reason = "called once, with the parts of a job that is being put together")]
+fn start_keeper(
+    spec: &JobSpec,
+    control: &Control,
+    shared: &Shared,
+    sinks: &[Option<Arc<dyn SinkFactory>>],
+    ids: &[String],
+    folder: Folder,
+    recovered: &Recovered,
+    now_ms: i64,
+) -> Result<Keeper> {
+    let writer =
+        Writer::start(folder, ids.to_vec(), sinks.to_vec(), Arc::clone(&shared.metrics), control.waker().clone())?;
+    let mut keeper = Keeper::new(writer, ids.to_vec(), identity::operators(&spec.plan, ids), &spec.plan);
+    keeper.next_id = recovered.next_id;
+    let ms = |v: u64| i64::try_from(v).unwrap_or(i64::MAX);
+    keeper.interval_ms = match spec.config.checkpoint_interval_ms {
+        None => Some(ms(CHECKPOINT_INTERVAL_MS)),
+        Some(0) => None,
+        Some(interval) => Some(ms(interval)),
+    };
+    keeper.min_pause_ms = ms(spec.config.checkpoint_min_pause_ms);
+    if let Some(manifest) = &recovered.manifest {
+        keeper.resume(manifest);
+    }
+    keeper.schedule(now_ms);
+    Ok(keeper)
+}
+
 fn is_by_row(node: &WatermarkNode, is_batch: bool) -> bool {
     !node.push_down && !is_batch
 }
@@ -608,24 +925,36 @@ fn start_sources(
     control: &Control,
     shared: &Shared,
     sources: &[Option<Arc<dyn SourceFactory>>],
+    ids: &[String],
+    manifest: Option<&Manifest>,
 ) -> Result<Vec<Intake>> {
     let share = spec.memory_bytes / MEMORY_SHARE / sources.len().max(1) as u64;
     let bytes_max = usize::try_from(share.clamp(HAND_OVER_BYTES_MIN, HAND_OVER_BYTES_MAX)).unwrap_or(1 << 20);
     let mut intakes = Vec::new();
     for (index, factory) in sources.iter().enumerate() {
-        let node = &spec.plan.nodes[shared.graph.nodes[shared.graph.sources[index]].plan_node];
+        let plan_node = shared.graph.nodes[shared.graph.sources[index]].plan_node;
+        let node = &spec.plan.nodes[plan_node];
+        let entry = manifest.and_then(|m| m.sources.iter().find(|s| s.operator == ids[plan_node]));
+        let restored: Vec<Split> = entry.map_or_else(Vec::new, |entry| {
+            entry.splits.iter().map(|s| Split { name: s.name.clone(), start: s.position }).collect()
+        });
         intakes.push(match (&node.kind, factory) {
-            (NodeKind::Values(rows), _) => Intake::constant(index, values_batch(rows, &node.schema)?, 0),
+            (NodeKind::Values(rows), _) => {
+                let position = restored.first().map_or(0, |s| s.start);
+                let batch = if position == 0 { values_batch(rows, &node.schema)? } else { None };
+                Intake::constant(index, batch, position)
+            }
             (NodeKind::Source(source), Some(factory)) => {
                 let context = SourceContext {
-                    restored: Vec::new(),
-                    is_restored: false,
+                    restored,
+                    is_restored: entry.is_some(),
                     buffer_bytes_max: bytes_max,
                     waker: control.waker().clone(),
                 };
                 let mut intake = Intake::new(index, source.table.name.clone(), source.info.is_bounded);
                 let bounded = source.info.is_bounded;
-                intake.fetch = Some(Fetch::start(&source.table.name, Arc::clone(factory), context, bounded, bytes_max)?);
+                intake.fetch =
+                    Some(Fetch::start(&source.table.name, Arc::clone(factory), context, bounded, bytes_max)?);
                 intake
             }
             _ => return Err(Error::internal("a source without a factory")),
@@ -657,6 +986,8 @@ struct WorkerBuilder<'a> {
     shared: &'a Shared,
     sinks: &'a [Option<Arc<dyn SinkFactory>>],
     sources: &'a [Option<Arc<dyn SourceFactory>>],
+    ids: &'a [String],
+    manifest: Option<&'a Manifest>,
 }
 
 impl WorkerBuilder<'_> {
@@ -680,21 +1011,18 @@ impl WorkerBuilder<'_> {
                 Ok(Part::Source(reader))
             }
             Role::Watermark(_) => self.watermark(place),
-            Role::Exchange(_, distribution) => {
-                Ok(Part::Exchange(Splitter::new(distribution, &graph_node.schema, self.shared.workers)))
-            }
+            Role::Exchange(_, distribution) => Ok(Part::Exchange(Splitter::new(distribution, self.shared.workers))),
             Role::Operator => {
                 let node = &self.spec.plan.nodes[graph_node.plan_node];
                 let inputs: Vec<&Schema> = node.inputs.iter().map(|&i| &self.spec.plan.nodes[i].schema).collect();
-                let context = OperatorContext {
-                    worker,
-                    workers: self.shared.workers,
-                    is_batch: self.spec.config.is_batch,
-                };
+                let context =
+                    OperatorContext { worker, workers: self.shared.workers, is_batch: self.spec.config.is_batch };
                 Ok(Part::Operator(operators::build(node, &inputs, &context)?))
             }
             Role::Sink(index) => self.sink(place, *index, worker),
-            Role::Collect(_) => Ok(if worker == 0 { Part::Collect(self.spec.collector.take()) } else { Part::Elsewhere }),
+            Role::Collect(_) => {
+                Ok(if worker == 0 { Part::Collect(self.spec.collector.take()) } else { Part::Elsewhere })
+            }
         }
     }
 
@@ -729,8 +1057,14 @@ impl WorkerBuilder<'_> {
         if worker >= instances {
             return Ok(Part::Elsewhere);
         }
-        let context =
-            SinkContext { instance: worker, instances, restored: Vec::new(), waker: self.control.waker().clone() };
+        let id = &self.ids[self.shared.graph.nodes[place].plan_node];
+        let entry = self.manifest.and_then(|m| m.sinks.iter().find(|s| s.operator == *id));
+        let context = SinkContext {
+            instance: worker,
+            instances,
+            restored: entry.map_or_else(Vec::new, |e| e.states.clone()),
+            waker: self.control.waker().clone(),
+        };
         let what = format!("sink `{}`", node.table.name);
         let sink = retried(self.control, &self.shared.metrics, &what, || factory.open(context.clone()))?;
         Ok(Part::Sink(Box::new(SinkPart {

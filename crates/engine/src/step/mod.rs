@@ -5,11 +5,13 @@
 //! metrics  what the outside may see           worker    the phases of a step on one worker
 //! graph    plan -> stages and exchanges       exchange  rows to the worker that owns their key
 //! fetch    source threads                     barrier   where workers meet
+//! cycle    the life of a checkpoint
 //! job      the loop itself: steps, parking, checkpoints, ends
 //! ```
 
 mod barrier;
 pub mod control;
+mod cycle;
 mod exchange;
 mod fetch;
 mod graph;

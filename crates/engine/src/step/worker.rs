@@ -12,8 +12,8 @@
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arrow_array::{Array, RecordBatch};
@@ -24,6 +24,7 @@ use wiesel_core::{ChangeBatch, Error, Result, Schema};
 use wiesel_expr::{EvalContext, Evaluator, Session};
 
 use super::barrier::Barrier;
+use super::control::FailPoints;
 use super::exchange::{Mailboxes, Splitter, Tag, Tagged, take_changes};
 use super::graph::{Graph, Place, Role};
 use super::metrics::{Metrics, lock};
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     pub(crate) reports: Vec<Mutex<Report>>,
     pub(crate) failed: AtomicBool,
     pub(crate) failure: Mutex<Option<Error>>,
+    pub(crate) fail_points: FailPoints,
 }
 
 /// What the loop asks of all workers.
@@ -492,11 +494,13 @@ impl Worker {
                 Part::Operator(operator) => {
                     buffer.set_operator(shared.graph.nodes[place].plan_node);
                     operator.snapshot(full, &mut buffer)?;
+                    shared.fail_points.reach("op.snapshot");
                     input_watermarks.push((place, node.input_watermark));
                 }
                 Part::Sink(part) => {
                     part.sink.prepare(id, kind).map_err(|e| e.at(format!("sink `{}`", part.table)))?;
                     part.is_preparing = true;
+                    shared.fail_points.reach("sink.prepare");
                 }
                 _ => {}
             }

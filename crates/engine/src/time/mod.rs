@@ -85,6 +85,11 @@ impl Generator {
         self.splits.get(self.slot(split)).copied().unwrap_or(WATERMARK_MIN)
     }
 
+    /// Whether there is one generator for all splits.
+    pub(crate) fn is_by_table(&self) -> bool {
+        !self.push_down
+    }
+
     pub(crate) fn emitted(&self) -> EdgeTime {
         self.emitted
     }
@@ -143,7 +148,9 @@ impl Generator {
         let candidate = self.candidate(now_ms, splits);
         self.emitted.is_idle = candidate.is_none();
         match candidate {
-            Some(candidate) if candidate > self.emitted.watermark && self.is_due(now_ms) => self.emit(candidate, now_ms),
+            Some(candidate) if candidate > self.emitted.watermark && self.is_due(now_ms) => {
+                self.emit(candidate, now_ms)
+            }
             _ => self.emitted,
         }
     }
@@ -235,7 +242,8 @@ pub(crate) fn check_rowtime(column: &ArrayRef, name: &str, table: &str) -> Resul
         return Ok(());
     }
     let message = format!("column `{name}` of table `{table}` is its event-time attribute, but is NULL in a row");
-    Err(Error::data(message).hint("rows without an event time cannot be placed: give the column a value in the table's DDL"))
+    Err(Error::data(message)
+        .hint("rows without an event time cannot be placed: give the column a value in the table's DDL"))
 }
 
 /// A timestamp column as milliseconds; what stands in NULL rows has no meaning.
