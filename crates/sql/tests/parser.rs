@@ -4,13 +4,12 @@
 //! A new case needs no Rust: add a statement or a file. `UPDATE=1 cargo test -p wiesel-sql --test parser` rewrites the expected
 //! error texts.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use wiesel_core::diagnostic::{CODES, Diagnostic, SourceFile};
-use wiesel_sql::parser::ast::{Expr, ExprKind, Query, Statement, StatementKind};
-use wiesel_sql::parser::{NESTING_MAX, parse_expression, parse_script, quote_name};
+use wiesel_sql::parser::ast::{Expr, ExprKind, Query, SetExprKind, Statement, StatementKind};
+use wiesel_sql::parser::{ERRORS_MAX, NESTING_MAX, parse_expression, parse_script, quote_name};
 
 fn data_files(folder: &str, extension: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests").join(folder);
@@ -35,7 +34,8 @@ fn all_statements() -> Vec<String> {
     let mut statements = Vec::new();
     for path in data_files("sql/parser", "sql") {
         let text = read(&path);
-        let parsed = parse_script(&text).unwrap_or_else(|errors| panic!("{}\n{}", path.display(), render(&text, &errors)));
+        let parsed =
+            parse_script(&text).unwrap_or_else(|errors| panic!("{}\n{}", path.display(), render(&text, &errors)));
         statements.extend(parsed.iter().map(|statement| statement.span.text(&text).to_owned()));
     }
     statements
@@ -97,7 +97,8 @@ fn no_word_left_out_of_any_statement_panics_and_every_error_has_a_known_code() {
     for text in all_statements() {
         let words: Vec<&str> = text.split_inclusive(|c: char| !c.is_alphanumeric()).collect();
         for left_out in 0..words.len() {
-            let rest: String = words.iter().enumerate().filter(|(index, _)| *index != left_out).map(|(_, word)| *word).collect();
+            let rest: String =
+                words.iter().enumerate().filter(|(index, _)| *index != left_out).map(|(_, word)| *word).collect();
             for error in parse_script(&rest).err().unwrap_or_default() {
                 assert!(CODES.iter().any(|(code, _, _)| *code == error.code), "{}", error.code);
                 let span = error.span.expect("every error of the parser has a place");
@@ -110,7 +111,8 @@ fn no_word_left_out_of_any_statement_panics_and_every_error_has_a_known_code() {
 #[test]
 fn any_depth_of_nesting_is_refused_without_using_up_the_stack() {
     const DEEP: usize = 10_000;
-    let around = |open: &str, inner: &str, close: &str| format!("SELECT {}{inner}{}", open.repeat(DEEP), close.repeat(DEEP));
+    let around =
+        |open: &str, inner: &str, close: &str| format!("SELECT {}{inner}{}", open.repeat(DEEP), close.repeat(DEEP));
     let cases = [
         around("(", "1", ")"),
         around("(", "1", ""),
@@ -180,6 +182,30 @@ fn a_filter_of_ten_thousand_terms_is_a_shallow_tree() {
 }
 
 #[test]
+fn a_file_of_nothing_but_errors_is_given_up_soon() {
+    let endless = [
+        "x;".repeat(100_000),
+        format!("CREATE TABLE t ({})", "1, ".repeat(100_000)),
+        "CREATE TABLE t (a ) < ".to_owned() + &"<".repeat(100_000),
+    ];
+    for text in endless {
+        let errors = parse_script(&text).expect_err("nothing but errors");
+        assert!(errors.len() <= ERRORS_MAX);
+        assert!(!render(&text, &errors).is_empty());
+    }
+}
+
+#[test]
+fn a_column_without_a_name_is_called_as_in_flink() {
+    let parsed = parse_script("SELECT a + 1, t.b, f(c) AS d, t.*, (r).x, `e` FROM t").expect("a query");
+    let SetExprKind::Select(select) = &queries(&parsed[0])[0].body.kind else { panic!("not a SELECT") };
+    let names: Vec<Option<String>> =
+        select.items.iter().enumerate().map(|(index, item)| item.output_name(index)).collect();
+    let expected = [Some("EXPR$0"), Some("b"), Some("d"), None, Some("EXPR$4"), Some("e")];
+    assert_eq!(names, expected.map(|name| name.map(str::to_owned)));
+}
+
+#[test]
 fn operators_bind_as_in_flink() {
     // Both texts must print the same, so they must be the same tree.
     let cases = [
@@ -204,7 +230,9 @@ fn operators_bind_as_in_flink() {
         ("a AND b AND c", "(a AND b) AND c"),
     ];
     for (plain, parenthesised) in cases {
-        let print = |text: &str| parse_expression(text).unwrap_or_else(|errors| panic!("{}", render(text, &errors))).to_string();
+        let print = |text: &str| {
+            parse_expression(text).unwrap_or_else(|errors| panic!("{}", render(text, &errors))).to_string()
+        };
         assert_eq!(print(plain), print(parenthesised), "{plain}");
     }
 }
@@ -247,7 +275,7 @@ fn broken_scripts_render_as_their_data_files_say() {
         if update {
             fs::write(&path, rewritten).expect("a writable data file");
         } else {
-            let _ = writeln!(failures, "{} should be:\n{rewritten}", path.display());
+            failures.push_str(&format!("{} should be:\n{rewritten}\n", path.display()));
         }
     }
     assert!(failures.is_empty(), "{failures}\nrun with UPDATE=1 to take this over");
@@ -265,7 +293,8 @@ fn rewrite_error_file(text: &str) -> String {
             Ok(_) => "no error\n".to_owned(),
             Err(errors) => render(script, &errors),
         };
-        let _ = write!(out, "{}# {title}\n{script}\n----\n{rendered}", if out.is_empty() { "" } else { "\n" });
+        let blank = if out.is_empty() { "" } else { "\n" };
+        out.push_str(&format!("{blank}# {title}\n{script}\n----\n{rendered}"));
     }
     out
 }

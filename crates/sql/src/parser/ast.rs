@@ -69,6 +69,7 @@ pub struct Statement {
 
 /// Every statement that Flink's parser knows.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there are few of them, and matching on a box is clumsy")]
 pub enum StatementKind {
     /// `CREATE TABLE`, with LIKE and AS.
     CreateTable(Box<CreateTable>),
@@ -817,7 +818,22 @@ pub enum SelectItem {
     },
 }
 
-/// `GROUP BY [DISTINCT] ...`.
+impl SelectItem {
+    /// The name of the column that this item gives, which is the `position`th (from 0) of its select list with all stars
+    /// written out: the alias, the last part of a plain name, else Flink's `EXPR$0` and so on. A star has no name of its own.
+    pub fn output_name(&self, position: usize) -> Option<String> {
+        match self {
+            SelectItem::Expr { alias: Some(alias), .. } => Some(alias.value.clone()),
+            SelectItem::Expr { expr: Expr { kind: ExprKind::Name(parts), .. }, .. } => {
+                parts.last().map(|part| part.value.clone())
+            }
+            SelectItem::Expr { .. } => Some(format!("EXPR${position}")),
+            SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard { .. } => None,
+        }
+    }
+}
+
+/// `GROUP BY ...`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GroupBy {
     /// The items; the grouping is their product.
@@ -887,6 +903,7 @@ pub struct TableRef {
 
 /// Something in a FROM.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there are few of them, and matching on a box is clumsy")]
 pub enum TableRefKind {
     /// A table or view by name.
     Table {
@@ -1648,6 +1665,7 @@ pub struct AggregateTail {
 
 /// What follows OVER.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there are few of them, and matching on a box is clumsy")]
 pub enum Over {
     /// `OVER w`.
     Named(Ident),

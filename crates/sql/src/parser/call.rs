@@ -4,8 +4,9 @@
 //! A word opens one of these forms only where its bracket follows: `map` and `position_` stay names, `MAP[...]` does not.
 
 use super::ast::{
-    AggregateTail, Expr, ExprKind, FunctionArg, FunctionArgValue, FunctionCall, Ident, JsonExistsOnError, JsonOnNull, JsonQuery, JsonQueryBehaviour,
-    JsonValue, JsonValueBehaviour, JsonWrapper, ObjectName, Over, TableArg, TableArgSource, TrimSide,
+    AggregateTail, Expr, ExprKind, FunctionArg, FunctionArgValue, FunctionCall, Ident, JsonExistsOnError, JsonOnNull,
+    JsonQuery, JsonQueryBehaviour, JsonValue, JsonValueBehaviour, JsonWrapper, ObjectName, Over, TableArg,
+    TableArgSource, TrimSide,
 };
 use super::token::Symbol;
 use super::{Parsed, Parser};
@@ -17,7 +18,10 @@ impl Parser<'_> {
         let bracket = self.is_symbol_at(1, Symbol::LeftBracket);
         let paren = self.is_symbol_at(1, Symbol::LeftParen);
         if !bracket && !paren {
-            if (upper == "FINAL" || upper == "RUNNING") && self.word_at(1).is_some() && self.is_symbol_at(2, Symbol::LeftParen) {
+            if (upper == "FINAL" || upper == "RUNNING")
+                && self.word_at(1).is_some()
+                && self.is_symbol_at(2, Symbol::LeftParen)
+            {
                 self.advance();
                 let expr = Box::new(self.prefix_call()?);
                 return Ok(Some(self.ended(start, ExprKind::MatchSemantics { is_final: upper == "FINAL", expr })));
@@ -39,7 +43,9 @@ impl Parser<'_> {
             }
             ("ROW", _) => {
                 self.advance();
-                let fields = self.in_parens(|parser| if parser.is_symbol(Symbol::RightParen) { Ok(Vec::new()) } else { parser.comma_list(Self::expr) })?;
+                let fields = self.in_parens(|parser| {
+                    if parser.is_symbol(Symbol::RightParen) { Ok(Vec::new()) } else { parser.comma_list(Self::expr) }
+                })?;
                 ExprKind::Row { fields, explicit: true }
             }
             ("CAST" | "TRY_CAST", _) => self.form(|parser| {
@@ -270,7 +276,9 @@ impl Parser<'_> {
             } else if self.take_words(&["EMPTY", "OBJECT"]) {
                 JsonQueryBehaviour::EmptyObject
             } else {
-                return Err(self.unexpected("`)`, a WRAPPER clause, or NULL, ERROR, EMPTY ARRAY or EMPTY OBJECT with ON EMPTY or ON ERROR"));
+                return Err(self.unexpected(
+                    "`)`, a WRAPPER clause, or NULL, ERROR, EMPTY ARRAY or EMPTY OBJECT with ON EMPTY or ON ERROR",
+                ));
             };
             let slot = if self.on_empty()? { &mut on_empty } else { &mut on_error };
             if slot.replace(behaviour).is_some() {
@@ -329,7 +337,11 @@ impl Parser<'_> {
                 self.expect_symbol(Symbol::Comma)?;
             }
             // KEY is no reserved word: where VALUE follows, it is itself the key.
-            if self.is_word("KEY") && !self.is_word_at(1, "VALUE") && !self.is_symbol_at(1, Symbol::Colon) && !self.is_symbol_at(1, Symbol::Dot) {
+            if self.is_word("KEY")
+                && !self.is_word_at(1, "VALUE")
+                && !self.is_symbol_at(1, Symbol::Colon)
+                && !self.is_symbol_at(1, Symbol::Dot)
+            {
                 self.advance();
             }
             let key = self.expr()?;
@@ -447,7 +459,11 @@ impl Parser<'_> {
             })?);
         }
         if self.take_word("OVER") {
-            tail.over = Some(if self.is_symbol(Symbol::LeftParen) { Over::Spec(self.window_spec()?) } else { Over::Named(self.name("`(` or the name of a window")?) });
+            tail.over = Some(if self.is_symbol(Symbol::LeftParen) {
+                Over::Spec(self.window_spec()?)
+            } else {
+                Over::Named(self.name("`(` or the name of a window")?)
+            });
         }
         Ok(())
     }
@@ -517,7 +533,11 @@ impl Parser<'_> {
         self.table_argument_tail(source, start)
     }
 
-    fn table_argument_tail(&mut self, source: TableArgSource, start: wiesel_core::diagnostic::Span) -> Parsed<TableArg> {
+    fn table_argument_tail(
+        &mut self,
+        source: TableArgSource,
+        start: wiesel_core::diagnostic::Span,
+    ) -> Parsed<TableArg> {
         let mut partition_by = Vec::new();
         if self.take_words(&["PARTITION", "BY"]) {
             partition_by = self.partition_argument()?;

@@ -47,7 +47,11 @@ impl Parser<'_> {
 
     fn type_kind(&mut self) -> Parsed<TypeKind> {
         let Some(word) = self.word_at(0) else {
-            return if self.is_name() { Ok(TypeKind::Named(self.object_name("a type")?)) } else { Err(self.unexpected("a type")) };
+            return if self.is_name() {
+                Ok(TypeKind::Named(self.object_name("a type")?))
+            } else {
+                Err(self.unexpected("a type"))
+            };
         };
         let start = self.here();
         let upper = word.to_ascii_uppercase();
@@ -116,7 +120,11 @@ impl Parser<'_> {
     }
 
     fn optional_number(&mut self, what: &str, range: std::ops::RangeInclusive<u32>) -> Parsed<Option<u32>> {
-        if self.is_symbol(Symbol::LeftParen) { Ok(Some(self.in_parens(|parser| parser.integer(what, range))?)) } else { Ok(None) }
+        if self.is_symbol(Symbol::LeftParen) {
+            Ok(Some(self.in_parens(|parser| parser.integer(what, range))?))
+        } else {
+            Ok(None)
+        }
     }
 
     fn decimal(&mut self) -> Parsed<TypeKind> {
@@ -125,7 +133,8 @@ impl Parser<'_> {
         }
         self.in_parens(|parser| {
             let precision = parser.integer("a precision", 1..=DECIMAL_PRECISION_MAX)?;
-            let scale = if parser.take_symbol(Symbol::Comma) { Some(parser.integer("a scale", 0..=precision)?) } else { None };
+            let scale =
+                if parser.take_symbol(Symbol::Comma) { Some(parser.integer("a scale", 0..=precision)?) } else { None };
             Ok(TypeKind::Decimal { precision: Some(precision), scale })
         })
     }
@@ -185,16 +194,48 @@ impl Parser<'_> {
     fn row_field(&mut self) -> Parsed<RowField> {
         let name = self.name("a field name")?;
         let data_type = self.data_type()?;
-        let comment = if self.take_word("COMMENT") || self.is_string() { Some(self.string("a comment in quotes")?) } else { None };
+        let comment = if self.take_word("COMMENT") || self.is_string() {
+            Some(self.string("a comment in quotes")?)
+        } else {
+            None
+        };
         Ok(RowField { name, data_type, comment })
     }
 }
 
 fn is_type_word(upper: &str) -> bool {
     const TYPE_WORDS: &[&str] = &[
-        "ARRAY", "BIGINT", "BINARY", "BOOLEAN", "BYTES", "CHAR", "CHARACTER", "DATE", "DEC", "DECIMAL", "DOUBLE", "FLOAT", "INT", "INTEGER",
-        "INTERVAL", "MAP", "MULTISET", "NULL", "NUMERIC", "RAW", "REAL", "ROW", "SMALLINT", "STRING", "TIME", "TIMESTAMP", "TIMESTAMP_LTZ",
-        "TINYINT", "VARBINARY", "VARCHAR", "VARIANT",
+        "ARRAY",
+        "BIGINT",
+        "BINARY",
+        "BOOLEAN",
+        "BYTES",
+        "CHAR",
+        "CHARACTER",
+        "DATE",
+        "DEC",
+        "DECIMAL",
+        "DOUBLE",
+        "FLOAT",
+        "INT",
+        "INTEGER",
+        "INTERVAL",
+        "MAP",
+        "MULTISET",
+        "NULL",
+        "NUMERIC",
+        "RAW",
+        "REAL",
+        "ROW",
+        "SMALLINT",
+        "STRING",
+        "TIME",
+        "TIMESTAMP",
+        "TIMESTAMP_LTZ",
+        "TINYINT",
+        "VARBINARY",
+        "VARCHAR",
+        "VARIANT",
     ];
     TYPE_WORDS.binary_search(&upper).is_ok()
 }

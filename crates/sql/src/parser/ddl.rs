@@ -3,12 +3,13 @@
 //! A broken column or option does not hide the next one: its error is recorded and reading goes on behind the next comma of
 //! the same level.
 
-use wiesel_core::diagnostic::{Diagnostic, Span};
+use wiesel_core::diagnostic::{Diagnostic, Span, nearest};
 
 use super::ast::{
-    AlterCatalog, AlterSchema, AlterTable, AlterTableAction, AlterView, Column, ColumnKind, ColumnPosition, CreateCatalog, CreateDatabase,
-    CreateFunction, CreateTable, CreateView, Distribution, Drop, Enforcement, FunctionLanguage, FunctionResource, Ident, LikeClause, LikeFeature,
-    LikeRule, LikeStrategy, ObjectKind, OptionPair, PrimaryKey, StatementKind, StringLiteral, Watermark,
+    AlterCatalog, AlterSchema, AlterTable, AlterTableAction, AlterView, Column, ColumnKind, ColumnPosition,
+    CreateCatalog, CreateDatabase, CreateFunction, CreateTable, CreateView, Distribution, Drop, Enforcement,
+    FunctionLanguage, FunctionResource, Ident, LikeClause, LikeFeature, LikeRule, LikeStrategy, ObjectKind, OptionPair,
+    PrimaryKey, StatementKind, StringLiteral, Watermark,
 };
 use super::token::Symbol;
 use super::{Parsed, Parser};
@@ -62,7 +63,8 @@ impl Parser<'_> {
         if self.take_word("DATABASE") {
             return self.create_database();
         }
-        let error = self.unexpected(&format!("TABLE, VIEW, FUNCTION, CATALOG or DATABASE after {}", head.text(self.source)));
+        let error =
+            self.unexpected(&format!("TABLE, VIEW, FUNCTION, CATALOG or DATABASE after {}", head.text(self.source)));
         let word = self.word_at(0).unwrap_or("");
         Err(Box::new(error.did_you_mean(word, ["TABLE", "VIEW", "FUNCTION", "CATALOG", "DATABASE", "TEMPORARY"])))
     }
@@ -118,7 +120,8 @@ impl Parser<'_> {
             }
             if let Some(last) = last_rank.filter(|last| *last > rank) {
                 let message = format!("{} after {}", TABLE_CLAUSES[rank], TABLE_CLAUSES[last]);
-                let label = "expected the clauses in their order: COMMENT, DISTRIBUTED BY, PARTITIONED BY, WITH, LIKE or AS";
+                let label =
+                    "expected the clauses in their order: COMMENT, DISTRIBUTED BY, PARTITIONED BY, WITH, LIKE or AS";
                 return Err(Box::new(Diagnostic::error("W0101", message).at(start).label(label)));
             }
             last_rank = Some(rank);
@@ -147,7 +150,10 @@ impl Parser<'_> {
             }
         }
         if !self.at_end() && !self.is_symbol(Symbol::Semicolon) {
-            let mut error = self.unexpected_after("COMMENT, PARTITIONED BY, WITH, LIKE, AS, or the end of the statement", TABLE_CLAUSES);
+            let mut error = self.unexpected_after(
+                "COMMENT, PARTITIONED BY, WITH, LIKE, AS, or the end of the statement",
+                TABLE_CLAUSES,
+            );
             self.hint_missing_semicolon(&mut error);
             return Err(error);
         }
@@ -168,7 +174,7 @@ impl Parser<'_> {
             let start = self.at;
             let result = item(self).and_then(|()| {
                 let ended = self.is_symbol(Symbol::Comma) || self.is_symbol(Symbol::RightParen);
-                if ended { Ok(()) } else { Err(self.unexpected(&format!("`,` and {what}, or `)`"))) }
+                if ended { Ok(()) } else { Err(self.unexpected_in_list(what)) }
             });
             if let Err(error) = result {
                 let reached = self.at;
@@ -179,13 +185,26 @@ impl Parser<'_> {
                     self.at = reached;
                     return Err(error);
                 }
-                self.diagnostics.push(*error);
+                self.record(error)?;
                 self.tree_depth = 0;
             }
             if !self.take_symbol(Symbol::Comma) {
                 return self.expect_symbol(Symbol::RightParen);
             }
         }
+    }
+
+    /// An item of a list goes on where it should have ended.
+    fn unexpected_in_list(&self, what: &str) -> Box<Diagnostic> {
+        let mut error = self.unexpected(&format!("`,` and {what}, or `)`"));
+        let found = self.here().text(self.source);
+        let line_break = Span::new(self.behind().end, self.here().start).text(self.source).contains('\n');
+        if let Some(word) = self.word_at(0).and_then(|word| nearest(word, ["FROM", "VIRTUAL", "METADATA", "COMMENT"])) {
+            error.hint = Some(format!("did you mean `{word}`?"));
+        } else if line_break && error.code == "W0101" && !self.at_end() {
+            error.hint = Some(format!("is a `,` missing before `{found}`?"));
+        }
+        error
     }
 
     fn table_item(&mut self, items: &mut TableItems) -> Parsed<()> {
@@ -211,7 +230,8 @@ impl Parser<'_> {
         } else {
             let data_type = self.data_type()?;
             if self.take_word("METADATA") {
-                let metadata_key = if self.take_word("FROM") { Some(self.string("a metadata key in quotes")?) } else { None };
+                let metadata_key =
+                    if self.take_word("FROM") { Some(self.string("a metadata key in quotes")?) } else { None };
                 ColumnKind::Metadata { data_type, key: metadata_key, is_virtual: self.take_word("VIRTUAL") }
             } else {
                 if self.is_one_of(&["PRIMARY", "UNIQUE", "CONSTRAINT"]) {
@@ -223,7 +243,10 @@ impl Parser<'_> {
         if self.is_word("COMMENT") {
             comment = self.comment()?;
         }
-        if key.is_none() && self.is_one_of(&["PRIMARY", "UNIQUE", "CONSTRAINT"]) && matches!(kind, ColumnKind::Physical(_)) {
+        if key.is_none()
+            && self.is_one_of(&["PRIMARY", "UNIQUE", "CONSTRAINT"])
+            && matches!(kind, ColumnKind::Physical(_))
+        {
             let error = self.unexpected("`,` or `)`");
             return Err(Box::new(error.hint("PRIMARY KEY stands before COMMENT")));
         }
@@ -326,7 +349,8 @@ impl Parser<'_> {
                 Ok(value) => value,
                 Err(mut error) => {
                     if parser.word_at(0).is_some() || *parser.kind() == super::token::TokenKind::Number {
-                        error.hint = Some(format!("values stand in single quotes: '{}'", parser.here().text(parser.source)));
+                        error.hint =
+                            Some(format!("values stand in single quotes: '{}'", parser.here().text(parser.source)));
                     }
                     return Err(error);
                 }
@@ -372,13 +396,18 @@ impl Parser<'_> {
             return Err(self.unexpected("INCLUDING, EXCLUDING, OVERWRITING or `)`"));
         };
         let Some((_, feature)) = FEATURES.iter().find(|(word, _)| self.is_word(word)) else {
-            return Err(self.unexpected("ALL, CONSTRAINTS, DISTRIBUTION, GENERATED, METADATA, OPTIONS, PARTITIONS or WATERMARKS"));
+            return Err(self
+                .unexpected("ALL, CONSTRAINTS, DISTRIBUTION, GENERATED, METADATA, OPTIONS, PARTITIONS or WATERMARKS"));
         };
         self.advance();
         let span = self.since(start);
-        let overwritable = matches!(feature, LikeFeature::Generated | LikeFeature::Metadata | LikeFeature::Options | LikeFeature::Watermarks);
+        let overwritable = matches!(
+            feature,
+            LikeFeature::Generated | LikeFeature::Metadata | LikeFeature::Options | LikeFeature::Watermarks
+        );
         if strategy == LikeStrategy::Overwriting && !overwritable {
-            let error = Diagnostic::error("W0101", format!("{} is not known", span.text(self.source).to_uppercase())).at(span);
+            let error =
+                Diagnostic::error("W0101", format!("{} is not known", span.text(self.source).to_uppercase())).at(span);
             return Err(Box::new(error.label("expected OVERWRITING GENERATED, METADATA, OPTIONS or WATERMARKS")));
         }
         Ok(LikeRule { strategy, feature: *feature, span })
@@ -395,7 +424,15 @@ impl Parser<'_> {
             return Err(self.unexpected("AS and the view's query"));
         }
         let query = Box::new(self.query()?);
-        Ok(StatementKind::CreateView(Box::new(CreateView { temporary, if_not_exists, replace, name, columns, comment, query })))
+        Ok(StatementKind::CreateView(Box::new(CreateView {
+            temporary,
+            if_not_exists,
+            replace,
+            name,
+            columns,
+            comment,
+            query,
+        })))
     }
 
     /// Behind FUNCTION, of a CREATE or an ALTER.
@@ -437,7 +474,8 @@ impl Parser<'_> {
         let comment = self.comment()?;
         let start = self.here();
         let options = if self.take_word("WITH") { self.options()? } else { Vec::new() };
-        let options_span = if options.is_empty() { Span::new(self.behind().end, self.behind().end) } else { self.since(start) };
+        let options_span =
+            if options.is_empty() { Span::new(self.behind().end, self.behind().end) } else { self.since(start) };
         Ok(StatementKind::CreateCatalog(CreateCatalog { if_not_exists, name, comment, options, options_span }))
     }
 
@@ -596,7 +634,12 @@ impl Parser<'_> {
         } else {
             self.table_item(&mut items)?;
         }
-        Ok(AlterSchema { columns: items.columns, watermark: items.watermark, primary_key: items.primary_key, distribution: None })
+        Ok(AlterSchema {
+            columns: items.columns,
+            watermark: items.watermark,
+            primary_key: items.primary_key,
+            distribution: None,
+        })
     }
 
     /// Skips the rest of the statement, for parts that are named only.

@@ -17,7 +17,9 @@
 
 use wiesel_core::diagnostic::{Diagnostic, Span, nearest};
 
-use super::ast::{BinaryOp, Expr, ExprKind, Ident, IntervalLiteral, IntervalQualifier, IsTest, LikeKind, Literal, TimeUnit, UnaryOp};
+use super::ast::{
+    BinaryOp, Expr, ExprKind, Ident, IntervalLiteral, IntervalQualifier, IsTest, LikeKind, Literal, TimeUnit, UnaryOp,
+};
 use super::token::{Symbol, TokenKind};
 use super::{Parsed, Parser, keyword};
 
@@ -442,7 +444,9 @@ impl Parser<'_> {
             let unit = self.interval_unit()?;
             if !may_end_interval(leading, unit) {
                 let error = Diagnostic::error("W0106", "these units make no interval").at(self.since(start));
-                return Err(Box::new(error.label("expected YEAR TO MONTH, or two of DAY, HOUR, MINUTE, SECOND from larger to smaller")));
+                return Err(Box::new(
+                    error.label("expected YEAR TO MONTH, or two of DAY, HOUR, MINUTE, SECOND from larger to smaller"),
+                ));
             }
             trailing = Some(unit);
             if unit == TimeUnit::Second && self.is_symbol(Symbol::LeftParen) {
@@ -456,7 +460,10 @@ impl Parser<'_> {
         let unit = self.word_at(0).and_then(interval_unit_of);
         let Some(unit) = unit else {
             let mut error = self.unexpected("a unit: YEAR, QUARTER, MONTH, WEEK, DAY, HOUR, MINUTE or SECOND");
-            if let Some(near) = self.word_at(0).and_then(|word| nearest(word, ["YEAR", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND"])) {
+            if let Some(near) = self
+                .word_at(0)
+                .and_then(|word| nearest(word, ["YEAR", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND"]))
+            {
                 error.hint = Some(format!("did you mean `{near}`?"));
             }
             return Err(error);
@@ -507,8 +514,18 @@ fn is_range_word(word: &str) -> bool {
 /// Reserved words that are functions without parentheses.
 pub(super) fn is_bare_function(word: &str) -> bool {
     const BARE: &[&str] = &[
-        "CURRENT_CATALOG", "CURRENT_DATE", "CURRENT_PATH", "CURRENT_ROLE", "CURRENT_SCHEMA", "CURRENT_TIME", "CURRENT_TIMESTAMP", "CURRENT_USER",
-        "LOCALTIME", "LOCALTIMESTAMP", "SESSION_USER", "SYSTEM_USER",
+        "CURRENT_CATALOG",
+        "CURRENT_DATE",
+        "CURRENT_PATH",
+        "CURRENT_ROLE",
+        "CURRENT_SCHEMA",
+        "CURRENT_TIME",
+        "CURRENT_TIMESTAMP",
+        "CURRENT_USER",
+        "LOCALTIME",
+        "LOCALTIMESTAMP",
+        "SESSION_USER",
+        "SYSTEM_USER",
     ];
     BARE.iter().any(|bare| word.eq_ignore_ascii_case(bare))
 }
@@ -528,7 +545,14 @@ fn interval_unit_of(word: &str) -> Option<TimeUnit> {
     let unit = time_unit_of(upper.strip_suffix('S').unwrap_or(&upper))?;
     let allowed = matches!(
         unit,
-        TimeUnit::Year | TimeUnit::Quarter | TimeUnit::Month | TimeUnit::Week | TimeUnit::Day | TimeUnit::Hour | TimeUnit::Minute | TimeUnit::Second
+        TimeUnit::Year
+            | TimeUnit::Quarter
+            | TimeUnit::Month
+            | TimeUnit::Week
+            | TimeUnit::Day
+            | TimeUnit::Hour
+            | TimeUnit::Minute
+            | TimeUnit::Second
     );
     allowed.then_some(unit)
 }

@@ -135,10 +135,15 @@ mod tests {
 
     #[test]
     fn common_column_names_are_free_or_reserved_as_in_flink() {
-        for free in ["name", "type", "key", "status", "data", "json", "path", "source", "level", "map", "model", "week", "tumble", "id"] {
+        for free in [
+            "name", "type", "key", "status", "data", "json", "path", "source", "level", "map", "model", "week",
+            "tumble", "id",
+        ] {
             assert!(!is_reserved(free), "{free}");
         }
-        for reserved in ["timestamp", "Date", "user", "value", "year", "method", "result", "start", "end", "position", "count"] {
+        for reserved in
+            ["timestamp", "Date", "user", "value", "year", "method", "result", "start", "end", "position", "count"]
+        {
             assert!(is_reserved(reserved), "{reserved}");
         }
     }

@@ -40,6 +40,9 @@ pub const NESTING_MAX: u32 = 128;
 /// operator counts as deep as it is long; chains of AND and OR do not, they are built as balanced trees.
 pub const EXPRESSION_DEPTH_MAX: u32 = 512;
 
+/// The parser stops after so many errors: nobody reads more, and a file of nothing but errors must not take long.
+pub const ERRORS_MAX: usize = 100;
+
 /// Reads a whole file: all its statements, or all its errors.
 pub fn parse_script(text: &str) -> Result<Vec<Statement>, Vec<Diagnostic>> {
     let mut parser = Parser::new(text)?;
@@ -50,9 +53,9 @@ pub fn parse_script(text: &str) -> Result<Vec<Statement>, Vec<Diagnostic>> {
 /// Reads one expression that is the whole text, for instance in a test or an option.
 pub fn parse_expression(text: &str) -> Result<Expr, Vec<Diagnostic>> {
     let mut parser = Parser::new(text)?;
-    let parsed = parser.expr().and_then(|expr| {
-        if parser.at_end() { Ok(expr) } else { Err(parser.unexpected("the end of the expression")) }
-    });
+    let parsed = parser
+        .expr()
+        .and_then(|expr| if parser.at_end() { Ok(expr) } else { Err(parser.unexpected("the end of the expression")) });
     match parsed {
         Ok(expr) if parser.diagnostics.is_empty() => Ok(expr),
         Ok(_) => Err(parser.diagnostics),
@@ -62,6 +65,9 @@ pub fn parse_expression(text: &str) -> Result<Expr, Vec<Diagnostic>> {
         }
     }
 }
+
+/// How far the end of a type in angle brackets is looked for when a broken column is skipped.
+const ANGLES_TOKENS_MAX: usize = 4096;
 
 /// The result of reading one construct. Errors are boxed: they are rare, and frames are many.
 type Parsed<T> = Result<T, Box<Diagnostic>>;
@@ -83,7 +89,9 @@ impl<'a> Parser<'a> {
     fn new(source: &'a str) -> Result<Parser<'a>, Vec<Diagnostic>> {
         if source.len() > SCRIPT_BYTES_MAX {
             let message = format!("the text has {} bytes", source.len());
-            return Err(vec![Diagnostic::error("W0109", message).label(format!("expected at most {SCRIPT_BYTES_MAX}"))]);
+            return Err(vec![
+                Diagnostic::error("W0109", message).label(format!("expected at most {SCRIPT_BYTES_MAX}")),
+            ]);
         }
         let tokens = token::tokenize(source);
         let partners = match_parentheses(&tokens);
@@ -290,7 +298,11 @@ impl<'a> Parser<'a> {
             let between = Span::new(self.behind().end, self.here().start).text(self.source);
             if !between.contains('\n') {
                 let error = Diagnostic::error("W0101", "two strings side by side").at(self.here());
-                return Err(Box::new(error.label("expected a line break between the pieces of one string").hint("a quote inside a string is written twice: ''")));
+                return Err(Box::new(
+                    error
+                        .label("expected a line break between the pieces of one string")
+                        .hint("a quote inside a string is written twice: ''"),
+                ));
             }
             value.push_str(piece);
             self.advance();
@@ -332,7 +344,18 @@ impl<'a> Parser<'a> {
         };
         // The end of the text is shown where the statement's text ends, not behind its trailing blanks.
         let span = if self.at_end() && self.at > 0 { Span::new(self.behind().end, self.behind().end) } else { span };
-        Box::new(Diagnostic::error("W0101", message).at(span).label(format!("expected {expected}")))
+        let mut error = Diagnostic::error("W0101", message).at(span).label(format!("expected {expected}"));
+        let nothing_here = match self.kind() {
+            TokenKind::Word => keyword::is_structural(span.text(self.source)),
+            kind => matches!(
+                kind,
+                TokenKind::Symbol(Symbol::RightParen | Symbol::RightBracket | Symbol::Semicolon) | TokenKind::End
+            ),
+        };
+        if nothing_here && self.behind().text(self.source) == "," {
+            error.hint = Some("the comma before it may be one too many".to_owned());
+        }
+        Box::new(error)
     }
 
     /// The error that a name was expected and a reserved word found.
@@ -342,7 +365,9 @@ impl<'a> Parser<'a> {
             return self.unexpected(expected);
         }
         let error = Diagnostic::error("W0102", format!("`{word}` is a reserved word")).at(self.here());
-        Box::new(error.label(format!("expected {expected}")).hint(format!("as a name it stands in backticks: `{word}`")))
+        Box::new(
+            error.label(format!("expected {expected}")).hint(format!("as a name it stands in backticks: `{word}`")),
+        )
     }
 
     /// What follows a finished clause is no clause: `clauses` are the words that could have come. A misspelt one is often the
@@ -381,11 +406,16 @@ impl<'a> Parser<'a> {
     /// Counts one more level of the tree under construction.
     fn deepen(&mut self) -> Parsed<()> {
         self.tree_depth += 1;
-        if self.tree_depth > EXPRESSION_DEPTH_MAX { Err(self.too_deep("this expression or query is too long a chain")) } else { Ok(()) }
+        if self.tree_depth > EXPRESSION_DEPTH_MAX {
+            Err(self.too_deep("this expression or query is too long a chain"))
+        } else {
+            Ok(())
+        }
     }
 
     fn too_deep(&self, message: &str) -> Box<Diagnostic> {
-        let label = format!("expected at most {NESTING_MAX} levels of nesting, or {EXPRESSION_DEPTH_MAX} operators in a row");
+        let label =
+            format!("expected at most {NESTING_MAX} levels of nesting, or {EXPRESSION_DEPTH_MAX} operators in a row");
         Box::new(Diagnostic::error("W0105", message).at(self.here()).label(label))
     }
 
@@ -394,11 +424,22 @@ impl<'a> Parser<'a> {
         loop {
             match self.kind() {
                 TokenKind::End | TokenKind::Symbol(Symbol::Semicolon | Symbol::Comma | Symbol::RightParen) => return,
-                TokenKind::Symbol(Symbol::LeftParen) if self.partners[self.at] != 0 => self.at = self.partners[self.at] + 1,
+                TokenKind::Symbol(Symbol::LeftParen) if self.partners[self.at] != 0 => {
+                    self.at = self.partners[self.at] + 1
+                }
                 TokenKind::Symbol(Symbol::Lt) => self.skip_angles(),
                 _ => self.advance(),
             }
         }
+    }
+
+    /// Records an error that reading goes on behind; an error itself when there are too many.
+    fn record(&mut self, error: Box<Diagnostic>) -> Parsed<()> {
+        if self.diagnostics.len() + 1 >= ERRORS_MAX {
+            return Err(error);
+        }
+        self.diagnostics.push(*error);
+        Ok(())
     }
 
     /// Moves behind the `>` that closes this `<`, as in `ROW<a INT, b INT>`; where none does before the item could end, `<` was a
@@ -406,7 +447,7 @@ impl<'a> Parser<'a> {
     fn skip_angles(&mut self) {
         let start = self.at;
         let mut depth = 0_usize;
-        for (index, token) in self.tokens.iter().enumerate().skip(start) {
+        for (index, token) in self.tokens.iter().enumerate().skip(start).take(ANGLES_TOKENS_MAX) {
             match token.kind {
                 TokenKind::Symbol(Symbol::Lt) => depth += 1,
                 TokenKind::Symbol(Symbol::Gt) if depth == 1 => {

@@ -15,7 +15,8 @@ impl Parser<'_> {
         let start = self.here();
         self.advance();
         self.expect_symbol(Symbol::LeftParen)?;
-        let partition_by = if self.take_words(&["PARTITION", "BY"]) { self.comma_list(Self::expr)? } else { Vec::new() };
+        let partition_by =
+            if self.take_words(&["PARTITION", "BY"]) { self.comma_list(Self::expr)? } else { Vec::new() };
         let order_by = if self.is_word("ORDER") { self.order_by()? } else { Vec::new() };
         let measures = if self.take_word("MEASURES") {
             self.comma_list(|parser| {
@@ -107,7 +108,10 @@ impl Parser<'_> {
     fn sequence(&mut self) -> Parsed<RowPattern> {
         let mut parts = Vec::new();
         loop {
-            let starts_part = self.is_name() || self.is_word("PERMUTE") || self.is_symbol(Symbol::LeftParen) || self.is_symbol(Symbol::LeftBraceMinus);
+            let starts_part = self.is_name()
+                || self.is_word("PERMUTE")
+                || self.is_symbol(Symbol::LeftParen)
+                || self.is_symbol(Symbol::LeftBraceMinus);
             if !starts_part {
                 break;
             }
@@ -153,7 +157,9 @@ impl Parser<'_> {
         self.expect_symbol(Symbol::RightBrace)?;
         if max.is_some_and(|max| max < min || max == 0) {
             let error = Diagnostic::error("W0107", "this quantifier matches nothing").at(self.since(start));
-            return Err(Box::new(error.label("expected a greatest number that is not less than the least, and at least 1")));
+            return Err(Box::new(
+                error.label("expected a greatest number that is not less than the least, and at least 1"),
+            ));
         }
         Ok((min, max))
     }

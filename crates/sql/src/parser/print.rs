@@ -8,16 +8,22 @@ use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter, Write};
 
 use super::ast::{
-    AfterMatch, AggregateTail, BinaryOp, DataType, Expr, ExprKind, FrameBound, FunctionArg, FunctionArgValue, FunctionCall, GroupItem, Hint, HintArg,
-    Ident, IntervalQualifier, IsTest, JoinCondition, JoinKind, JsonExistsOnError, JsonOnNull, JsonQueryBehaviour, JsonValueBehaviour, JsonWrapper,
-    LikeKind, Literal, MatchRecognize, Nullability, ObjectName, OrderItem, Over, Query, RowPattern, Select, SelectItem, SetExpr, SetExprKind,
-    SetOperator, TableAlias, TableArg, TableArgSource, TableRef, TableRefKind, TimeUnit, TrimSide, TypeKind, UnaryOp, WindowSpec,
+    AfterMatch, AggregateTail, BinaryOp, DataType, Expr, ExprKind, FrameBound, FunctionArg, FunctionArgValue,
+    FunctionCall, GroupItem, Hint, HintArg, Ident, IntervalQualifier, IsTest, JoinCondition, JoinKind,
+    JsonExistsOnError, JsonOnNull, JsonQueryBehaviour, JsonValueBehaviour, JsonWrapper, LikeKind, Literal,
+    MatchRecognize, Nullability, ObjectName, OrderItem, Over, Query, RowPattern, Select, SelectItem, SetExpr,
+    SetExprKind, SetOperator, TableAlias, TableArg, TableArgSource, TableRef, TableRefKind, TimeUnit, TrimSide,
+    TypeKind, UnaryOp, WindowSpec,
 };
 use super::keyword;
 
 /// The name as it must be written in SQL: in backticks when it is reserved or has other characters than a plain name.
 pub fn quote_name(name: &str) -> Cow<'_, str> {
-    if keyword::is_plain_name(name) { Cow::Borrowed(name) } else { Cow::Owned(format!("`{}`", name.replace('`', "``"))) }
+    if keyword::is_plain_name(name) {
+        Cow::Borrowed(name)
+    } else {
+        Cow::Owned(format!("`{}`", name.replace('`', "``")))
+    }
 }
 
 fn quote_string(text: &str) -> String {
@@ -126,9 +132,18 @@ fn write_expr(f: &mut Formatter<'_>, expr: &Expr) -> fmt::Result {
         }
         ExprKind::Between { expr, low, high, negated, symmetric } => {
             let symmetric = if *symmetric { "SYMMETRIC " } else { "" };
-            write!(f, "{} {}BETWEEN {symmetric}{} AND {}", Above(expr, 32), not(*negated), Above(low, 40), Above(high, 40))
+            write!(
+                f,
+                "{} {}BETWEEN {symmetric}{} AND {}",
+                Above(expr, 32),
+                not(*negated),
+                Above(low, 40),
+                Above(high, 40)
+            )
         }
-        ExprKind::InList { expr, list, negated } => write!(f, "{} {}IN ({})", Above(expr, 32), not(*negated), Commas(list)),
+        ExprKind::InList { expr, list, negated } => {
+            write!(f, "{} {}IN ({})", Above(expr, 32), not(*negated), Commas(list))
+        }
         ExprKind::InSubquery { expr, query, negated } => write!(f, "{} {}IN ({query})", Above(expr, 32), not(*negated)),
         ExprKind::Quantified { left, op, all, right } => {
             write!(f, "{} {op} {} {right}", Above(left, 30), if *all { "ALL" } else { "ANY" })
@@ -143,8 +158,12 @@ fn write_expr(f: &mut Formatter<'_>, expr: &Expr) -> fmt::Result {
         ExprKind::Function(call) => write!(f, "{call}"),
         ExprKind::AtTimeZone { expr, zone } => write!(f, "{} AT TIME ZONE {}", Above(expr, 80), Above(zone, 81)),
         ExprKind::Default => f.write_str("DEFAULT"),
-        ExprKind::MatchSemantics { is_final, expr } => write!(f, "{} {expr}", if *is_final { "FINAL" } else { "RUNNING" }),
-        ExprKind::Row { fields, explicit } => write!(f, "{}({})", if *explicit || fields.len() < 2 { "ROW" } else { "" }, Commas(fields)),
+        ExprKind::MatchSemantics { is_final, expr } => {
+            write!(f, "{} {expr}", if *is_final { "FINAL" } else { "RUNNING" })
+        }
+        ExprKind::Row { fields, explicit } => {
+            write!(f, "{}({})", if *explicit || fields.len() < 2 { "ROW" } else { "" }, Commas(fields))
+        }
         ExprKind::Array(items) => write!(f, "ARRAY[{}]", Commas(items)),
         ExprKind::Multiset(items) => write!(f, "MULTISET[{}]", Commas(items)),
         ExprKind::Map(pairs) => {
@@ -166,7 +185,9 @@ fn write_expr(f: &mut Formatter<'_>, expr: &Expr) -> fmt::Result {
 /// The functions with a grammar of their own.
 fn write_form(f: &mut Formatter<'_>, expr: &Expr) -> fmt::Result {
     match &expr.kind {
-        ExprKind::Cast { expr, data_type, try_cast } => write!(f, "{}CAST({expr} AS {data_type})", if *try_cast { "TRY_" } else { "" }),
+        ExprKind::Cast { expr, data_type, try_cast } => {
+            write!(f, "{}CAST({expr} AS {data_type})", if *try_cast { "TRY_" } else { "" })
+        }
         ExprKind::Case { operand, branches, otherwise } => {
             f.write_str("CASE")?;
             write_optional(f, " ", operand.as_deref())?;
@@ -202,7 +223,9 @@ fn write_form(f: &mut Formatter<'_>, expr: &Expr) -> fmt::Result {
             write_optional(f, " FOR ", length.as_deref())?;
             f.write_str(")")
         }
-        ExprKind::RoundTime { ceil, expr, unit } => write!(f, "{}({expr} TO {unit})", if *ceil { "CEIL" } else { "FLOOR" }),
+        ExprKind::RoundTime { ceil, expr, unit } => {
+            write!(f, "{}({expr} TO {unit})", if *ceil { "CEIL" } else { "FLOOR" })
+        }
         ExprKind::TimestampAdd { unit, amount, time } => write!(f, "TIMESTAMPADD({unit}, {amount}, {time})"),
         ExprKind::TimestampDiff { unit, from, to } => write!(f, "TIMESTAMPDIFF({unit}, {from}, {to})"),
         _ => write_json(f, expr),
@@ -541,7 +564,9 @@ fn write_type_kind(f: &mut Formatter<'_>, kind: &TypeKind) -> fmt::Result {
         TypeKind::SmallInt => f.write_str("SMALLINT"),
         TypeKind::Int => f.write_str("INT"),
         TypeKind::BigInt => f.write_str("BIGINT"),
-        TypeKind::Decimal { precision: Some(precision), scale: Some(scale) } => write!(f, "DECIMAL({precision}, {scale})"),
+        TypeKind::Decimal { precision: Some(precision), scale: Some(scale) } => {
+            write!(f, "DECIMAL({precision}, {scale})")
+        }
         TypeKind::Decimal { precision, .. } => with_number(f, "DECIMAL", *precision),
         TypeKind::Float => f.write_str("FLOAT"),
         TypeKind::Double => f.write_str("DOUBLE"),
@@ -575,7 +600,9 @@ fn write_type_kind(f: &mut Formatter<'_>, kind: &TypeKind) -> fmt::Result {
         }
         TypeKind::Null => f.write_str("NULL"),
         TypeKind::Variant => f.write_str("VARIANT"),
-        TypeKind::Raw { class, snapshot } => write!(f, "RAW({}, {})", quote_string(&class.value), quote_string(&snapshot.value)),
+        TypeKind::Raw { class, snapshot } => {
+            write!(f, "RAW({}, {})", quote_string(&class.value), quote_string(&snapshot.value))
+        }
         TypeKind::Named(name) => write!(f, "{name}"),
     }
 }

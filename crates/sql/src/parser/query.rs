@@ -5,9 +5,9 @@
 use wiesel_core::diagnostic::{Diagnostic, Span};
 
 use super::ast::{
-    Cte, Expr, ExprKind, FrameBound, GroupBy, GroupItem, Hint, HintArg, Ident, Join, JoinCondition, JoinKind, Literal, NamedWindow, ObjectName,
-    OptionPair, OrderItem, Query, Select, SelectItem, SetExpr, SetExprKind, SetOperator, StringLiteral, TableAlias, TableRef, TableRefKind, ValuesRow,
-    WindowFrame, WindowSpec, With,
+    Cte, Expr, ExprKind, FrameBound, GroupBy, GroupItem, Hint, HintArg, Ident, Join, JoinCondition, JoinKind, Literal,
+    NamedWindow, ObjectName, OptionPair, OrderItem, Query, Select, SelectItem, SetExpr, SetExprKind, SetOperator,
+    StringLiteral, TableAlias, TableRef, TableRefKind, ValuesRow, WindowFrame, WindowSpec, With,
 };
 use super::token::{Symbol, TokenKind};
 use super::{Parsed, Parser};
@@ -16,11 +16,13 @@ use super::{Parsed, Parser};
 const QUERY_WEIGHT: u32 = 3;
 
 /// The words that go on behind the body of a query.
-pub(super) const AFTER_QUERY_BODY: &[&str] = &["UNION", "INTERSECT", "EXCEPT", "MINUS", "ORDER", "LIMIT", "OFFSET", "FETCH"];
+pub(super) const AFTER_QUERY_BODY: &[&str] =
+    &["UNION", "INTERSECT", "EXCEPT", "MINUS", "ORDER", "LIMIT", "OFFSET", "FETCH"];
 
 /// The words that may follow a finished FROM clause, for the hint on a misspelt one.
 const AFTER_FROM: &[&str] = &[
-    "WHERE", "GROUP", "HAVING", "WINDOW", "QUALIFY", "ORDER", "LIMIT", "JOIN", "LEFT", "RIGHT", "FULL", "INNER", "CROSS", "ON", "UNION", "FROM",
+    "WHERE", "GROUP", "HAVING", "WINDOW", "QUALIFY", "ORDER", "LIMIT", "JOIN", "LEFT", "RIGHT", "FULL", "INNER",
+    "CROSS", "ON", "UNION", "FROM",
 ];
 
 impl Parser<'_> {
@@ -56,7 +58,8 @@ impl Parser<'_> {
         }
         let ctes = self.comma_list(|parser| {
             let name = parser.name("a name for this query")?;
-            let columns = if parser.is_symbol(Symbol::LeftParen) { parser.name_list("a column name")? } else { Vec::new() };
+            let columns =
+                if parser.is_symbol(Symbol::LeftParen) { parser.name_list("a column name")? } else { Vec::new() };
             parser.expect_word("AS")?;
             let query = Box::new(parser.in_parens(Self::query)?);
             Ok(Cte { name, columns, query })
@@ -147,13 +150,27 @@ impl Parser<'_> {
         }
         let items = self.comma_list(Self::select_item)?;
         let from = if self.take_word("FROM") { Some(self.from()?) } else { None };
+        if from.is_none() {
+            self.check_end_of_select(false)?;
+        }
         let selection = if self.take_word("WHERE") { Some(self.expr()?) } else { None };
         let group_by = if self.is_word("GROUP") { Some(self.group_by()?) } else { None };
         let having = if self.take_word("HAVING") { Some(self.expr()?) } else { None };
         let windows = if self.take_word("WINDOW") { self.comma_list(Self::named_window)? } else { Vec::new() };
         let qualify = if self.take_word("QUALIFY") { Some(self.expr()?) } else { None };
-        self.check_end_of_select(from.is_some())?;
-        Ok(Select { hints, distinct, items, from, selection, group_by, having, windows, qualify, span: self.since(start) })
+        self.check_end_of_select(true)?;
+        Ok(Select {
+            hints,
+            distinct,
+            items,
+            from,
+            selection,
+            group_by,
+            having,
+            windows,
+            qualify,
+            span: self.since(start),
+        })
     }
 
     /// A clear word about what cannot follow a SELECT, while it is still known that one ended here.
@@ -162,15 +179,18 @@ impl Parser<'_> {
         if ends || self.is_one_of(AFTER_QUERY_BODY) || self.is_word("END") {
             return Ok(());
         }
-        if self.is_one_of(&["WHERE", "GROUP", "HAVING", "WINDOW"]) {
-            let mut error = self.unexpected("the clauses in their order: FROM, WHERE, GROUP BY, HAVING, WINDOW, QUALIFY, ORDER BY, LIMIT");
-            if !has_from && self.is_word("WHERE") {
-                error.label = Some("expected FROM before WHERE".to_owned());
-            }
-            return Err(error);
+        if self.is_one_of(&["WHERE", "GROUP", "HAVING", "WINDOW", "QUALIFY"]) {
+            let order = "the clauses in their order: FROM, WHERE, GROUP BY, HAVING, WINDOW, QUALIFY, ORDER BY, LIMIT";
+            return Err(self.unexpected(if has_from { order } else { "FROM before this clause" }));
         }
-        let expected = if has_from { "a comma, a JOIN, another clause, or the end of the query" } else { "a comma, FROM, or the end of the query" };
-        Err(self.unexpected_after(expected, if has_from { AFTER_FROM } else { &["FROM"] }))
+        let expected = if has_from {
+            "a comma, a JOIN, another clause, or the end of the query"
+        } else {
+            "a comma, FROM, or the end of the query"
+        };
+        let mut error = self.unexpected_after(expected, if has_from { AFTER_FROM } else { &["FROM"] });
+        self.hint_missing_semicolon(&mut error);
+        Err(error)
     }
 
     fn select_item(&mut self) -> Parsed<SelectItem> {
@@ -182,13 +202,8 @@ impl Parser<'_> {
             return Ok(SelectItem::QualifiedWildcard { prefix, span: self.since(start) });
         }
         let expr = self.expr()?;
-        let alias = if self.take_word("AS") {
-            Some(self.name("a name for this column")?)
-        } else if self.is_name() {
-            Some(self.name("a name for this column")?)
-        } else {
-            None
-        };
+        let alias =
+            if self.take_word("AS") || self.is_name() { Some(self.name("a name for this column")?) } else { None };
         Ok(SelectItem::Expr { expr, alias })
     }
 
@@ -312,7 +327,11 @@ impl Parser<'_> {
         if !self.take_word("FIRST") && !self.take_word("NEXT") {
             return Err(self.unexpected("FIRST or NEXT"));
         }
-        let count = if *self.kind() == TokenKind::Number { self.row_count()? } else { Expr::new(ExprKind::Literal(Literal::Number("1".to_owned())), start) };
+        let count = if *self.kind() == TokenKind::Number {
+            self.row_count()?
+        } else {
+            Expr::new(ExprKind::Literal(Literal::Number("1".to_owned())), start)
+        };
         if !self.take_rows_word() {
             return Err(self.unexpected("ROW or ROWS"));
         }
@@ -348,7 +367,8 @@ impl Parser<'_> {
         let start = self.here();
         self.expect_symbol(Symbol::LeftParen)?;
         let base = if self.is_name() { Some(self.name("the name of a window")?) } else { None };
-        let partition_by = if self.take_words(&["PARTITION", "BY"]) { self.comma_list(Self::expr)? } else { Vec::new() };
+        let partition_by =
+            if self.take_words(&["PARTITION", "BY"]) { self.comma_list(Self::expr)? } else { Vec::new() };
         let order_by = if self.is_word("ORDER") { self.order_by()? } else { Vec::new() };
         let frame = if self.is_one_of(&["ROWS", "RANGE"]) { Some(self.window_frame()?) } else { None };
         if !self.take_symbol(Symbol::RightParen) {
@@ -449,14 +469,22 @@ impl Parser<'_> {
         };
         if self.is_one_of(&["SEMI", "ANTI"]) {
             let error = self.unexpected("JOIN");
-            return Err(Box::new(error.hint("a semi join is written WHERE x IN (SELECT ..) or WHERE EXISTS (SELECT ..)")));
+            return Err(Box::new(
+                error.hint("a semi join is written WHERE x IN (SELECT ..) or WHERE EXISTS (SELECT ..)"),
+            ));
         }
         self.expect_word("JOIN")?;
         Ok(Some(kind))
     }
 
     /// Flink refuses a join without its condition, and a condition where none can be, when it validates; here the place is known.
-    fn check_join_condition(&self, kind: JoinKind, natural: bool, condition: &JoinCondition, words: Span) -> Parsed<()> {
+    fn check_join_condition(
+        &self,
+        kind: JoinKind,
+        natural: bool,
+        condition: &JoinCondition,
+        words: Span,
+    ) -> Parsed<()> {
         let has_condition = *condition != JoinCondition::None;
         let wants_condition = kind != JoinKind::Cross && !natural;
         if has_condition == wants_condition {
@@ -473,7 +501,15 @@ impl Parser<'_> {
         Err(Box::new(Diagnostic::error("W0101", message).at(words).label("expected JOIN, or no ON and no USING")))
     }
 
-    fn join(&mut self, left: TableRef, right: TableRef, kind: JoinKind, natural: bool, condition: JoinCondition, words: Span) -> Parsed<TableRef> {
+    fn join(
+        &mut self,
+        left: TableRef,
+        right: TableRef,
+        kind: JoinKind,
+        natural: bool,
+        condition: JoinCondition,
+        words: Span,
+    ) -> Parsed<TableRef> {
         self.deepen()?;
         let span = self.since(left.span);
         let join = Join { left, right, kind, natural, condition, span: words };
@@ -550,8 +586,10 @@ impl Parser<'_> {
         let name = self.name("a name for this table")?;
         let columns = if self.is_symbol(Symbol::LeftParen) { self.name_list("a column name")? } else { Vec::new() };
         if self.is_words(&["FOR", "SYSTEM_TIME"]) {
-            let error = self.unexpected("no time after the name");
-            return Err(Box::new(error.hint("FOR SYSTEM_TIME AS OF stands before the new name: `t FOR SYSTEM_TIME AS OF o.ts AS a`")));
+            let error = self.unexpected("the name as the last part of this table");
+            return Err(Box::new(
+                error.hint("FOR SYSTEM_TIME AS OF stands before the new name: `t FOR SYSTEM_TIME AS OF o.ts AS a`"),
+            ));
         }
         Ok(Some(TableAlias { name, columns }))
     }
@@ -571,7 +609,11 @@ impl Parser<'_> {
             }
             let start = self.here();
             let name = self.name("a hint such as OPTIONS")?;
-            let args = if self.is_symbol(Symbol::LeftParen) { self.in_parens(|parser| parser.comma_list(Self::hint_argument))? } else { Vec::new() };
+            let args = if self.is_symbol(Symbol::LeftParen) {
+                self.in_parens(|parser| parser.comma_list(Self::hint_argument))?
+            } else {
+                Vec::new()
+            };
             hints.push(Hint { name, args, span: self.since(start) });
         }
         self.advance();

@@ -6,16 +6,16 @@
 use wiesel_core::diagnostic::{Diagnostic, Span};
 
 use super::ast::{
-    Describe, Explain, ExplainDetail, Ident, Insert, ObjectKind, ObjectName, OptionPair, Query, Show, ShowKind, ShowPattern, Statement, StatementKind,
-    StatementSet, StopJob, Use,
+    Describe, Explain, ExplainDetail, Ident, Insert, ObjectKind, ObjectName, OptionPair, Query, Show, ShowKind,
+    ShowPattern, Statement, StatementKind, StatementSet, StopJob, Use,
 };
 use super::token::{Symbol, TokenKind};
-use super::{Parsed, Parser};
+use super::{ERRORS_MAX, Parsed, Parser};
 
 /// The words that open a statement, for hints.
 pub(super) const STATEMENT_WORDS: &[&str] = &[
-    "ADD", "ALTER", "BEGIN", "CREATE", "DESC", "DESCRIBE", "DROP", "EXECUTE", "EXPLAIN", "INSERT", "REMOVE", "RESET", "SELECT", "SET", "SHOW", "STOP",
-    "USE", "VALUES", "WITH",
+    "ADD", "ALTER", "BEGIN", "CREATE", "DESC", "DESCRIBE", "DROP", "EXECUTE", "EXPLAIN", "INSERT", "REMOVE", "RESET",
+    "SELECT", "SET", "SHOW", "STOP", "USE", "VALUES", "WITH",
 ];
 
 /// Statements that are named and refused, by the words that open them. Longer ones stand before their prefixes.
@@ -49,7 +49,7 @@ impl Parser<'_> {
         let mut statements = Vec::new();
         loop {
             while self.take_symbol(Symbol::Semicolon) {}
-            if self.at_end() {
+            if self.at_end() || self.diagnostics.len() >= ERRORS_MAX {
                 return statements;
             }
             self.tree_depth = 0;
@@ -139,7 +139,9 @@ impl Parser<'_> {
             return self.unexpected("a statement");
         };
         let message = format!("`{word}` opens no statement");
-        let error = Diagnostic::error("W0101", message).at(self.here()).label("expected a statement such as CREATE TABLE, INSERT or SELECT");
+        let error = Diagnostic::error("W0101", message)
+            .at(self.here())
+            .label("expected a statement such as CREATE TABLE, INSERT or SELECT");
         Box::new(error.did_you_mean(word, STATEMENT_WORDS.iter().copied()))
     }
 
@@ -156,7 +158,10 @@ impl Parser<'_> {
         while !self.at_end() && (in_set || !self.is_symbol(Symbol::Semicolon)) {
             if self.is_words(&["STATEMENT", "SET", "BEGIN"]) {
                 in_set = true;
-            } else if in_set && self.is_word("END") && matches!(self.token_at(1).kind, TokenKind::End | TokenKind::Symbol(Symbol::Semicolon)) {
+            } else if in_set
+                && self.is_word("END")
+                && matches!(self.token_at(1).kind, TokenKind::End | TokenKind::Symbol(Symbol::Semicolon))
+            {
                 in_set = false;
             }
             self.advance();
@@ -233,7 +238,7 @@ impl Parser<'_> {
             match self.insert_of_set() {
                 Ok(insert) => inserts.push((insert, self.since(insert_start))),
                 Err(error) => {
-                    self.diagnostics.push(*error);
+                    self.record(error)?;
                     self.skip_statement();
                 }
             }
@@ -385,7 +390,8 @@ impl Parser<'_> {
             return Ok(ShowKind::Create { object, name: self.object_name("a name")? });
         }
         let first_words = KINDS.iter().map(|(words, _)| words[0]).chain(["CREATE"]);
-        let error = self.unexpected("TABLES, VIEWS, COLUMNS, FUNCTIONS, CATALOGS, DATABASES, JOBS or CREATE TABLE after SHOW");
+        let error =
+            self.unexpected("TABLES, VIEWS, COLUMNS, FUNCTIONS, CATALOGS, DATABASES, JOBS or CREATE TABLE after SHOW");
         let word = self.word_at(0).unwrap_or("");
         Err(Box::new(error.did_you_mean(word, first_words)))
     }
@@ -421,7 +427,8 @@ impl Parser<'_> {
         }
         let mut object = ObjectKind::Table;
         // CATALOG and its like are no reserved words: alone, they name a table.
-        let names_kind = self.is_one_of(&["CATALOG", "DATABASE", "FUNCTION", "MODEL"]) && (self.is_name_at(1) || self.is_word_at(1, "EXTENDED"));
+        let names_kind = self.is_one_of(&["CATALOG", "DATABASE", "FUNCTION", "MODEL"])
+            && (self.is_name_at(1) || self.is_word_at(1, "EXTENDED"));
         if names_kind {
             object = self.object_kind()?;
         }

@@ -137,7 +137,13 @@ impl Tokenizer<'_> {
     /// Reads one token; false at the end of the text.
     fn next_token(&mut self) -> bool {
         if let Some(unclosed) = self.skip_blanks_and_comments() {
-            self.push_error("W0103", "comment without an end", unclosed, "expected `*/` before the end of the file", None);
+            self.push_error(
+                "W0103",
+                "comment without an end",
+                unclosed,
+                "expected `*/` before the end of the file",
+                None,
+            );
         }
         let start = self.at;
         let Some(first) = self.rest().chars().next() else {
@@ -153,7 +159,8 @@ impl Tokenizer<'_> {
             self.string_token(start);
         } else if first == '`' {
             self.quoted_name();
-        } else if first.is_ascii_digit() || (first == '.' && self.byte_at(1).is_some_and(|byte| byte.is_ascii_digit())) {
+        } else if first.is_ascii_digit() || (first == '.' && self.byte_at(1).is_some_and(|byte| byte.is_ascii_digit()))
+        {
             self.number();
         } else if keyword::is_name_start(first) && !self.is_lone_dollar() {
             self.word();
@@ -198,7 +205,14 @@ impl Tokenizer<'_> {
     }
 
     /// Pushes an error token from `start` to here.
-    fn push_error(&mut self, code: &'static str, message: impl Into<String>, start: usize, label: &str, hint: Option<String>) {
+    fn push_error(
+        &mut self,
+        code: &'static str,
+        message: impl Into<String>,
+        start: usize,
+        label: &str,
+        hint: Option<String>,
+    ) {
         let mut diagnostic = Diagnostic::error(code, message).at(self.span(start, self.at));
         if !label.is_empty() {
             diagnostic = diagnostic.label(label);
@@ -238,7 +252,8 @@ impl Tokenizer<'_> {
 
     fn word(&mut self) {
         let start = self.at;
-        let opens_statement = matches!(self.tokens.last(), None | Some(Token { kind: TokenKind::Symbol(Symbol::Semicolon), .. }));
+        let opens_statement =
+            matches!(self.tokens.last(), None | Some(Token { kind: TokenKind::Symbol(Symbol::Semicolon), .. }));
         self.skip_while(keyword::is_name_part);
         let word = &self.source[start..self.at];
         let quote_follows = self.byte_at(0) == Some(b'\'');
@@ -267,7 +282,8 @@ impl Tokenizer<'_> {
         let unclosed = self.skip_blanks_and_comments();
         let key_start = self.at;
         self.skip_while(|c| !c.is_whitespace() && !matches!(c, '\'' | '=' | ';' | '(' | '`' | '"'));
-        let key_is_whole = self.byte_at(0).is_none_or(|byte| byte.is_ascii_whitespace() || byte == b';' || byte == b'=');
+        let key_is_whole =
+            self.byte_at(0).is_none_or(|byte| byte.is_ascii_whitespace() || byte == b';' || byte == b'=');
         if unclosed.is_some() || self.at == key_start || !key_is_whole {
             (self.at, _) = back;
             return;
@@ -317,7 +333,9 @@ impl Tokenizer<'_> {
     fn quoted_name(&mut self) {
         let start = self.at;
         match self.quoted('`') {
-            Some(name) if name.is_empty() => self.push_error("W0106", "empty name", start, "expected a name between the backticks", None),
+            Some(name) if name.is_empty() => {
+                self.push_error("W0106", "empty name", start, "expected a name between the backticks", None)
+            }
             Some(name) => self.push(TokenKind::QuotedName(name), start),
             None => self.unclosed(start, '`', "name"),
         }
@@ -335,7 +353,8 @@ impl Tokenizer<'_> {
                 match resolve_unicode(&text, escape) {
                     Some(resolved) => self.push(TokenKind::String(resolved), start),
                     None => {
-                        let expected = format!("expected `{escape}` and four hexadecimal digits, or `{escape}{escape}`");
+                        let expected =
+                            format!("expected `{escape}` and four hexadecimal digits, or `{escape}{escape}`");
                         self.push_error("W0106", "unknown escape in a Unicode string", start, &expected, None);
                     }
                 }
@@ -412,7 +431,8 @@ impl Tokenizer<'_> {
             '\u{2018}' | '\u{2019}' => Some("strings stand in plain single quotes: '...'".to_owned()),
             _ => None,
         };
-        self.push_error("W0104", format!("unexpected character `{}`", c.escape_debug()), start, "not part of SQL", hint);
+        let shown = if c.is_control() { c.escape_debug().to_string() } else { c.to_string() };
+        self.push_error("W0104", format!("unexpected character `{shown}`"), start, "not part of SQL", hint);
         if c == '"' {
             // What follows would only be read as nonsense: go on after the partner, when it has one on its line.
             let line = self.rest().split('\n').next().unwrap_or("");
@@ -475,13 +495,25 @@ mod tests {
 
     #[test]
     fn comments_vanish_and_hints_stay() {
-        let expected = vec![TokenKind::HintStart, TokenKind::Word, TokenKind::HintEnd, TokenKind::Symbol(Symbol::Star), TokenKind::End];
+        let expected = vec![
+            TokenKind::HintStart,
+            TokenKind::Word,
+            TokenKind::HintEnd,
+            TokenKind::Symbol(Symbol::Star),
+            TokenKind::End,
+        ];
         assert_eq!(kinds("/* a */ /*+ b */ -- c\n * // d"), expected);
     }
 
     #[test]
     fn strings_resolve_their_escapes() {
-        for (source, text) in [("'it''s'", "it's"), ("U&'\\00e4\\\\x'", "ä\\x"), ("u&'!d83d!de00' UESCAPE '!'", "😀"), ("_UTF8'a'", "a"), ("N''", "")] {
+        for (source, text) in [
+            ("'it''s'", "it's"),
+            ("U&'\\00e4\\\\x'", "ä\\x"),
+            ("u&'!d83d!de00' UESCAPE '!'", "😀"),
+            ("_UTF8'a'", "a"),
+            ("N''", ""),
+        ] {
             assert_eq!(kinds(source), vec![string(text), TokenKind::End], "{source}");
         }
         assert_eq!(kinds("x'0aFF'"), vec![TokenKind::Binary(vec![10, 255]), TokenKind::End]);
@@ -490,13 +522,23 @@ mod tests {
 
     #[test]
     fn what_is_no_sql_becomes_an_error_token() {
-        for (source, code) in
-            [("'a", "W0103"), ("`a", "W0103"), ("/* a", "W0103"), ("``", "W0106"), ("x'0'", "W0106"), ("U&'\\00'", "W0106"), ("\"a\"", "W0104"), ("#", "W0104")]
-        {
-            let errors: Vec<&str> = tokenize(source).iter().filter_map(|token| match &token.kind {
-                TokenKind::Error(diagnostic) => Some(diagnostic.code),
-                _ => None,
-            }).collect();
+        for (source, code) in [
+            ("'a", "W0103"),
+            ("`a", "W0103"),
+            ("/* a", "W0103"),
+            ("``", "W0106"),
+            ("x'0'", "W0106"),
+            ("U&'\\00'", "W0106"),
+            ("\"a\"", "W0104"),
+            ("#", "W0104"),
+        ] {
+            let errors: Vec<&str> = tokenize(source)
+                .iter()
+                .filter_map(|token| match &token.kind {
+                    TokenKind::Error(diagnostic) => Some(diagnostic.code),
+                    _ => None,
+                })
+                .collect();
             assert_eq!(errors, vec![code], "{source}");
         }
     }
@@ -506,7 +548,10 @@ mod tests {
         let eq = TokenKind::Symbol(Symbol::Eq);
         let semicolon = TokenKind::Symbol(Symbol::Semicolon);
         let cases = [
-            ("SET a.b-c = file:///tmp/x;", vec![TokenKind::Word, string("a.b-c"), eq.clone(), string("file:///tmp/x"), semicolon.clone()]),
+            (
+                "SET a.b-c = file:///tmp/x;",
+                vec![TokenKind::Word, string("a.b-c"), eq.clone(), string("file:///tmp/x"), semicolon.clone()],
+            ),
             ("SET a=1", vec![TokenKind::Word, string("a"), eq.clone(), string("1")]),
             ("set a = 'b c'", vec![TokenKind::Word, string("a"), eq.clone(), string("b c")]),
             ("SET 'a' = 'b'", vec![TokenKind::Word, string("a"), eq, string("b")]),
@@ -520,7 +565,9 @@ mod tests {
 
     #[test]
     fn numbers_end_where_a_field_begins() {
-        let texts = |source: &str| -> Vec<String> { tokenize(source).iter().map(|token| token.span.text(source).to_owned()).collect() };
+        let texts = |source: &str| -> Vec<String> {
+            tokenize(source).iter().map(|token| token.span.text(source).to_owned()).collect()
+        };
         assert_eq!(texts("1.5E-3 .5 1. 2e"), ["1.5E-3", ".5", "1.", "2", "e", ""]);
         assert_eq!(texts("a[1].b"), ["a", "[", "1", "]", ".", "b", ""]);
     }
