@@ -14,6 +14,9 @@ use super::properties::Properties;
 /// How long opening a table waits for a broker; the engine opens again when it was in vain.
 pub(super) const CONNECT_WAIT: Duration = Duration::from_secs(10);
 
+/// How long a topic that the broker may be creating is waited for.
+const CREATION_WAIT: Duration = Duration::from_secs(3);
+
 /// The longest single question, so that errors which came meanwhile are seen soon.
 const SLICE: Duration = Duration::from_millis(250);
 
@@ -73,9 +76,14 @@ impl Cluster<'_> {
         names.iter().map(|name| self.topic(client, name)).collect()
     }
 
-    /// The partitions of a topic.
+    /// The partitions of a topic. A client of the kind `Producer` makes a broker create it, when the broker is set up to; that is given
+    /// a moment. One of the kind `Consumer` never does.
     pub(super) fn topic(&self, client: &Client, name: &str) -> Result<TopicMetadata> {
         let deadline = monotonic() + CONNECT_WAIT;
+        let creation_deadline = match client.kind() {
+            ClientKind::Consumer => None,
+            ClientKind::Producer => Some(monotonic() + CREATION_WAIT),
+        };
         loop {
             let found = self.ask(client, deadline, |wait| client.metadata(Some(name), wait))?;
             let Some(topic) = found.into_iter().find(|t| t.name == name) else {
@@ -84,7 +92,9 @@ impl Cluster<'_> {
             match &topic.error {
                 None if topic.partitions.is_empty() => return Err(self.missing_topic(client, name)),
                 None => return Ok(topic),
-                Some(e) if is_missing(e.code) => return Err(self.missing_topic(client, name)),
+                Some(e) if is_missing(e.code) && creation_deadline.is_none_or(|end| monotonic() >= end) => {
+                    return Err(self.missing_topic(client, name));
+                }
                 Some(e) if e.code == code::TOPIC_AUTHORIZATION_FAILED => return Err(self.topic_permission(name)),
                 Some(e) if monotonic() >= deadline => {
                     return Err(Error::unavailable(format!("topic `{name}` of {} is not ready: {e}", self.brokers())));
@@ -98,8 +108,11 @@ impl Cluster<'_> {
     }
 
     fn missing_topic(&self, client: &Client, name: &str) -> Error {
-        let error =
-            Error::config(format!("topic `{name}` of table `{}` does not exist at {}", self.table, self.brokers()));
+        let error = Error::config(format!(
+            "topic `{name}` of table `{}` is not there: {} has no such topic",
+            self.table,
+            self.brokers()
+        ));
         let all = client.metadata(None, Duration::from_secs(2)).unwrap_or_default();
         let names: Vec<&str> = all.iter().map(|t| t.name.as_str()).filter(|n| !n.starts_with("__")).collect();
         match nearest(name, names) {

@@ -1,78 +1,47 @@
-//! Stand-in until the operators are there: Calc and UnionAll only.
-use arrow_array::RecordBatch;
-use arrow_select::filter::filter_record_batch;
-use wiesel_core::{ChangeBatch, Error, Result, Schema};
-use wiesel_expr::{EvalContext, Evaluator};
+//! One file per operator, and the one function that builds the operator of a plan node.
+
+pub(crate) mod aggregate;
+mod calc;
+mod group_aggregate;
+mod window;
+mod window_aggregate;
+
+use wiesel_core::{Error, Result, Schema};
 use wiesel_plan::{Node, NodeKind};
 
-use crate::operator::{Operator, OperatorContext, Output, StateWriter};
+pub use self::calc::Calc;
+pub use self::group_aggregate::GroupAggregate;
+pub use self::window_aggregate::WindowAggregate;
+use crate::operator::{Operator, OperatorContext};
 
-struct Calc {
-    filter: Option<Evaluator>,
-    project: Vec<Evaluator>,
-    schema: Schema,
-}
+/// Rows per emitted batch at most, so that what flows stays within the caches whatever fires at once.
+pub const ROWS_PER_BATCH: usize = 16 * 1024;
 
-impl Operator for Calc {
-    fn process(&mut self, _port: usize, batch: ChangeBatch, context: &EvalContext, output: &mut Output) -> Result<()> {
-        let mut rows = batch.rows;
-        if let Some(filter) = &mut self.filter {
-            let keep = filter.evaluate_filter(&rows, context)?;
-            rows = filter_record_batch(&rows, &keep)?;
+/// Builds the operator of a plan node from the schemas of its inputs.
+///
+/// Sources, exchanges, watermarks, constant rows, sinks and collected results are parts of the step loop and no operators of this list.
+pub fn build(node: &Node, input_schemas: &[&Schema], context: &OperatorContext) -> Result<Box<dyn Operator>> {
+    let input = || {
+        let schema = input_schemas.first().copied();
+        schema.ok_or_else(|| Error::internal(format!("`{}` has no input", node.label)))
+    };
+    let operator: Box<dyn Operator> = match &node.kind {
+        NodeKind::Calc(calc) => Box::new(Calc::new(calc, &node.schema)?),
+        NodeKind::GroupAggregate(aggregate) => {
+            Box::new(GroupAggregate::new(aggregate, input()?, &node.schema, node.changelog_mode)?)
         }
-        let columns = self.project.iter_mut().map(|e| e.evaluate(&rows, context)).collect::<Result<Vec<_>>>()?;
-        output.emit(ChangeBatch::inserts(RecordBatch::try_new(self.schema.arrow().clone(), columns)?));
-        Ok(())
-    }
-    fn advance(&mut self, watermark: i64, _context: &EvalContext, _output: &mut Output) -> Result<i64> {
-        Ok(watermark)
-    }
-    fn snapshot(&mut self, _full: bool, _writer: &mut dyn StateWriter) -> Result<()> {
-        Ok(())
-    }
-    fn restore(&mut self, _table: u8, _vnode: u8, _key: &[u8], _value: &[u8]) -> Result<()> {
-        Ok(())
-    }
-    fn restored(&mut self, _watermark: i64) -> Result<()> {
-        Ok(())
-    }
-    fn state_bytes(&self) -> usize {
-        0
-    }
-}
-
-struct Union;
-impl Operator for Union {
-    fn process(&mut self, _port: usize, batch: ChangeBatch, _context: &EvalContext, output: &mut Output) -> Result<()> {
-        output.emit(batch);
-        Ok(())
-    }
-    fn advance(&mut self, watermark: i64, _context: &EvalContext, _output: &mut Output) -> Result<i64> {
-        Ok(watermark)
-    }
-    fn snapshot(&mut self, _full: bool, _writer: &mut dyn StateWriter) -> Result<()> {
-        Ok(())
-    }
-    fn restore(&mut self, _table: u8, _vnode: u8, _key: &[u8], _value: &[u8]) -> Result<()> {
-        Ok(())
-    }
-    fn restored(&mut self, _watermark: i64) -> Result<()> {
-        Ok(())
-    }
-    fn state_bytes(&self) -> usize {
-        0
-    }
-}
-
-/// Stand-in.
-pub fn build(node: &Node, _inputs: &[&Schema], _context: &OperatorContext) -> Result<Box<dyn Operator>> {
-    match &node.kind {
-        NodeKind::Calc(calc) => Ok(Box::new(Calc {
-            filter: calc.filter.clone().map(Evaluator::new),
-            project: calc.project.iter().cloned().map(Evaluator::new).collect(),
-            schema: node.schema.clone(),
-        })),
-        NodeKind::UnionAll => Ok(Box::new(Union)),
-        _ => Err(Error::internal("not there yet")),
-    }
+        NodeKind::WindowAggregate(window) => Box::new(WindowAggregate::new(window, input()?, &node.schema, context)?),
+        NodeKind::WindowTable(_)
+        | NodeKind::Deduplicate(_)
+        | NodeKind::UnionAll
+        | NodeKind::Source(_)
+        | NodeKind::Values(_)
+        | NodeKind::Watermark(_)
+        | NodeKind::Exchange(_)
+        | NodeKind::Sink(_)
+        | NodeKind::Collect => {
+            return Err(Error::internal(format!("`{}` is no operator but a part of the step loop", node.label)));
+        }
+    };
+    Ok(operator)
 }

@@ -91,6 +91,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A connection to a cluster. Threads of librdkafka do the work; the handle may be used from any thread.
 pub struct Client {
+    kind: ClientKind,
     rk: NonNull<sys::Handle>,
     shared: Arc<Shared>,
 }
@@ -127,9 +128,14 @@ impl Client {
         });
         conf.set_callbacks(kind, &shared);
         let rk = conf.into_handle(kind)?;
-        let client = Client { rk, shared };
+        let client = Client { kind, rk, shared };
         client.enable_events();
         Ok(client)
+    }
+
+    /// Which way its messages go.
+    pub fn kind(&self) -> ClientKind {
+        self.kind
     }
 
     pub(super) fn handle(&self) -> *mut sys::Handle {
