@@ -1,6 +1,8 @@
 //! Aggregate functions as the planner sees them: names, types, and what they need to be taken back. Their accumulators live in the engine.
 
-use wiesel_core::DataType;
+use wiesel_core::{DataType, TypeKind};
+
+use crate::function::FunctionError;
 
 /// The aggregate functions of the first slice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,6 +53,32 @@ impl AggregateFunction {
             "LAST_VALUE" => AggregateFunction::LastValue,
             _ => return None,
         })
+    }
+
+    /// The type of the result for arguments of the given types. Everything but COUNT may be NULL: a group may hold no value.
+    pub fn result_type(self, args: &[DataType]) -> Result<DataType, FunctionError> {
+        let expected = |what: &str| FunctionError { expected: format!("{}({what})", self.name()) };
+        if matches!(self, AggregateFunction::CountStar | AggregateFunction::Count) {
+            return Ok(DataType::not_null(TypeKind::BigInt));
+        }
+        let [arg] = args else { return Err(expected("one value")) };
+        let kind = match (self, &arg.kind) {
+            (AggregateFunction::Sum, TypeKind::Decimal { scale, .. }) => {
+                TypeKind::Decimal { precision: 38, scale: *scale }
+            }
+            (AggregateFunction::Avg, TypeKind::Decimal { scale, .. }) => {
+                TypeKind::Decimal { precision: 38, scale: (*scale).max(6) }
+            }
+            (AggregateFunction::Sum | AggregateFunction::Avg, kind) if !kind.is_numeric() => {
+                return Err(expected("a number"));
+            }
+            (
+                AggregateFunction::Min | AggregateFunction::Max,
+                TypeKind::Array(_) | TypeKind::Map(..) | TypeKind::Multiset(_) | TypeKind::Row(_),
+            ) => return Err(expected("a value that has an order")),
+            (_, kind) => kind.clone(),
+        };
+        Ok(DataType::new(kind))
     }
 
     /// The SQL name.

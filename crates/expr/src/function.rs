@@ -1,5 +1,13 @@
 //! The registry of scalar functions, a plain sorted list, and the trait each of them implements.
 
+mod arithmetic;
+mod binding;
+mod comparison;
+mod logic;
+mod null;
+#[cfg(test)]
+pub(crate) mod testing;
+
 use arrow_array::ArrayRef;
 use wiesel_core::{DataType, Result, Value};
 
@@ -58,15 +66,73 @@ pub trait ScalarFunction: Send + Sync + std::fmt::Debug {
     fn is_deterministic(&self) -> bool {
         true
     }
+    /// Whether no row can make it fail, and it is cheap: then it is evaluated without first filtering the rows that reach it.
+    fn is_total(&self) -> bool {
+        false
+    }
+    /// Working state of one call in one expression: compiled patterns, formats, paths. When given, it is used instead of `eval`.
+    fn prepare(&self) -> Option<Box<dyn PreparedCall>> {
+        None
+    }
+}
+
+/// One call with its own working state; the contract is that of [`ScalarFunction::eval`].
+pub trait PreparedCall: Send + std::fmt::Debug {
+    /// Evaluates on columns.
+    fn eval(&mut self, args: &[Operand], call: &Signature, rows: usize, context: &EvalContext) -> Result<ArrayRef>;
 }
 
 /// The function of that name, in any case.
 pub fn lookup(name: &str) -> Option<&'static dyn ScalarFunction> {
     let name = name.to_ascii_uppercase();
-    all().iter().find(|f| f.name() == name).copied()
+    let index = REGISTRY.binary_search_by(|f| f.name().cmp(name.as_str())).ok()?;
+    REGISTRY.get(index).copied()
 }
 
 /// Every scalar function and operator, sorted by name.
 pub fn all() -> &'static [&'static dyn ScalarFunction] {
-    &[]
+    REGISTRY
+}
+
+/// The registry: a plain list, in the order of names that the search relies on (a test checks it).
+static REGISTRY: &[&dyn ScalarFunction] = &[
+    &arithmetic::REMAINDER,
+    &arithmetic::MULTIPLY,
+    &arithmetic::PLUS,
+    &arithmetic::MINUS,
+    &arithmetic::DIVIDE,
+    &comparison::LESS,
+    &comparison::LESS_EQUAL,
+    &comparison::NOT_EQUAL,
+    &comparison::EQUAL,
+    &comparison::GREATER,
+    &comparison::GREATER_EQUAL,
+    &comparison::IS_DISTINCT_FROM,
+    &logic::IS_FALSE,
+    &comparison::IS_NOT_DISTINCT_FROM,
+    &logic::IS_NOT_FALSE,
+    &null::IS_NOT_NULL,
+    &logic::IS_NOT_TRUE,
+    &logic::IS_NOT_UNKNOWN,
+    &null::IS_NULL,
+    &logic::IS_TRUE,
+    &logic::IS_UNKNOWN,
+    &arithmetic::MOD,
+    &logic::Not,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_registry_is_sorted_and_every_name_is_found() {
+        for pair in REGISTRY.windows(2) {
+            assert!(pair[0].name() < pair[1].name(), "`{}` must stand behind `{}`", pair[0].name(), pair[1].name());
+        }
+        for function in REGISTRY {
+            let found = lookup(&function.name().to_ascii_lowercase()).map(|f| f.name());
+            assert_eq!(found, Some(function.name()));
+        }
+    }
 }

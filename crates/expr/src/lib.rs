@@ -11,7 +11,9 @@
 pub mod aggregate;
 pub mod cast;
 pub mod eval;
+pub mod fold;
 pub mod function;
+pub mod operand;
 pub mod time;
 
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use wiesel_core::{DataType, Value};
 
 pub use aggregate::{AggregateCall, AggregateFunction};
 pub use eval::{EvalContext, Evaluator};
+pub use fold::fold;
 pub use function::{FunctionError, ScalarFunction};
 
 /// A scalar expression over the columns of one input, with all types decided.
