@@ -3,6 +3,8 @@
 pub(crate) mod aggregate;
 mod calc;
 mod group_aggregate;
+#[cfg(test)]
+mod testing;
 mod window;
 mod window_aggregate;
 

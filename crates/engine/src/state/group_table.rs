@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn a_key_keeps_its_slot_and_a_removed_slot_is_used_again() {
         let mut table = GroupTable::new(0);
-        let mut slot = |table: &mut GroupTable, key: &str| table.slot(key.as_bytes(), hash_key(key.as_bytes()));
+        let slot = |table: &mut GroupTable, key: &str| table.slot(key.as_bytes(), hash_key(key.as_bytes()));
         let (a, b) = (slot(&mut table, "a"), slot(&mut table, "b"));
         assert_eq!((slot(&mut table, "a"), slot(&mut table, "b"), table.len()), (a, b, 2));
         table.remove(a);

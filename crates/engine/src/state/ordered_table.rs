@@ -195,6 +195,8 @@ impl<V: StateValue> OrderedTable<V> {
     pub fn take_changes(&mut self, full: bool, mut change: impl FnMut(&[u8], Option<&V>)) {
         for key in std::mem::take(&mut self.changed) {
             match self.entries.get_mut(&key) {
+                // A full snapshot begins with nothing, so there is nothing to delete.
+                None if full => {}
                 None => change(&key, None),
                 Some(entry) => {
                     entry.is_stored = true;

@@ -673,7 +673,9 @@ impl Groups {
     /// Writes changed groups, or all of them, with `prefix` in front of each key. Deletes come before puts.
     pub(crate) fn snapshot(&mut self, full: bool, prefix: &[u8], writer: &mut dyn StateWriter) {
         let mut key = Vec::new();
-        for removed in self.table.take_removed().iter() {
+        // A full snapshot begins with nothing, so there is nothing to delete.
+        let removed = self.table.take_removed();
+        for removed in removed.iter().filter(|_| !full) {
             key.clear();
             key.extend_from_slice(prefix);
             key.extend_from_slice(removed);
