@@ -13,5 +13,6 @@ mod java_text;
 pub mod jdbc;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+mod key_index;
 pub mod print;
 pub mod registry;

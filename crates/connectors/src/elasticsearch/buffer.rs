@@ -5,8 +5,7 @@
 
 use std::ops::Range;
 
-use hashbrown::HashTable;
-use xxhash_rust::xxh3::xxh3_64;
+use crate::key_index::KeyIndex;
 
 /// Holes smaller than this are not worth rebuilding the arena for.
 const HOLES_BYTES_MIN: usize = 1 << 20;
@@ -23,8 +22,8 @@ pub(super) enum Action {
 /// One change.
 #[derive(Debug, Clone)]
 pub(super) struct Change {
-    /// The place of its id in the arena of ids; empty without a key.
-    id: Range<usize>,
+    /// The number of its id; `None` without a key.
+    id: Option<usize>,
     /// What happens.
     pub(super) action: Action,
     /// The row of the batch being written that this change will come from.
@@ -34,10 +33,10 @@ pub(super) struct Change {
 /// Changes waiting to be sent.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
-    ids: String,
+    /// Ids are numbered as the changes are.
+    ids: KeyIndex,
     documents: Vec<u8>,
     changes: Vec<Change>,
-    by_id: HashTable<usize>,
     /// Bytes of documents that are still some change's.
     live_bytes: usize,
 }
@@ -55,7 +54,7 @@ impl Buffer {
 
     /// Bytes of ids and documents to be sent.
     pub(super) fn bytes(&self) -> usize {
-        self.ids.len() + self.live_bytes
+        self.ids.bytes() + self.live_bytes
     }
 
     /// The changes, in the order in which their ids first came.
@@ -65,7 +64,8 @@ impl Buffer {
 
     /// The id of a change.
     pub(super) fn id(&self, change: &Change) -> &str {
-        self.ids.get(change.id.clone()).unwrap_or_default()
+        let id = change.id.map_or(&[][..], |number| self.ids.key(number));
+        str::from_utf8(id).unwrap_or_default()
     }
 
     /// The document of a range.
@@ -78,7 +78,6 @@ impl Buffer {
         self.ids.clear();
         self.documents.clear();
         self.changes.clear();
-        self.by_id.clear();
         self.live_bytes = 0;
     }
 
@@ -88,31 +87,16 @@ impl Buffer {
         self.documents.extend_from_slice(document);
         self.live_bytes += document.len();
         let action = Action::Write(start..self.documents.len());
-        self.changes.push(Change { id: 0..0, action, row: None });
+        self.changes.push(Change { id: None, action, row: None });
     }
 
     /// Notes that `id` is changed by `row` of the batch being written (a delete when `is_delete`). Says whether an earlier change of the
     /// same id was replaced. Rows that are to be written get their documents by [`Buffer::set_documents`].
     pub(super) fn note(&mut self, id: &str, row: usize, is_delete: bool, touched: &mut Vec<usize>) -> bool {
-        let hash = xxh3_64(id.as_bytes());
-        let (ids, changes) = (&self.ids, &self.changes);
-        let found = self.by_id.find(hash, |i| changes.get(*i).and_then(|c| ids.get(c.id.clone())) == Some(id)).copied();
-        let (index, is_replaced) = match found {
-            Some(index) => (index, true),
-            None => {
-                let start = self.ids.len();
-                self.ids.push_str(id);
-                self.changes.push(Change { id: start..self.ids.len(), action: Action::Delete, row: None });
-                let index = self.changes.len() - 1;
-                let (ids, changes) = (&self.ids, &self.changes);
-                let hash_of = |i: &usize| {
-                    let id = changes.get(*i).and_then(|c| ids.get(c.id.clone())).unwrap_or_default();
-                    xxh3_64(id.as_bytes())
-                };
-                self.by_id.insert_unique(hash, index, hash_of);
-                (index, false)
-            }
-        };
+        let (index, is_new) = self.ids.number(id.as_bytes());
+        if is_new {
+            self.changes.push(Change { id: Some(index), action: Action::Delete, row: None });
+        }
         if let Some(change) = self.changes.get_mut(index) {
             if let Action::Write(range) = &change.action {
                 self.live_bytes -= range.len();
@@ -123,7 +107,7 @@ impl Buffer {
             }
             change.row = if is_delete { None } else { Some(row) };
         }
-        is_replaced
+        !is_new
     }
 
     /// The rows that the changes in `touched` (as filled by [`Buffer::note`]) need documents of. Changes that a later delete overtook,
@@ -227,15 +211,5 @@ mod tests {
         }
         assert!(buffer.documents.len() < 2 * HOLES_BYTES_MIN);
         assert_eq!(content(&buffer), owned(&[("a", Some(&document)), ("b", Some(&document))]));
-    }
-
-    #[test]
-    fn many_ids_are_found_again() {
-        let mut buffer = Buffer::default();
-        let ids: Vec<String> = (0..5000).map(|i| i.to_string()).collect();
-        let batch: Vec<(&str, Option<&str>)> = ids.iter().map(|i| (i.as_str(), Some("d"))).collect();
-        assert_eq!(write(&mut buffer, &batch), 0);
-        assert_eq!(write(&mut buffer, &batch), 5000);
-        assert_eq!(buffer.len(), 5000);
     }
 }

@@ -6,13 +6,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int32Type;
 use wiesel_core::env::Waker;
-use wiesel_core::sink::{CheckpointKind, Prepared, Sink, SinkContext, SinkCounters, SinkStatus};
+use wiesel_core::sink::{CheckpointKind, Prepared, Sink, SinkContext, SinkCounters, SinkFactory, SinkStatus};
 use wiesel_core::value::column;
 use wiesel_core::{ChangeBatch, ChangelogMode, DataType, ErrorKind, Result, RowKind, TypeKind, Value};
 
-use crate::registry::ConnectorContext;
-use crate::registry::tests::{sink_request, table};
+use super::id::DocumentIds;
+use super::options::ElasticsearchOptions;
+use super::sink::ElasticsearchFactory;
+use crate::formats::{Encoder, EncoderFactory};
+use crate::registry::tests::table;
+use crate::registry::{ConnectorContext, schema};
 
 /// One scripted answer.
 #[derive(Clone)]
@@ -38,11 +44,11 @@ impl Server {
         let requests = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&requests);
         let script = Arc::new(Mutex::new(script.into_iter()));
-        std::thread::spawn(move || {
+        spawn(move || {
             for stream in listener.incoming() {
                 let (seen, script) = (Arc::clone(&seen), Arc::clone(&script));
                 let stream = stream.unwrap();
-                std::thread::spawn(move || while serve(&stream, &seen, &mut || script.lock().unwrap().next()) {});
+                spawn(move || while serve(&stream, &seen, &mut || script.lock().unwrap().next()) {});
             }
         });
         Server { address, requests }
@@ -51,6 +57,10 @@ impl Server {
     fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
+}
+
+fn spawn(run: impl FnOnce() + Send + 'static) {
+    std::thread::Builder::new().name("fake elasticsearch".to_owned()).spawn(run).unwrap();
 }
 
 /// Answers one request; says whether the connection stays.
@@ -88,6 +98,27 @@ fn serve(stream: &TcpStream, seen: &Mutex<Vec<String>>, next: &mut dyn FnMut() -
     stream.write_all(answer.as_bytes()).is_ok()
 }
 
+/// Writes `{"k":"...","n":...}`; the tests are about requests, not about JSON.
+struct TwoColumns;
+
+impl EncoderFactory for TwoColumns {
+    fn create(&self) -> Result<Box<dyn Encoder>> {
+        Ok(Box::new(TwoColumns))
+    }
+}
+
+impl Encoder for TwoColumns {
+    fn encode(&mut self, batch: &ChangeBatch, bytes: &mut Vec<u8>, ends: &mut Vec<usize>) -> Result<()> {
+        let (keys, numbers) =
+            (batch.rows.column(0).as_string::<i32>(), batch.rows.column(1).as_primitive::<Int32Type>());
+        for row in 0..batch.len() {
+            write!(bytes, r#"{{"k":"{}","n":{}}}"#, keys.value(row), numbers.value(row)).unwrap();
+            ends.push(bytes.len());
+        }
+        Ok(())
+    }
+}
+
 /// A sink of two columns, `k STRING` and `n INT`, writing to `hosts`.
 fn open(hosts: &str, key: &[&str], options: &[(&str, &str)]) -> (Box<dyn Sink>, Waker) {
     let mut all = vec![
@@ -99,7 +130,13 @@ fn open(hosts: &str, key: &[&str], options: &[(&str, &str)]) -> (Box<dyn Sink>, 
     all.extend(options);
     let table = table(&[("k", DataType::string()), ("n", DataType::int())], key, &all);
     let mode = if key.is_empty() { ChangelogMode::Insert } else { ChangelogMode::Upsert };
-    let factory = super::sink(&table, &sink_request(&table, mode), &ConnectorContext::default()).unwrap();
+    let schema = schema(&table, &[0, 1]).unwrap();
+    let context = ConnectorContext::default();
+    assert_eq!(super::info(&table, &context).unwrap().sink_mode, Some(mode));
+    let mut options = ElasticsearchOptions::read(&table, schema.clone(), "UTC", &context).unwrap();
+    options.encoder = Arc::new(TwoColumns);
+    let ids = (!key.is_empty()).then(|| Arc::new(DocumentIds::new(&schema, &table.primary_key, "_").unwrap()));
+    let factory = ElasticsearchFactory { table: "t".to_owned(), options: Arc::new(options), ids };
     let waker = Waker::default();
     let context = SinkContext { instance: 0, instances: 1, restored: Vec::new(), waker: waker.clone() };
     (factory.open(context).unwrap(), waker)
@@ -265,7 +302,7 @@ fn a_host_that_is_away_is_passed_over() {
 
 #[test]
 fn a_bulk_that_is_too_large_is_cut_in_halves() {
-    let server = Server::start(vec![Script::Limit(200); 20]);
+    let server = Server::start(vec![Script::Limit(100); 20]);
     let (mut sink, waker) = open(&format!("http://{}", server.address), &["k"], &[]);
     sink.write(&inserts(&["a", "b", "c", "d", "e"])).unwrap();
     checkpoint(&mut *sink, &waker).unwrap();
@@ -321,10 +358,10 @@ fn a_back_off_with_a_count_gives_up() {
 
 #[test]
 fn a_full_buffer_holds_the_job_back_until_the_server_has_taken_some() {
-    let (release, gate) = std::sync::mpsc::channel::<()>();
+    let (release, gate) = std::sync::mpsc::sync_channel::<()>(1);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
+    spawn(move || {
         let (stream, _) = listener.accept().unwrap();
         let seen = Mutex::new(Vec::new());
         let mut next = || {
