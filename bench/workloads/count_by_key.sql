@@ -7,7 +7,7 @@ CREATE TABLE events (
     `date` STRING,
     url STRING,
     client STRING,
-    bytes BIGINT,
+    amount BIGINT,
     ts TIMESTAMP(3)
 ) WITH (
     'connector' = 'kafka',
@@ -22,7 +22,7 @@ CREATE TABLE nowhere (
     org STRING,
     `date` STRING,
     url STRING,
-    views BIGINT NOT NULL,
+    view_count BIGINT NOT NULL,
     PRIMARY KEY (org, `date`, url) NOT ENFORCED
 ) WITH ('connector' = 'blackhole');
 

@@ -7,7 +7,7 @@ CREATE TABLE events (
     `date` STRING,
     url STRING,
     client STRING,
-    bytes BIGINT,
+    amount BIGINT,
     ts TIMESTAMP(3),
     WATERMARK FOR ts AS ts - INTERVAL '1' SECOND
 ) WITH (
@@ -24,8 +24,8 @@ CREATE TABLE nowhere (
     `date` STRING,
     url STRING,
     client STRING,
-    bytes BIGINT,
+    amount BIGINT,
     ts TIMESTAMP(3)
 ) WITH ('connector' = 'blackhole');
 
-INSERT INTO nowhere SELECT org, `date`, url, client, bytes, ts FROM events;
+INSERT INTO nowhere SELECT org, `date`, url, client, amount, ts FROM events;

@@ -5,7 +5,7 @@ CREATE TABLE events (
     org STRING,
     url STRING,
     client STRING,
-    bytes BIGINT
+    amount BIGINT
 ) WITH (
     'connector' = 'kafka',
     'topic' = 'bench_first_row',
@@ -15,4 +15,4 @@ CREATE TABLE events (
     'format' = 'json'
 );
 
-SELECT org, url, client, bytes FROM events;
+SELECT org, url, client, amount FROM events;

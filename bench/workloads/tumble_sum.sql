@@ -7,7 +7,7 @@ CREATE TABLE events (
     `date` STRING,
     url STRING,
     client STRING,
-    bytes BIGINT,
+    amount BIGINT,
     ts TIMESTAMP(3),
     WATERMARK FOR ts AS ts - INTERVAL '1' SECOND
 ) WITH (
@@ -28,6 +28,6 @@ CREATE TABLE nowhere (
 ) WITH ('connector' = 'blackhole');
 
 INSERT INTO nowhere
-SELECT window_start, window_end, client, SUM(bytes)
+SELECT window_start, window_end, client, SUM(amount)
 FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '1' MINUTE))
 GROUP BY window_start, window_end, client;

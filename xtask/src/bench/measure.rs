@@ -61,6 +61,11 @@ pub(crate) fn peak_mb(pid: u32) -> Result<f64> {
     Ok(kilobytes / 1024.0)
 }
 
+/// Lets `VmHWM` of a running process begin again at what it holds now (proc(5), `clear_refs`).
+pub(crate) fn reset_peak(pid: u32) -> Result<()> {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").with_context(|| format!("reset the peak memory of process {pid}"))
+}
+
 struct Stat {
     is_zombie: bool,
     cpu_s: f64,

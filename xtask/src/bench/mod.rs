@@ -183,6 +183,8 @@ fn run_wiesel(binary: &Path, job: &Path, address: &str) -> Result<Usage> {
 
 fn run_flink(cluster: &Flink, job: &Path) -> Result<Usage> {
     let [job_manager, task_manager] = cluster.pids();
+    measure::reset_peak(job_manager)?;
+    measure::reset_peak(task_manager)?;
     let cpu_before_s = measure::cpu_s(task_manager)?;
     let finished = cluster.run(job)?;
     Ok(Usage {

@@ -39,7 +39,7 @@ pub(crate) fn message(number: u64) -> String {
     write!(
         line,
         "{{\"ts\":\"2024-01-{:02} {:02}:{minute:02}:{second:02}.{millisecond:03}\",\"org\":\"org-{:02}\",\"date\":\"2024-01-0{}\",\
-         \"url\":\"/page/{:04}\",\"client\":\"c-{:05}\",\"bytes\":{:05},\"id\":{number:010},\"status\":200,\"country\":\"DE\",\"agent\":\"",
+         \"url\":\"/page/{:04}\",\"client\":\"c-{:05}\",\"amount\":{:05},\"id\":{number},\"status\":200,\"country\":\"DE\",\"agent\":\"",
         1 + hour / 24,
         hour % 24,
         dice % ORG_COUNT,

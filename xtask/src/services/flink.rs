@@ -156,7 +156,9 @@ impl Flink {
         command.stdin(std::process::Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let status = spawn(command).context("start Flink's SQL client")?.wait()?;
         let text = fs::read_to_string(&log).unwrap_or_default();
-        ensure!(status.success() && !text.contains("[ERROR]"), "Flink's SQL client ended with {status}:\n{text}");
+        // The stack traces in front of the client's own last word repeat it, at length.
+        let reason = text.rfind("[ERROR]").map_or(&*text, |place| &text[place..]);
+        ensure!(status.success() && !text.contains("[ERROR]"), "Flink's SQL client ended with {status}:\n{reason}");
         let job = self.last_job()?;
         ensure!(job.state == "FINISHED", "the Flink job ended as {}:\n{text}", job.state);
         Ok(job)
@@ -185,7 +187,10 @@ fn place(file: &Path) -> Option<PathBuf> {
     let text = name.to_str()?;
     match folder {
         "lib" if text.ends_with(".jar") => Some(Path::new("lib").join(name)),
-        "opt" if text.starts_with("flink-sql-client") => Some(Path::new("client").join(name)),
+        // The client looks for Python's classes before it reads a line of SQL.
+        "opt" if text.starts_with("flink-sql-client") || text.starts_with("flink-python") => {
+            Some(Path::new("client").join(name))
+        }
         "bin" if text == "bash-java-utils.jar" => Some(Path::new("bin").join(name)),
         _ => None,
     }

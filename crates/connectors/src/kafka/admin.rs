@@ -50,7 +50,8 @@ impl Target {
     pub fn ensure_topic(&self, partitions: i32, wait: Duration) -> Result<bool> {
         let cluster = self.cluster();
         let settings = ClientSettings { defaults: Vec::new(), fixed: Vec::new() };
-        let client = cluster.client(ClientKind::Producer, settings, None)?;
+        // A producer's question alone would make the broker create the topic, with a number of partitions of its own.
+        let client = cluster.client(ClientKind::Consumer, settings, None)?;
         let deadline = monotonic() + wait;
         loop {
             match cluster.topic(&client, &self.topic) {

@@ -14,6 +14,9 @@ use super::properties::Properties;
 /// How long opening a table waits for a broker; the engine opens again when it was in vain.
 pub(super) const CONNECT_WAIT: Duration = Duration::from_secs(10);
 
+/// How long a topic that the broker may be creating is waited for.
+const CREATION_WAIT: Duration = Duration::from_secs(3);
+
 /// The longest single question, so that errors which came meanwhile are seen soon.
 const SLICE: Duration = Duration::from_millis(250);
 
@@ -49,7 +52,22 @@ impl Cluster<'_> {
         properties.extend(self.properties.client.iter().cloned());
         properties.push(("bootstrap.servers".to_owned(), self.properties.bootstrap_servers.clone()));
         properties.extend(owned(settings.fixed));
+        self.check_files()?;
         Client::new(kind, &properties, self.address_map, on_event).map_err(|error| self.config_error(&error))
+    }
+
+    /// OpenSSL's words about a file that is not there name neither file nor reason.
+    fn check_files(&self) -> Result<()> {
+        for (name, path) in &self.properties.client {
+            let is_file = name.starts_with("ssl.") && name.ends_with(".location") && path != "probe";
+            if let Some(error) = is_file.then(|| std::fs::metadata(path).err()).flatten() {
+                return Err(Error::config(format!(
+                    "table `{}`: the file `{path}` (`{name}` of the Kafka client) cannot be read: {error}",
+                    self.table
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn config_error(&self, error: &ConfigError) -> Error {
@@ -73,9 +91,14 @@ impl Cluster<'_> {
         names.iter().map(|name| self.topic(client, name)).collect()
     }
 
-    /// The partitions of a topic.
+    /// The partitions of a topic. A client of the kind `Producer` makes a broker create it, when the broker is set up to; that is given
+    /// a moment. One of the kind `Consumer` never does.
     pub(super) fn topic(&self, client: &Client, name: &str) -> Result<TopicMetadata> {
         let deadline = monotonic() + CONNECT_WAIT;
+        let creation_deadline = match client.kind() {
+            ClientKind::Consumer => None,
+            ClientKind::Producer => Some(monotonic() + CREATION_WAIT),
+        };
         loop {
             let found = self.ask(client, deadline, |wait| client.metadata(Some(name), wait))?;
             let Some(topic) = found.into_iter().find(|t| t.name == name) else {
@@ -84,7 +107,9 @@ impl Cluster<'_> {
             match &topic.error {
                 None if topic.partitions.is_empty() => return Err(self.missing_topic(client, name)),
                 None => return Ok(topic),
-                Some(e) if is_missing(e.code) => return Err(self.missing_topic(client, name)),
+                Some(e) if is_missing(e.code) && creation_deadline.is_none_or(|end| monotonic() >= end) => {
+                    return Err(self.missing_topic(client, name));
+                }
                 Some(e) if e.code == code::TOPIC_AUTHORIZATION_FAILED => return Err(self.topic_permission(name)),
                 Some(e) if monotonic() >= deadline => {
                     return Err(Error::unavailable(format!("topic `{name}` of {} is not ready: {e}", self.brokers())));
@@ -98,8 +123,11 @@ impl Cluster<'_> {
     }
 
     fn missing_topic(&self, client: &Client, name: &str) -> Error {
-        let error =
-            Error::config(format!("topic `{name}` of table `{}` does not exist at {}", self.table, self.brokers()));
+        let error = Error::config(format!(
+            "topic `{name}` of table `{}` is not there: {} has no such topic",
+            self.table,
+            self.brokers()
+        ));
         let all = client.metadata(None, Duration::from_secs(2)).unwrap_or_default();
         let names: Vec<&str> = all.iter().map(|t| t.name.as_str()).filter(|n| !n.starts_with("__")).collect();
         match nearest(name, names) {
@@ -189,7 +217,7 @@ impl Cluster<'_> {
 
     /// No answer in time.
     fn unreachable(&self, last: Option<&KafkaError>) -> Error {
-        let reason = last.map_or_else(|| "no answer".to_owned(), |error| without_client_name(&error.reason));
+        let reason = last.map_or_else(|| "no answer".to_owned(), |error| without_final_stop(&error.reason));
         Error::unavailable(format!(
             "{} did not answer within {} s (table `{}`): {reason}",
             self.brokers(),
@@ -202,11 +230,17 @@ impl Cluster<'_> {
     /// What a broker's error means for the table.
     pub(super) fn failed(&self, error: &KafkaError) -> Error {
         let user = self.properties.user.as_deref().unwrap_or("(none)");
-        let reason = without_client_name(&error.reason);
+        let servers = &self.properties.bootstrap_servers;
+        let reason = without_final_stop(&error.reason);
         match error.code {
-            code::AUTHENTICATION | code::SASL_AUTHENTICATION_FAILED => Error::permission(format!(
-                "Kafka refused the user `{user}` at {} (table `{}`): {reason}",
+            code::AUTHENTICATION if reason.contains("handshake failed") => Error::config(format!(
+                "{} does not take the SASL mechanism of table `{}`: {reason}",
                 self.brokers(),
+                self.table
+            ))
+            .hint("is 'properties.security.protocol' the one of this listener, and 'properties.sasl.mechanism' enabled there?"),
+            code::AUTHENTICATION | code::SASL_AUTHENTICATION_FAILED => Error::permission(format!(
+                "Kafka refused the user `{user}` at {servers} (table `{}`): {reason}",
                 self.table
             ))
             .hint("check user, password and mechanism in 'properties.sasl.jaas.config' and 'properties.sasl.mechanism'"),
@@ -294,8 +328,8 @@ fn is_healing(code: i32) -> bool {
         || matches!(code, 5..=9 | 13..=16 | 56 | 75 | 78 | 100)
 }
 
-/// librdkafka puts the client's and broker's names in front of some texts; the table is named by the message already.
-pub(super) fn without_client_name(reason: &str) -> String {
+/// The words of librdkafka in the form of a message, which has no final stop.
+pub(super) fn without_final_stop(reason: &str) -> String {
     reason.trim().trim_end_matches('.').to_owned()
 }
 

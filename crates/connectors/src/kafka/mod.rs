@@ -169,7 +169,7 @@ pub fn sink(
     }))
 }
 
-/// Connects to the brokers and checks login, topics and, for a source, that each partition answers.
+/// Connects to the brokers and checks login and topics. A topic that a sink's broker would create by itself counts as missing here.
 pub fn probe(table: &TableDescriptor, as_sink: bool, context: &ConnectorContext) -> Result<()> {
     let mut options = Options::new(&table.name, &table.options);
     let kafka = KafkaOptions::read(table, &mut options)?;
@@ -183,7 +183,7 @@ pub fn probe(table: &TableDescriptor, as_sink: bool, context: &ConnectorContext)
         job_name: "check",
     };
     let settings = ClientSettings { defaults: Vec::new(), fixed: Vec::new() };
-    let client = cluster.client(ClientKind::Producer, settings, None)?;
+    let client = cluster.client(ClientKind::Consumer, settings, None)?;
     cluster.topics(&client, &kafka.topics)?;
     client.poll(Duration::ZERO);
     Ok(())

@@ -4,4 +4,6 @@
 //! table finds it, how it sorts, and what a checkpoint file holds.
 
 pub mod codec;
+pub mod group_table;
+pub mod ordered_table;
 pub mod vnode;

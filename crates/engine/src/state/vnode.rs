@@ -42,6 +42,11 @@ pub fn worker_of_hash(hash: u64, workers: usize) -> usize {
     worker_of_vnode(vnode_of_hash(hash), workers)
 }
 
+/// The worker that gets all rows of an exchange without keys: the owner of the empty key, so that state without keys is restored there.
+pub fn worker_of_all(workers: usize) -> usize {
+    worker_of_hash(hash_key(&[]), workers)
+}
+
 /// Appends the hash of every key of a buffer.
 pub fn hashes(keys: &KeyBuffer, out: &mut Vec<u64>) {
     out.extend(keys.iter().map(hash_key));
