@@ -655,6 +655,9 @@ impl Groups {
     /// Adds all groups of another table of the same aggregates.
     pub(crate) fn merge(&mut self, other: &Groups) -> Result<()> {
         let mut pairs = Vec::with_capacity(other.table.len());
+        if self.table.is_empty() {
+            self.table.reserve_for(&other.table);
+        }
         for from in other.table.used() {
             let to = self.table.slot(other.table.key(from), other.table.hash(from));
             pairs.push((from, to));
