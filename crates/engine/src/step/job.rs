@@ -674,7 +674,7 @@ impl Flow {
     fn drain(&mut self, now_ms: i64, metrics: &Metrics) -> Result<bool> {
         let mut is_news = false;
         for intake in &mut self.intakes {
-            is_news |= intake.drain(now_ms, metrics.sources.get(intake.index))?;
+            is_news |= intake.drain(now_ms, metrics.source_of(intake.node))?;
         }
         // Splits that a manifest knows go on with their watermarks as soon as the source has named them.
         for (index, (restored, told)) in self.restored.iter_mut().enumerate() {
@@ -942,7 +942,7 @@ fn start_sources(
             (NodeKind::Values(rows), _) => {
                 let position = restored.first().map_or(0, |s| s.start);
                 let batch = if position == 0 { values_batch(rows, &node.schema)? } else { None };
-                Intake::constant(index, batch, position)
+                Intake::constant(index, plan_node, batch, position)
             }
             (NodeKind::Source(source), Some(factory)) => {
                 let context = SourceContext {
@@ -951,7 +951,7 @@ fn start_sources(
                     buffer_bytes_max: bytes_max,
                     waker: control.waker().clone(),
                 };
-                let mut intake = Intake::new(index, source.table.name.clone(), source.info.is_bounded);
+                let mut intake = Intake::new(index, plan_node, source.table.name.clone(), source.info.is_bounded);
                 let bounded = source.info.is_bounded;
                 intake.fetch =
                     Some(Fetch::start(&source.table.name, Arc::clone(factory), context, bounded, bytes_max)?);

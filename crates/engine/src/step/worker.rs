@@ -274,7 +274,7 @@ impl Worker {
 
     fn read(&mut self, shared: &Shared, place: Place, task: &Task) -> Result<ChangeBatch> {
         let began = env::monotonic();
-        let metrics = &shared.metrics.sources.get(task.source);
+        let metrics = shared.metrics.source_of(shared.graph.nodes[place].plan_node);
         let batch = match &task.input {
             TaskInput::Rows(rows) => {
                 if let Some(metrics) = metrics {
@@ -295,7 +295,7 @@ impl Worker {
                         Err(_) => metrics.refused.fetch_add(records, Relaxed),
                     };
                 }
-                let read = read.map_err(|e| e.at(format!("table `{}`", label(shared, place))))?;
+                let read = read.map_err(|e| e.at(format!("table `{}`", metrics.map_or("", |m| &m.table))))?;
                 ChangeBatch { rows: read.rows, kinds: read.kinds }
             }
         };
@@ -589,10 +589,6 @@ pub(crate) fn earliest(a: Option<i64>, b: Option<i64>) -> Option<i64> {
         (Some(a), Some(b)) => Some(a.min(b)),
         (one, None) | (None, one) => one,
     }
-}
-
-fn label(shared: &Shared, place: Place) -> &str {
-    &shared.metrics.nodes[shared.graph.nodes[place].plan_node].label
 }
 
 fn add_busy(counter: &std::sync::atomic::AtomicU64, began: std::time::Instant) {
