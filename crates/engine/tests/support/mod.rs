@@ -2,6 +2,7 @@
 //! still until a test moves it. Tests wait for what they expect, never for time.
 
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -11,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, TimestampMillisecondArray};
+use wiesel_core::env;
 use wiesel_core::sink::{
     CheckpointKind, Prepared, Sink, SinkContext, SinkCounters, SinkFactory, SinkParallelism, SinkStatus,
 };
@@ -23,8 +25,11 @@ use wiesel_core::table::{
 use wiesel_core::types::TypeKind;
 use wiesel_core::{ChangeBatch, ChangelogMode, DataType, Error, Field, Result, Schema, Value};
 use wiesel_engine::{Clock, Control, Job, JobEnd, JobSpec, Metrics};
-use wiesel_expr::ScalarExpr;
-use wiesel_plan::{CalcNode, JobConfig, Node, NodeId, NodeKind, SinkNode, SourceNode, StreamPlan, WatermarkNode};
+use wiesel_expr::{AggregateCall, AggregateFunction, ScalarExpr};
+use wiesel_plan::{
+    CalcNode, GroupAggregateNode, JobConfig, Node, NodeId, NodeKind, SinkNode, SourceNode, StreamPlan, WatermarkNode,
+    WindowAggregateNode, WindowKind, WindowNode, WindowProperty,
+};
 
 /// A row of the scripted tables: id, v, ts.
 pub type Row = (i64, i64, i64);
@@ -43,10 +48,14 @@ impl<T> Watched<T> {
         result
     }
 
+    /// Waits until the condition holds. It is looked at again from time to time, because it may also look at counters of the job.
     pub fn wait(&self, what: &str, condition: impl Fn(&T) -> bool) {
-        let guard = self.0.lock().unwrap();
-        let (_guard, timeout) = self.1.wait_timeout_while(guard, PATIENCE, |v| !condition(v)).unwrap();
-        assert!(!timeout.timed_out(), "waited in vain for {what}");
+        let began = env::monotonic();
+        let mut guard = self.0.lock().unwrap();
+        while !condition(&guard) {
+            assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
+            guard = self.1.wait_timeout(guard, Duration::from_millis(5)).unwrap().0;
+        }
     }
 }
 
@@ -399,6 +408,55 @@ impl PlanBuilder {
             .collect();
         let schema = Schema::new(columns.iter().map(|&c| fields[c].clone()).collect());
         self.node(NodeKind::Calc(CalcNode { filter: None, project }), &[input], schema)
+    }
+
+    /// COUNT(*) and SUM(v) by id, as it changes.
+    pub fn count_by(&mut self, input: NodeId, key: usize) -> NodeId {
+        let call = |function, args: &[usize]| AggregateCall {
+            function,
+            args: args.to_vec(),
+            distinct: false,
+            filter: None,
+            data_type: DataType::bigint(),
+        };
+        let node = GroupAggregateNode {
+            keys: vec![key],
+            aggregates: vec![call(AggregateFunction::CountStar, &[]), call(AggregateFunction::Sum, &[0])],
+            input_retracts: false,
+            fold_per_step: false,
+            mini_batch: None,
+            state_ttl_ms: 0,
+        };
+        let fields = ["key", "count", "sum"].map(|name| Field::new(name, DataType::bigint()));
+        self.node(NodeKind::GroupAggregate(node), &[input], Schema::new(fields.to_vec()))
+    }
+
+    /// COUNT(*) per tumbling window and key.
+    pub fn window_count(&mut self, input: NodeId, key: usize, size_ms: i64) -> NodeId {
+        let window = WindowNode {
+            kind: WindowKind::Tumble { size_ms, offset_ms: 0 },
+            time_column: 2,
+            is_event_time: true,
+            time_zone: None,
+        };
+        let count = AggregateCall {
+            function: AggregateFunction::CountStar,
+            args: Vec::new(),
+            distinct: false,
+            filter: None,
+            data_type: DataType::bigint(),
+        };
+        let node = WindowAggregateNode {
+            window,
+            is_legacy: false,
+            keys: vec![key],
+            aggregates: vec![count],
+            properties: vec![WindowProperty::End],
+            input_retracts: false,
+        };
+        let end = Field::new("window_end", DataType::new(TypeKind::Timestamp(3)));
+        let fields = vec![Field::new("key", DataType::bigint()), Field::new("count", DataType::bigint()), end];
+        self.node(NodeKind::WindowAggregate(node), &[input], Schema::new(fields))
     }
 
     pub fn sink(&mut self, script: &Script, name: &str, input: NodeId, primary_key: &[usize]) -> NodeId {
