@@ -1,13 +1,18 @@
 //! Connectors and formats, one folder each, all of the same shape: `mod.rs` (what it guarantees, its option table), `options.rs` (typed
 //! WITH keys), `source.rs` / `sink.rs`. They know tables and batches; they never see SQL text or operators.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails"))]
+
 pub mod blackhole;
 pub mod datagen;
 pub mod elasticsearch;
 pub mod filesystem;
 pub mod formats;
+mod handover;
+mod java_text;
 pub mod jdbc;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+mod key_index;
 pub mod print;
 pub mod registry;

@@ -1,1 +1,287 @@
-//! The registry: from a table descriptor to its connector.
+//! The registry: from a table descriptor to its connector. A plain sorted list; a connector is the four functions of its module.
+//!
+//! A connector that Flink has and wiesel does not is refused by its own name, so nobody has to guess whether a name was mistyped.
+
+use wiesel_core::diagnostic::nearest;
+use wiesel_core::sink::SinkFactory;
+use wiesel_core::source::SourceFactory;
+use wiesel_core::table::{
+    ColumnKind, ConnectorInfo, ConnectorRegistry, SinkRequest, SourceRequest, TableColumn, TableDescriptor,
+};
+use wiesel_core::{Error, ErrorKind, Field, Result, Schema};
+
+#[cfg(feature = "kafka")]
+use crate::kafka;
+use crate::{blackhole, datagen, elasticsearch, filesystem, jdbc, print};
+
+/// What connectors need to know about the program around them.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectorContext {
+    /// `wiesel run --map FROM=TO`: where FROM (`kafka:9092`) really listens. Holds for Elasticsearch hosts, JDBC URLs and Kafka
+    /// brokers, the advertised ones included.
+    pub address_map: Vec<(String, String)>,
+}
+
+impl ConnectorContext {
+    /// The address to connect to for `host:port`.
+    pub fn map_address(&self, address: &str) -> String {
+        let mapped = self.address_map.iter().find(|(from, _)| from.eq_ignore_ascii_case(address));
+        mapped.map_or_else(|| address.to_owned(), |(_, to)| to.clone())
+    }
+}
+
+/// `info` of a connector module.
+type InfoFunction = fn(&TableDescriptor, &ConnectorContext) -> Result<ConnectorInfo>;
+/// `source` of a connector module.
+type SourceFunction = fn(&TableDescriptor, &SourceRequest, &ConnectorContext) -> Result<Box<dyn SourceFactory>>;
+/// `sink` of a connector module.
+type SinkFunction = fn(&TableDescriptor, &SinkRequest, &ConnectorContext) -> Result<Box<dyn SinkFactory>>;
+/// `probe` of a connector module.
+type ProbeFunction = fn(&TableDescriptor, bool, &ConnectorContext) -> Result<()>;
+
+/// One connector.
+struct Connector {
+    name: &'static str,
+    info: InfoFunction,
+    source: Option<SourceFunction>,
+    sink: Option<SinkFunction>,
+    probe: ProbeFunction,
+}
+
+/// The connectors, sorted by name.
+const CONNECTORS: &[Connector] = &[
+    Connector {
+        name: "blackhole",
+        info: blackhole::info,
+        source: None,
+        sink: Some(blackhole::sink),
+        probe: blackhole::probe,
+    },
+    Connector {
+        name: "datagen",
+        info: datagen::info,
+        source: Some(datagen::source),
+        sink: None,
+        probe: datagen::probe,
+    },
+    Connector {
+        name: "elasticsearch-7",
+        info: elasticsearch::info,
+        source: None,
+        sink: Some(elasticsearch::sink),
+        probe: elasticsearch::probe,
+    },
+    Connector {
+        name: "filesystem",
+        info: filesystem::info,
+        source: Some(filesystem::source),
+        sink: Some(filesystem::sink),
+        probe: filesystem::probe,
+    },
+    Connector {
+        name: "jdbc",
+        info: jdbc::info,
+        source: Some(jdbc::source),
+        sink: Some(jdbc::sink),
+        probe: jdbc::probe,
+    },
+    #[cfg(feature = "kafka")]
+    Connector {
+        name: "kafka",
+        info: kafka::info,
+        source: Some(kafka::source),
+        sink: Some(kafka::sink),
+        probe: kafka::probe,
+    },
+    Connector { name: "print", info: print::info, source: None, sink: Some(print::sink), probe: print::probe },
+];
+
+/// Connectors that Flink has and wiesel does not, each with what to do instead.
+const REFUSED: &[(&str, &str)] = &[
+    ("elasticsearch-6", "'elasticsearch-7' speaks to servers 7.8 to 8.19"),
+    ("elasticsearch-8", "'elasticsearch-7' speaks to servers 7.8 to 8.19"),
+    ("hbase-1.4", "the nearest sink is 'jdbc' with a primary key"),
+    ("hbase-2.2", "the nearest sink is 'jdbc' with a primary key"),
+    ("iceberg", "write Parquet files with 'filesystem'"),
+    ("kinesis", "read from 'kafka'"),
+    ("mongodb", "the nearest sink is 'jdbc' with a primary key"),
+    ("mysql-cdc", "read the change stream from 'kafka'"),
+    ("opensearch", "'elasticsearch-7' speaks the same _bulk protocol to servers that accept 7.x clients"),
+    ("opensearch-2", "'elasticsearch-7' speaks the same _bulk protocol to servers that accept 7.x clients"),
+    ("postgres-cdc", "read the change stream from 'kafka'"),
+    ("python-input-format", "declare the data as a table of a supported connector"),
+    ("raw", "'raw' is a format, not a connector"),
+    ("upsert-kafka", "write an insert-only result to 'kafka', or the updating one to 'elasticsearch-7' or 'jdbc'"),
+];
+
+/// The registry of all connectors that this program was built with.
+#[derive(Debug, Clone, Default)]
+pub struct Registry {
+    context: ConnectorContext,
+}
+
+impl Registry {
+    /// A registry whose connectors know `context`.
+    pub fn new(context: ConnectorContext) -> Self {
+        Registry { context }
+    }
+
+    /// The names of the connectors, sorted.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        CONNECTORS.iter().map(|c| c.name)
+    }
+}
+
+fn find(table: &TableDescriptor) -> Result<&'static Connector> {
+    let Some(name) = table.options.get("connector") else {
+        return Err(Error::config(format!("table `{}` has no option 'connector'", table.name))
+            .hint("add 'connector' = '...' to its WITH list"));
+    };
+    if let Some(connector) = CONNECTORS.iter().find(|c| c.name == name) {
+        return Ok(connector);
+    }
+    if name == "kafka" {
+        return Err(unsupported(format!(
+            "table `{}`: this program was built without the connector 'kafka'",
+            table.name
+        ))
+        .hint("install libssl-dev and a C compiler, and build with the cargo feature `kafka`"));
+    }
+    if let Some((_, instead)) = REFUSED.iter().find(|(refused, _)| refused == name) {
+        return Err(
+            unsupported(format!("table `{}`: connector '{name}' is not supported yet", table.name)).hint(*instead)
+        );
+    }
+    let known: Vec<&str> = Registry::names().collect();
+    let error =
+        Error::config(format!("table `{}`: unknown connector '{name}', known are {}", table.name, known.join(", ")));
+    Err(match nearest(name, known) {
+        Some(nearest) => error.hint(format!("did you mean '{nearest}'?")),
+        None => error,
+    })
+}
+
+impl ConnectorRegistry for Registry {
+    fn info(&self, table: &TableDescriptor) -> Result<ConnectorInfo> {
+        (find(table)?.info)(table, &self.context)
+    }
+
+    fn source(&self, table: &TableDescriptor, request: &SourceRequest) -> Result<Box<dyn SourceFactory>> {
+        let connector = find(table)?;
+        let Some(source) = connector.source else {
+            return Err(Error::config(format!(
+                "table `{}` cannot be read: connector '{}' only writes",
+                table.name, connector.name
+            )));
+        };
+        source(table, request, &self.context)
+    }
+
+    fn sink(&self, table: &TableDescriptor, request: &SinkRequest) -> Result<Box<dyn SinkFactory>> {
+        let connector = find(table)?;
+        let Some(sink) = connector.sink else {
+            return Err(Error::config(format!(
+                "table `{}` cannot be written: connector '{}' only reads",
+                table.name, connector.name
+            )));
+        };
+        sink(table, request, &self.context)
+    }
+
+    fn probe(&self, table: &TableDescriptor, as_sink: bool) -> Result<()> {
+        (find(table)?.probe)(table, as_sink, &self.context)
+    }
+}
+
+/// The error for something that Flink has and wiesel does not.
+pub(crate) fn unsupported(message: String) -> Error {
+    Error::new(ErrorKind::Config, "W0503", message)
+}
+
+/// Refuses metadata columns, for connectors that have none.
+pub(crate) fn refuse_metadata(table: &TableDescriptor) -> Result<()> {
+    for column in &table.columns {
+        if let ColumnKind::Metadata { key, .. } = &column.kind {
+            let connector = table.options.get("connector").map_or("", String::as_str);
+            return Err(Error::config(format!(
+                "column `{}` of table `{}`: connector '{connector}' has no metadata '{key}'",
+                column.name, table.name
+            ))
+            .hint("leave METADATA away to make it a physical column"));
+        }
+    }
+    Ok(())
+}
+
+/// The columns at `indices` of a table, in that order.
+pub(crate) fn columns<'a>(table: &'a TableDescriptor, indices: &[usize]) -> Result<Vec<&'a TableColumn>> {
+    indices
+        .iter()
+        .map(|i| {
+            table.columns.get(*i).ok_or_else(|| Error::internal(format!("table `{}` has no column {i}", table.name)))
+        })
+        .collect()
+}
+
+/// The schema of the columns at `indices` of a table.
+pub(crate) fn schema(table: &TableDescriptor, indices: &[usize]) -> Result<Schema> {
+    let columns = columns(table, indices)?;
+    Ok(Schema::new(columns.into_iter().map(|c| Field::new(&c.name, c.data_type.clone())).collect()))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeMap;
+
+    use wiesel_core::DataType;
+
+    use super::*;
+
+    /// A table for tests.
+    pub(crate) fn table(columns: &[(&str, DataType)], key: &[&str], options: &[(&str, &str)]) -> TableDescriptor {
+        TableDescriptor {
+            name: "t".to_owned(),
+            path: "default_catalog.default_database.t".to_owned(),
+            columns: columns
+                .iter()
+                .map(|(name, data_type)| TableColumn {
+                    name: (*name).to_owned(),
+                    data_type: data_type.clone(),
+                    kind: ColumnKind::Physical,
+                })
+                .collect(),
+            primary_key: key.iter().map(|k| (*k).to_owned()).collect(),
+            partition_keys: Vec::new(),
+            options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>(),
+        }
+    }
+
+    #[test]
+    fn the_lists_of_connectors_are_sorted() {
+        assert!(CONNECTORS.is_sorted_by_key(|c| c.name));
+        assert!(REFUSED.is_sorted_by_key(|(name, _)| *name));
+    }
+
+    #[test]
+    fn a_connector_that_is_not_there_is_refused_with_what_to_do() {
+        let cases: &[(&str, &str, &str)] = &[
+            ("prnt", "unknown connector 'prnt'", "did you mean 'print'?"),
+            ("upsert-kafka", "connector 'upsert-kafka' is not supported yet", "write an insert-only result"),
+            ("opensearch", "connector 'opensearch' is not supported yet", "_bulk"),
+        ];
+        for (name, message, hint) in cases {
+            let error = Registry::default().info(&table(&[], &[], &[("connector", name)])).unwrap_err();
+            assert!(error.message().contains(message), "{error}");
+            assert!(error.hint_text().unwrap_or_default().contains(hint), "{error}");
+        }
+        assert!(Registry::default().info(&table(&[], &[], &[])).is_err());
+    }
+
+    #[test]
+    fn an_address_is_mapped_as_a_whole() {
+        let map = vec![("kafka:9092".to_owned(), "127.0.0.1:19092".to_owned())];
+        let context = ConnectorContext { address_map: map };
+        assert_eq!(context.map_address("Kafka:9092"), "127.0.0.1:19092");
+        assert_eq!(context.map_address("kafka:9093"), "kafka:9093");
+    }
+}

@@ -303,6 +303,7 @@ pub const CODES: &[(&str, &str, &str)] = &[
     ("W0107", "number out of its range", "syntax"),
     ("W0108", "clause given twice", "syntax"),
     ("W0109", "text too large", "syntax"),
+    ("W0401", "SQL that wiesel does not run", "unsupported"),
 ];
 
 /// Title and page of a code, written in any case.

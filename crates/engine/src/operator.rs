@@ -51,11 +51,17 @@ pub trait Operator: Send {
     /// The step's rows are all in; event time stands at `watermark` (minimum over the ports), wall clock at `context.now_ms`.
     /// Fires what is due and returns the watermark of the output, which an operator that keeps rows holds back.
     fn advance(&mut self, watermark: i64, context: &EvalContext, output: &mut Output) -> Result<i64>;
+    /// A checkpoint follows this step's `advance`: emits what the operator holds back only to send less (mini-batch), so that the
+    /// checkpoint need not hold it. Operators downstream process it, and flush in turn, before anyone takes a snapshot.
+    fn flush(&mut self, _context: &EvalContext, _output: &mut Output) -> Result<()> {
+        Ok(())
+    }
     /// The wall-clock time (ms) at which `advance` must be called even if nothing arrives; `None` without timers.
     fn next_timer_ms(&self) -> Option<i64> {
         None
     }
-    /// Writes state entries: changed ones, or all when `full`.
+    /// Writes state entries: changed ones, or all when `full`. Deletes come before puts, and the writer must keep the order of calls:
+    /// a key that is deleted and then put again is there.
     fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<()>;
     /// Takes back one entry. Called before the first `process`, for every entry whose vnode this worker owns, in no fixed order.
     fn restore(&mut self, table: u8, vnode: u8, key: &[u8], value: &[u8]) -> Result<()>;
@@ -65,6 +71,10 @@ pub trait Operator: Send {
     fn state_bytes(&self) -> usize;
     /// Rows dropped because they came behind the watermark.
     fn late_rows(&self) -> u64 {
+        0
+    }
+    /// Retractions that found nothing to take back (the key was never there, or its time to live had passed) and were dropped.
+    fn ignored_retractions(&self) -> u64 {
         0
     }
 }

@@ -1,1 +1,223 @@
-//! EXPLAIN: the plan as an indented tree with its traits, one line per node.
+//! EXPLAIN: the plan as an indented tree with its traits, sinks first, one line per node.
+//!
+//! A node that several others read is printed once and named `[n]` where it is read again.
+
+use std::fmt::Write as _;
+
+use wiesel_expr::{AggregateCall, ScalarExpr};
+
+use crate::{Distribution, Node, NodeId, NodeKind, StreamPlan, WindowKind, WindowNode};
+
+/// The text of a plan. With `changelog_modes` each node's kinds of change are appended, as EXPLAIN CHANGELOG_MODE does.
+pub fn explain(plan: &StreamPlan, changelog_modes: bool) -> String {
+    let mut uses = vec![0_usize; plan.nodes.len()];
+    for input in plan.nodes.iter().flat_map(|n| &n.inputs) {
+        if let Some(count) = uses.get_mut(*input) {
+            *count += 1;
+        }
+    }
+    let mut printer = Printer { plan, uses, printed: vec![false; plan.nodes.len()], changelog_modes, text: String::new() };
+    for sink in &plan.sinks {
+        printer.print(*sink, 0);
+    }
+    printer.text
+}
+
+struct Printer<'a> {
+    plan: &'a StreamPlan,
+    uses: Vec<usize>,
+    printed: Vec<bool>,
+    changelog_modes: bool,
+    text: String,
+}
+
+impl Printer<'_> {
+    fn print(&mut self, id: NodeId, depth: usize) {
+        let Some(node) = self.plan.nodes.get(id) else { return };
+        let indent = "   ".repeat(depth.saturating_sub(1));
+        let branch = if depth == 0 { "" } else { "+- " };
+        let is_shared = self.uses.get(id).copied().unwrap_or(0) > 1;
+        if self.printed.get(id) == Some(&true) {
+            // Writing to a String cannot fail.
+            _ = writeln!(self.text, "{indent}{branch}[{id}] see above");
+            return;
+        }
+        if let Some(printed) = self.printed.get_mut(id) {
+            *printed = true;
+        }
+        let name = if is_shared { format!("[{id}] ") } else { String::new() };
+        let inputs: Vec<&Node> = node.inputs.iter().filter_map(|i| self.plan.nodes.get(*i)).collect();
+        let mode = if self.changelog_modes {
+            format!(", changelogMode={}", node.changelog_mode.symbol())
+        } else {
+            String::new()
+        };
+        _ = writeln!(self.text, "{indent}{branch}{name}{}{mode}", describe(node, &inputs));
+        for input in &node.inputs {
+            self.print(*input, depth + 1);
+        }
+    }
+}
+
+/// One node on one line.
+pub fn describe(node: &Node, inputs: &[&Node]) -> String {
+    let column = |index: usize| {
+        inputs.first().and_then(|n| n.schema.fields().get(index)).map_or_else(|| format!("${index}"), |f| f.name.clone())
+    };
+    let columns = |indices: &[usize]| indices.iter().map(|i| column(*i)).collect::<Vec<_>>().join(", ");
+    let names = || node.schema.fields().iter().map(|f| f.name.clone()).collect::<Vec<_>>().join(", ");
+    match &node.kind {
+        NodeKind::Source(source) => {
+            let bounded = if source.info.is_bounded { ", bounded" } else { "" };
+            format!("Source(table=[{}], columns=[{}]{bounded})", source.table.path, names())
+        }
+        NodeKind::Values(rows) => format!("Values(rows={}, columns=[{}])", rows.len(), names()),
+        NodeKind::Watermark(watermark) => {
+            let place = if watermark.push_down { ", per split" } else { "" };
+            format!(
+                "WatermarkAssigner(rowtime=[{}], watermark=[{}]{place})",
+                column(watermark.rowtime),
+                expression(&watermark.expr, &column)
+            )
+        }
+        NodeKind::Calc(calc) => {
+            let select: Vec<String> = calc
+                .project
+                .iter()
+                .zip(node.schema.fields())
+                .map(|(e, field)| {
+                    let text = expression(e, &column);
+                    if text == field.name { text } else { format!("{text} AS {}", field.name) }
+                })
+                .collect();
+            let filter = calc.filter.as_ref().map(|f| format!(", where=[{}]", expression(f, &column)));
+            format!("Calc(select=[{}]{})", select.join(", "), filter.unwrap_or_default())
+        }
+        NodeKind::Exchange(Distribution::Hash(keys)) => format!("Exchange(hash=[{}])", columns(keys)),
+        NodeKind::Exchange(Distribution::Single) => "Exchange(single)".to_owned(),
+        NodeKind::GroupAggregate(group) => {
+            let mut notes = String::new();
+            if group.fold_per_step {
+                notes.push_str(", folded per step");
+            }
+            if let Some(mini_batch) = group.mini_batch {
+                _ = write!(notes, ", miniBatch=[{} ms, {} rows]", mini_batch.latency_ms, mini_batch.rows);
+            }
+            if group.state_ttl_ms > 0 {
+                _ = write!(notes, ", ttl={} ms", group.state_ttl_ms);
+            }
+            format!(
+                "GroupAggregate(groupBy=[{}], select=[{}]{notes})",
+                columns(&group.keys),
+                aggregates(&group.aggregates, &column)
+            )
+        }
+        NodeKind::WindowAggregate(window) => format!(
+            "{}(groupBy=[{}], window=[{}], select=[{}], properties=[{}])",
+            if window.is_legacy { "GroupWindowAggregate" } else { "WindowAggregate" },
+            columns(&window.keys),
+            window_text(&window.window, &column),
+            aggregates(&window.aggregates, &column),
+            window.properties.iter().map(|p| format!("{p:?}").to_lowercase()).collect::<Vec<_>>().join(", ")
+        ),
+        NodeKind::WindowTable(window) => format!("WindowTableFunction(window=[{}])", window_text(window, &column)),
+        NodeKind::Deduplicate(deduplicate) => format!(
+            "Deduplicate(keep=[{}Row], key=[{}], order=[{}])",
+            if deduplicate.keep_last { "Last" } else { "First" },
+            columns(&deduplicate.keys),
+            deduplicate.order.map_or_else(|| "PROCTIME".to_owned(), |o| format!("ROWTIME {}", column(o)))
+        ),
+        NodeKind::UnionAll => format!("Union(all=[true], columns=[{}])", names()),
+        NodeKind::Sink(sink) => {
+            let key = if sink.primary_key.is_empty() {
+                String::new()
+            } else {
+                format!(", primaryKey=[{}]", columns(&sink.primary_key))
+            };
+            format!("Sink(table=[{}], fields=[{}]{key}, delivery=[{}])", sink.table.path, names(), sink.info.delivery)
+        }
+        NodeKind::Collect => format!("Collect(fields=[{}])", names()),
+    }
+}
+
+fn window_text(window: &WindowNode, column: &dyn Fn(usize) -> String) -> String {
+    let time = if window.is_event_time { column(window.time_column) } else { "PROCTIME()".to_owned() };
+    match window.kind {
+        WindowKind::Tumble { size_ms, offset_ms: 0 } => format!("TUMBLE({time}, {size_ms} ms)"),
+        WindowKind::Tumble { size_ms, offset_ms } => format!("TUMBLE({time}, {size_ms} ms, offset {offset_ms} ms)"),
+        WindowKind::Hop { slide_ms, size_ms, offset_ms: 0 } => format!("HOP({time}, {slide_ms} ms, {size_ms} ms)"),
+        WindowKind::Hop { slide_ms, size_ms, offset_ms } => {
+            format!("HOP({time}, {slide_ms} ms, {size_ms} ms, offset {offset_ms} ms)")
+        }
+    }
+}
+
+fn aggregates(calls: &[AggregateCall], column: &dyn Fn(usize) -> String) -> String {
+    calls
+        .iter()
+        .map(|call| {
+            let args = call.args.iter().map(|a| column(*a)).collect::<Vec<_>>().join(", ");
+            let args = if args.is_empty() { "*".to_owned() } else { args };
+            let distinct = if call.distinct { "DISTINCT " } else { "" };
+            let filter = call.filter.map(|f| format!(" FILTER {}", column(f))).unwrap_or_default();
+            format!("{}({distinct}{args}){filter}", call.function.name())
+        })
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// An expression as text, columns by name.
+pub fn expression(expr: &ScalarExpr, column: &dyn Fn(usize) -> String) -> String {
+    let list = |args: &[ScalarExpr], separator: &str| {
+        args.iter().map(|a| expression(a, column)).collect::<Vec<_>>().join(separator)
+    };
+    match expr {
+        ScalarExpr::Column { index, .. } => column(*index),
+        ScalarExpr::Literal { value, data_type } => literal(value, data_type),
+        ScalarExpr::Call { function, args, .. } => match (function.name(), args.as_slice()) {
+            (name, [left, right]) if !name.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+                format!("({} {name} {})", expression(left, column), expression(right, column))
+            }
+            (name, [operand]) if name.starts_with("IS ") => format!("{} {name}", expression(operand, column)),
+            (name, args) => format!("{name}({})", list(args, ", ")),
+        },
+        ScalarExpr::Cast { input, data_type, is_try } => {
+            format!("{}({} AS {})", if *is_try { "TRY_CAST" } else { "CAST" }, expression(input, column), data_type.kind)
+        }
+        ScalarExpr::And(args) => format!("({})", list(args, " AND ")),
+        ScalarExpr::Or(args) => format!("({})", list(args, " OR ")),
+        ScalarExpr::Case { branches, otherwise, .. } => {
+            let mut text = "CASE".to_owned();
+            for (when, then) in branches {
+                _ = write!(text, " WHEN {} THEN {}", expression(when, column), expression(then, column));
+            }
+            if let Some(otherwise) = otherwise {
+                _ = write!(text, " ELSE {}", expression(otherwise, column));
+            }
+            text + " END"
+        }
+        ScalarExpr::Coalesce { args, .. } => format!("COALESCE({})", list(args, ", ")),
+        ScalarExpr::Field { input, index, .. } => {
+            let name = match &input.data_type().kind {
+                wiesel_core::TypeKind::Row(fields) => fields.get(*index).map(|f| f.name.clone()),
+                _ => None,
+            };
+            format!("{}.{}", expression(input, column), name.unwrap_or_else(|| index.to_string()))
+        }
+    }
+}
+
+fn literal(value: &wiesel_core::Value, data_type: &wiesel_core::DataType) -> String {
+    use wiesel_core::Value as V;
+    match value {
+        V::Null => "NULL".to_owned(),
+        V::Boolean(b) => b.to_string().to_uppercase(),
+        V::Int(i) => i.to_string(),
+        V::Float(x) => x.to_string(),
+        V::Double(x) => format!("{x:?}"),
+        V::String(s) => format!("'{}'", s.replace('\'', "''")),
+        V::Millis(ms) => format!("{ms}:INTERVAL MS"),
+        V::Months(m) => format!("{m}:INTERVAL MONTH"),
+        other => format!("{other:?}:{}", data_type.kind),
+    }
+}

@@ -1,11 +1,21 @@
 //! Formats: bytes to rows and back. A format knows a schema and bytes, never a connector.
+//!
+//! A connector asks [`decoder_factory`] or [`encoder_factory`] with the key under which the format is named (`format`, `value.format`,
+//! `key.format`). The format's own options stand under the same prefix: `json.ignore-parse-errors` beside `format`,
+//! `value.json.ignore-parse-errors` beside `value.format`. The factory is shared by all workers; each worker makes a decoder or encoder of
+//! its own, which may keep scratch memory between calls.
+//!
+//! Parquet is no format in this sense, since a file is more than its rows one after the other; it lives with the filesystem connector.
 
 pub mod json;
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use wiesel_core::diagnostic::nearest;
+use wiesel_core::options::Options;
 use wiesel_core::source::RawBatch;
-use wiesel_core::{ChangeBatch, Result, Schema};
+use wiesel_core::{ChangeBatch, Error, ErrorKind, Result, Schema};
 
 /// Decodes the values of records into the physical columns of a table.
 pub trait Decoder: Send {
@@ -32,6 +42,18 @@ pub trait Encoder: Send {
     fn encode(&mut self, batch: &ChangeBatch, bytes: &mut Vec<u8>, ends: &mut Vec<usize>) -> Result<()>;
 }
 
+/// Makes a decoder for each worker.
+pub trait DecoderFactory: Send + Sync {
+    /// A decoder of its own for one worker.
+    fn create(&self) -> Result<Box<dyn Decoder>>;
+}
+
+/// Makes an encoder for each worker.
+pub trait EncoderFactory: Send + Sync {
+    /// An encoder of its own for one worker.
+    fn create(&self) -> Result<Box<dyn Encoder>>;
+}
+
 /// What both directions need to know.
 #[derive(Debug, Clone)]
 pub struct FormatContext {
@@ -41,4 +63,75 @@ pub struct FormatContext {
     pub schema: Schema,
     /// The session's time zone.
     pub time_zone: String,
+}
+
+/// Formats that records of a stream can have.
+const RECORD_FORMATS: &[&str] = &["json"];
+
+/// Formats that Flink has and that are refused by name.
+const LATER_FORMATS: &[&str] = &[
+    "avro",
+    "avro-confluent",
+    "canal-json",
+    "csv",
+    "debezium-avro-confluent",
+    "debezium-json",
+    "maxwell-json",
+    "ogg-json",
+    "orc",
+    "protobuf",
+    "raw",
+];
+
+/// The decoder that the option `format_key` names, with its own options read.
+pub fn decoder_factory(
+    options: &mut Options<'_>,
+    format_key: &str,
+    context: FormatContext,
+) -> Result<Arc<dyn DecoderFactory>> {
+    let prefix = check_record_format(options, format_key, &context.table)?;
+    Ok(Arc::new(json::JsonDecoderFactory::new(options, &prefix, context)?))
+}
+
+/// The encoder that the option `format_key` names, with its own options read.
+pub fn encoder_factory(
+    options: &mut Options<'_>,
+    format_key: &str,
+    context: FormatContext,
+) -> Result<Arc<dyn EncoderFactory>> {
+    let prefix = check_record_format(options, format_key, &context.table)?;
+    Ok(Arc::new(json::JsonEncoderFactory::new(options, &prefix, context)?))
+}
+
+/// Checks that the named format is one for records, and returns the prefix of its options.
+fn check_record_format(options: &mut Options<'_>, format_key: &str, table: &str) -> Result<String> {
+    let name = options.required(format_key)?;
+    let prefix = format_key.strip_suffix("format").unwrap_or_default();
+    if RECORD_FORMATS.contains(&name) {
+        return Ok(format!("{prefix}{name}."));
+    }
+    if name == "parquet" {
+        return Err(Error::config(format!(
+            "format 'parquet' of table `{table}` holds whole files, not single records"
+        ))
+        .hint("parquet goes with 'connector' = 'filesystem'; use 'json' here"));
+    }
+    Err(refused_format(name, table, RECORD_FORMATS))
+}
+
+/// The error for a format that is not one of `known`.
+pub(crate) fn refused_format(name: &str, table: &str, known: &[&'static str]) -> Error {
+    if LATER_FORMATS.contains(&name) {
+        return Error::new(
+            ErrorKind::Config,
+            "W0503",
+            format!("format '{name}' of table `{table}` is not supported yet"),
+        )
+        .hint(format!("supported here: {}", known.join(", ")));
+    }
+    let error = Error::config(format!("table `{table}` names an unknown format '{name}'"));
+    match nearest(name, known.iter().copied()) {
+        Some(word) => error.hint(format!("did you mean '{word}'?")),
+        None => error.hint(format!("supported here: {}", known.join(", "))),
+    }
 }

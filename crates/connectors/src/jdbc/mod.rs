@@ -1,1 +1,90 @@
-//! The jdbc connector.
+//! The jdbc connector: rows into a table of PostgreSQL.
+//!
+//! - Delivery: with a primary key effectively-once by key (`INSERT ... ON CONFLICT DO UPDATE`, `DELETE` by key), without one at-least-once
+//!   (`INSERT`).
+//! - At a checkpoint everything received so far is flushed, and the checkpoint waits until the database has committed it.
+//! - Order: one transaction at a time per instance; changes of one key are folded to the last one while they wait (`folded`).
+//! - A flush is one transaction of few statements: columns go as arrays (`unnest`), so a statement carries thousands of rows.
+//! - An outage is waited for, with back-off; a row that the database refuses ends the job and is shown.
+//!
+//! | Option | Meaning |
+//! |---|---|
+//! | `url` | `jdbc:postgresql://host:port/database`, with the driver's parameters behind `?` (`url.rs`) |
+//! | `table-name` | `table` or `schema.table`; names are taken as written, else in lower case |
+//! | `username`, `password` | as whom; both or none |
+//! | `sink.buffer-flush.max-rows`, `.interval` | a flush happens at 100 rows or after 1 s; 0 switches the limit off |
+//! | `sink.max-retries` | repetitions after a deadlock or serialization failure, 3 unless set; outages are waited for as long as they last |
+//! | `connection.max-retry-timeout` | the longest that connecting may take |
+//! | `driver`, `sink.parallelism` | taken without effect |
+
+mod options;
+mod parameter;
+mod row_buffer;
+mod sink;
+mod statement;
+mod target;
+mod url;
+
+use std::time::Duration;
+
+use wiesel_core::sink::SinkFactory;
+use wiesel_core::table::{ConnectorInfo, SinkRequest, SourceRequest, TableDescriptor};
+use wiesel_core::{ChangelogMode, Result};
+
+use crate::registry::{ConnectorContext, schema, unsupported};
+use options::JdbcOptions;
+use target::Target;
+
+/// How long `wiesel check` waits for a server.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Checks the table's options and says what the connector can do.
+pub fn info(table: &TableDescriptor, context: &ConnectorContext) -> Result<ConnectorInfo> {
+    let options = JdbcOptions::read(table, context)?;
+    let is_keyed = !table.primary_key.is_empty();
+    Ok(ConnectorInfo {
+        is_source: false,
+        is_bounded: true,
+        watermark_push_down: false,
+        source_mode: ChangelogMode::Insert,
+        is_sink: true,
+        sink_mode: Some(if is_keyed { ChangelogMode::Upsert } else { ChangelogMode::Insert }),
+        sink_folds_by_key: is_keyed,
+        delivery: if is_keyed { "effectively-once by key" } else { "at-least-once" },
+        metadata: Vec::new(),
+        notes: options.notes,
+    })
+}
+
+/// Reading from a database is not supported yet; says so.
+pub fn source(
+    table: &TableDescriptor,
+    _request: &SourceRequest,
+    _context: &ConnectorContext,
+) -> Result<Box<dyn wiesel_core::source::SourceFactory>> {
+    Err(unsupported(format!("table `{}`: reading through connector 'jdbc' is not supported yet", table.name))
+        .hint("bring the rows into a Kafka topic or a file and read them there"))
+}
+
+/// A sink for the table.
+pub fn sink(
+    table: &TableDescriptor,
+    request: &SinkRequest,
+    context: &ConnectorContext,
+) -> Result<Box<dyn SinkFactory>> {
+    let options = JdbcOptions::read(table, context)?;
+    let schema = schema(table, &request.columns)?;
+    let target = Target::new(table, &options, schema, &request.job_name)?;
+    Ok(Box::new(sink::JdbcFactory::new(options, target)))
+}
+
+/// Connects, and checks password, table, columns and rights.
+pub fn probe(table: &TableDescriptor, _as_sink: bool, context: &ConnectorContext) -> Result<()> {
+    let mut options = JdbcOptions::read(table, context)?;
+    options.connect_timeout = options.connect_timeout.min(PROBE_TIMEOUT);
+    let all: Vec<usize> = (0..table.columns.len()).collect();
+    let target = Target::new(table, &options, schema(table, &all)?, "wiesel check")?;
+    let mut client = target.connect()?;
+    let prepared = target.prepare(&mut client)?;
+    target.check_rights(&mut client, &prepared)
+}

@@ -1,1 +1,55 @@
 //! One file per operator, and the one function that builds the operator of a plan node.
+
+pub(crate) mod aggregate;
+mod calc;
+mod deduplicate;
+mod group_aggregate;
+#[cfg(test)]
+mod testing;
+mod union_all;
+mod window;
+mod window_aggregate;
+mod window_table;
+
+use wiesel_core::{Error, Result, Schema};
+use wiesel_plan::{Node, NodeKind};
+
+pub use self::calc::Calc;
+pub use self::deduplicate::Deduplicate;
+pub use self::group_aggregate::GroupAggregate;
+pub use self::union_all::UnionAll;
+pub use self::window_aggregate::WindowAggregate;
+pub use self::window_table::WindowTable;
+use crate::operator::{Operator, OperatorContext};
+
+/// Rows per emitted batch at most, so that what flows stays within the caches whatever fires at once.
+pub const ROWS_PER_BATCH: usize = 16 * 1024;
+
+/// Builds the operator of a plan node from the schemas of its inputs.
+///
+/// Sources, exchanges, watermarks, constant rows, sinks and collected results are parts of the step loop and no operators of this list.
+pub fn build(node: &Node, input_schemas: &[&Schema], context: &OperatorContext) -> Result<Box<dyn Operator>> {
+    let input = || {
+        let schema = input_schemas.first().copied();
+        schema.ok_or_else(|| Error::internal(format!("`{}` has no input", node.label)))
+    };
+    let operator: Box<dyn Operator> = match &node.kind {
+        NodeKind::Calc(calc) => Box::new(Calc::new(calc, &node.schema)?),
+        NodeKind::GroupAggregate(aggregate) => {
+            Box::new(GroupAggregate::new(aggregate, input()?, &node.schema, node.changelog_mode)?)
+        }
+        NodeKind::WindowAggregate(window) => Box::new(WindowAggregate::new(window, input()?, &node.schema, context)?),
+        NodeKind::WindowTable(window) => Box::new(WindowTable::new(window, input()?, &node.schema)?),
+        NodeKind::Deduplicate(deduplicate) => Box::new(Deduplicate::new(deduplicate, input()?, node.changelog_mode)?),
+        NodeKind::UnionAll => Box::new(UnionAll::new(input_schemas, &node.schema)?),
+        NodeKind::Source(_)
+        | NodeKind::Values(_)
+        | NodeKind::Watermark(_)
+        | NodeKind::Exchange(_)
+        | NodeKind::Sink(_)
+        | NodeKind::Collect => {
+            return Err(Error::internal(format!("`{}` is no operator but a part of the step loop", node.label)));
+        }
+    };
+    Ok(operator)
+}

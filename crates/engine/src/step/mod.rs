@@ -1,1 +1,23 @@
-//! The step loop: sources, workers, exchange, sinks, and what happens between steps.
+//! The loop of steps that runs a job.
+//!
+//! ```text
+//! control  what the outside may ask           intake    splits, positions, a step's tasks
+//! metrics  what the outside may see           worker    the phases of a step on one worker
+//! graph    plan -> stages and exchanges       exchange  rows to the worker that owns their key
+//! fetch    source threads                     barrier   where workers meet
+//! cycle    the life of a checkpoint
+//! job      the loop itself: steps, parking, checkpoints, ends
+//! ```
+
+mod barrier;
+pub mod control;
+mod cycle;
+mod exchange;
+mod fetch;
+mod graph;
+mod intake;
+pub mod job;
+pub mod metrics;
+mod worker;
+
+pub use worker::Collector;

@@ -1,0 +1,351 @@
+//! The `WITH` keys of a kafka table, typed. Keys that Flink has and wiesel does not support yet are refused by their own name.
+
+use std::time::Duration;
+
+use wiesel_core::options::Options;
+use wiesel_core::table::TableDescriptor;
+use wiesel_core::{Error, Result};
+
+use super::properties::Properties;
+
+/// Flink's default of `scan.topic-partition-discovery.interval`.
+const DISCOVERY_INTERVAL: Duration = Duration::from_secs(5 * 60);
+
+/// Where a fresh job begins to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Startup {
+    /// At the first record of each partition.
+    Earliest,
+    /// At the end of each partition.
+    Latest,
+    /// Where the consumer group has committed.
+    GroupOffsets,
+    /// At the first record that is not older, ms since 1970.
+    Timestamp(i64),
+    /// At the listed offsets; partitions that are not listed begin at their first record.
+    Offsets(Vec<(i32, i64)>),
+}
+
+/// Where reading ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Bounded {
+    /// Never.
+    Unbounded,
+    /// At the end that each partition has when the job starts.
+    Latest,
+    /// Where the consumer group has committed.
+    GroupOffsets,
+    /// In front of the first record that is not older, ms since 1970.
+    Timestamp(i64),
+    /// In front of the listed offsets; partitions that are not listed are not read.
+    Offsets(Vec<(i32, i64)>),
+}
+
+/// How the sink chooses a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Partitioner {
+    /// The client chooses, some records for one partition and then some for another.
+    Default,
+    /// Each sink instance writes to one partition.
+    Fixed,
+    /// Partitions take turns, record by record.
+    RoundRobin,
+}
+
+/// What the sink promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// A checkpoint does not wait for acknowledgements.
+    None,
+    /// A checkpoint waits until everything written before it is acknowledged.
+    AtLeastOnce,
+}
+
+/// All options of a kafka table but those of its format.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct KafkaOptions {
+    pub(super) topics: Vec<String>,
+    pub(super) properties: Properties,
+    pub(super) startup: Startup,
+    pub(super) bounded: Bounded,
+    /// How often new partitions are looked for; `None`: never.
+    pub(super) discovery_interval: Option<Duration>,
+    pub(super) partitioner: Partitioner,
+    pub(super) delivery: Delivery,
+    /// The key that names the value's format, `format` or `value.format`.
+    pub(super) format_key: &'static str,
+}
+
+/// Keys of later pieces of work, each with what to do instead.
+const LATER: &[(&str, &str)] = &[
+    ("key.fields", "only the value of records is written and read; leave the key options away"),
+    ("key.fields-prefix", "only the value of records is written and read; leave the key options away"),
+    ("key.format", "only the value of records is written and read; leave the key options away"),
+    ("scan.parallelism", "one thread reads all partitions and every worker decodes; leave the option away"),
+    ("sink.parallelism", "there is one sink instance per worker; 'parallelism.default' sets the number of workers"),
+    ("sink.semantic", "its name is 'sink.delivery-guarantee' since Flink 1.14"),
+    ("sink.transaction-naming-strategy", "no transactions are used; leave the option away"),
+    ("sink.transactional-id-prefix", "exactly-once delivery to Kafka is to come; leave the option away"),
+    ("topic-pattern", "list the topics by name: 'topic' = 'a;b'"),
+];
+
+impl KafkaOptions {
+    /// Reads the options. `options` goes on to the format, which reads its own keys, and is then finished by the caller.
+    pub(super) fn read(table: &TableDescriptor, options: &mut Options<'_>) -> Result<Self> {
+        let fields_include = options.one_of("value.fields-include", &["ALL", "EXCEPT_KEY"])?;
+        if fields_include == Some("EXCEPT_KEY") {
+            return Err(options.unsupported("value.fields-include", "there is no key; leave the option away"));
+        }
+        for (key, instead) in LATER {
+            if options.get(key).is_some() {
+                return Err(options.unsupported(key, instead));
+            }
+        }
+        let properties = Properties::read(&table.name, &options.with_prefix("properties."))?;
+        let topics = read_topics(options)?;
+        Ok(KafkaOptions {
+            startup: read_startup(options, &topics)?,
+            bounded: read_bounded(options, &topics)?,
+            discovery_interval: read_discovery_interval(options)?,
+            partitioner: read_partitioner(options)?,
+            delivery: read_delivery(options)?,
+            format_key: read_format_key(options)?,
+            topics,
+            properties,
+        })
+    }
+}
+
+fn read_topics(options: &mut Options<'_>) -> Result<Vec<String>> {
+    let text = options.required("topic")?;
+    let topics: Vec<String> = text.split(';').map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()).collect();
+    if topics.is_empty() {
+        return Err(options.invalid("topic", text, "the name of a topic"));
+    }
+    for (index, topic) in topics.iter().enumerate() {
+        if topics[..index].contains(topic) {
+            return Err(options.invalid("topic", text, "each topic once"));
+        }
+        let is_name = topic.len() <= 249 && topic.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        if !is_name || topic == "." || topic == ".." {
+            return Err(options.invalid(
+                "topic",
+                text,
+                "names of letters, digits, `.`, `_` and `-`, at most 249 long, with `;` between them",
+            ));
+        }
+    }
+    Ok(topics)
+}
+
+fn read_startup(options: &mut Options<'_>, topics: &[String]) -> Result<Startup> {
+    let words = ["earliest-offset", "latest-offset", "group-offsets", "timestamp", "specific-offsets"];
+    let word = options.one_of("scan.startup.mode", &words)?.unwrap_or("group-offsets");
+    let timestamp = options.integer("scan.startup.timestamp-millis")?;
+    let offsets = read_offsets(options, "scan.startup.specific-offsets")?;
+    Ok(match word {
+        "earliest-offset" => Startup::Earliest,
+        "latest-offset" => Startup::Latest,
+        "group-offsets" => Startup::GroupOffsets,
+        "timestamp" => Startup::Timestamp(wanted(timestamp, options, "scan.startup.timestamp-millis")?),
+        _ => {
+            let offsets = wanted(offsets, options, "scan.startup.specific-offsets")?;
+            one_topic(options, "scan.startup.mode", topics)?;
+            Startup::Offsets(offsets)
+        }
+    })
+}
+
+fn read_bounded(options: &mut Options<'_>, topics: &[String]) -> Result<Bounded> {
+    let words = ["unbounded", "latest-offset", "group-offsets", "timestamp", "specific-offsets"];
+    let word = options.one_of("scan.bounded.mode", &words)?.unwrap_or("unbounded");
+    let timestamp = options.integer("scan.bounded.timestamp-millis")?;
+    let offsets = read_offsets(options, "scan.bounded.specific-offsets")?;
+    Ok(match word {
+        "unbounded" => Bounded::Unbounded,
+        "latest-offset" => Bounded::Latest,
+        "group-offsets" => Bounded::GroupOffsets,
+        "timestamp" => Bounded::Timestamp(wanted(timestamp, options, "scan.bounded.timestamp-millis")?),
+        _ => {
+            let offsets = wanted(offsets, options, "scan.bounded.specific-offsets")?;
+            one_topic(options, "scan.bounded.mode", topics)?;
+            Bounded::Offsets(offsets)
+        }
+    })
+}
+
+fn wanted<T>(value: Option<T>, options: &mut Options<'_>, key: &str) -> Result<T> {
+    match value {
+        Some(value) => Ok(value),
+        None => Err(options.required(key).err().unwrap_or_else(|| Error::internal(format!("'{key}' was not read")))),
+    }
+}
+
+fn one_topic(options: &Options<'_>, key: &str, topics: &[String]) -> Result<()> {
+    if topics.len() == 1 {
+        return Ok(());
+    }
+    Err(options.invalid(
+        key,
+        "specific-offsets",
+        "another mode, because offsets are given for one topic and there are several",
+    ))
+}
+
+/// `partition:0,offset:42;partition:1,offset:300`.
+fn read_offsets(options: &mut Options<'_>, key: &str) -> Result<Option<Vec<(i32, i64)>>> {
+    let Some(text) = options.get(key) else { return Ok(None) };
+    let mut offsets: Vec<(i32, i64)> = Vec::new();
+    for pair in text.split(';').filter(|p| !p.trim().is_empty()) {
+        let parsed = pair.split_once(',').and_then(|(partition, offset)| {
+            let partition = partition.trim().strip_prefix("partition:")?.trim().parse::<i32>().ok()?;
+            let offset = offset.trim().strip_prefix("offset:")?.trim().parse::<i64>().ok()?;
+            (partition >= 0 && offset >= 0).then_some((partition, offset))
+        });
+        match parsed {
+            Some((partition, _)) if offsets.iter().any(|(known, _)| *known == partition) => {
+                return Err(options.invalid(key, text, &format!("partition {partition} once")));
+            }
+            Some(pair) => offsets.push(pair),
+            None => {
+                return Err(options.invalid(key, text, "the form `partition:0,offset:42;partition:1,offset:300`"));
+            }
+        }
+    }
+    if offsets.is_empty() {
+        return Err(options.invalid(key, text, "the form `partition:0,offset:42;partition:1,offset:300`"));
+    }
+    Ok(Some(offsets))
+}
+
+fn read_discovery_interval(options: &mut Options<'_>) -> Result<Option<Duration>> {
+    let interval = options.duration("scan.topic-partition-discovery.interval")?.unwrap_or(DISCOVERY_INTERVAL);
+    Ok((!interval.is_zero()).then_some(interval))
+}
+
+fn read_partitioner(options: &mut Options<'_>) -> Result<Partitioner> {
+    let Some(word) = options.get("sink.partitioner") else { return Ok(Partitioner::Default) };
+    match word {
+        "default" => Ok(Partitioner::Default),
+        "fixed" => Ok(Partitioner::Fixed),
+        "round-robin" => Ok(Partitioner::RoundRobin),
+        class if class.contains('.') => {
+            Err(options
+                .unsupported("sink.partitioner", "a Java class cannot be loaded; use default, fixed or round-robin"))
+        }
+        other => Err(options.invalid("sink.partitioner", other, "default, fixed or round-robin")),
+    }
+}
+
+fn read_delivery(options: &mut Options<'_>) -> Result<Delivery> {
+    let key = "sink.delivery-guarantee";
+    match options.one_of(key, &["none", "at-least-once", "exactly-once"])? {
+        Some("none") => Ok(Delivery::None),
+        Some("exactly-once") => {
+            Err(options.unsupported(key, "exactly-once delivery to Kafka is to come; use 'at-least-once'"))
+        }
+        _ => Ok(Delivery::AtLeastOnce),
+    }
+}
+
+fn read_format_key(options: &mut Options<'_>) -> Result<&'static str> {
+    match (options.get("format"), options.get("value.format")) {
+        (Some(_), None) => Ok("format"),
+        (None, Some(_)) => Ok("value.format"),
+        (Some(name), Some(_)) => Err(options.invalid("format", name, "only one of 'format' and 'value.format'")),
+        (None, None) => {
+            Err(options.required("format").err().unwrap_or_else(|| Error::internal("'format' was not read")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::tests::table;
+
+    fn read(more: &[(&str, &str)]) -> Result<KafkaOptions> {
+        let mut all = vec![
+            ("connector", "kafka"),
+            ("topic", "a"),
+            ("properties.bootstrap.servers", "kafka:9092"),
+            ("format", "json"),
+        ];
+        all.retain(|(key, _)| !more.iter().any(|(other, _)| other == key));
+        all.extend(more.iter().filter(|(_, value)| *value != "<unset>"));
+        let table = table(&[], &[], &all);
+        let mut options = Options::new(&table.name, &table.options);
+        let result = KafkaOptions::read(&table, &mut options)?;
+        options.finish()?;
+        Ok(result)
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_flink() {
+        let options = read(&[]).expect("enough options");
+        assert_eq!(options.startup, Startup::GroupOffsets);
+        assert_eq!(options.bounded, Bounded::Unbounded);
+        assert_eq!(options.delivery, Delivery::AtLeastOnce);
+        assert_eq!(options.partitioner, Partitioner::Default);
+        assert_eq!(options.discovery_interval, Some(Duration::from_secs(300)));
+        assert_eq!(options.topics, ["a"]);
+    }
+
+    #[test]
+    fn modes_read_the_keys_that_belong_to_them() {
+        let options = read(&[
+            ("topic", "a; b"),
+            ("scan.startup.mode", "timestamp"),
+            ("scan.startup.timestamp-millis", "12"),
+            ("scan.bounded.mode", "latest-offset"),
+        ])
+        .expect("right");
+        assert_eq!((options.startup, options.bounded), (Startup::Timestamp(12), Bounded::Latest));
+        assert_eq!(options.topics, ["a", "b"]);
+        let options = read(&[
+            ("scan.startup.mode", "specific-offsets"),
+            ("scan.startup.specific-offsets", "partition:0,offset:42;partition:1,offset:300"),
+            ("scan.bounded.mode", "specific-offsets"),
+            ("scan.bounded.specific-offsets", "partition:1,offset:301"),
+        ])
+        .expect("right");
+        assert_eq!(options.startup, Startup::Offsets(vec![(0, 42), (1, 300)]));
+        assert_eq!(options.bounded, Bounded::Offsets(vec![(1, 301)]));
+    }
+
+    #[test]
+    fn wrong_options_are_refused_by_name() {
+        let cases: &[(&[(&str, &str)], &str)] = &[
+            (&[("topic", "<unset>")], "lacks the required option 'topic'"),
+            (&[("topic", "a b")], "option 'topic'"),
+            (&[("topic", "a;a")], "each topic once"),
+            (&[("topic-pattern", "a.*")], "option 'topic-pattern' of table `t` is not supported yet"),
+            (&[("key.format", "json")], "option 'key.format' of table `t` is not supported yet"),
+            (&[("sink.delivery-guarantee", "exactly-once")], "'sink.delivery-guarantee' of table `t` is not supported"),
+            (&[("sink.partitioner", "org.x.P")], "'sink.partitioner' of table `t` is not supported"),
+            (&[("sink.partitioner", "random")], "expected default, fixed or round-robin"),
+            (&[("scan.startup.mode", "latest")], "option 'scan.startup.mode'"),
+            (&[("scan.startup.mode", "timestamp")], "lacks the required option 'scan.startup.timestamp-millis'"),
+            (&[("scan.startup.mode", "specific-offsets")], "'scan.startup.specific-offsets'"),
+            (
+                &[("scan.startup.mode", "specific-offsets"), ("scan.startup.specific-offsets", "0:1")],
+                "the form `partition:0,offset:42",
+            ),
+            (
+                &[
+                    ("topic", "a;b"),
+                    ("scan.startup.mode", "specific-offsets"),
+                    ("scan.startup.specific-offsets", "partition:0,offset:1"),
+                ],
+                "there are several",
+            ),
+            (&[("format", "<unset>")], "lacks the required option 'format'"),
+            (&[("value.format", "json")], "only one of 'format' and 'value.format'"),
+            (&[("scan.startup.mod", "x")], "unknown option 'scan.startup.mod'"),
+        ];
+        for (options, expected) in cases {
+            let error = read(options).unwrap_err();
+            assert!(error.message().contains(expected), "{options:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,436 @@
+//! From raw records to columns: the format decodes the values, and metadata columns come from what Kafka says about each record.
+//!
+//! Metadata columns have a type of Kafka's own (`timestamp` is TIMESTAMP_LTZ(3)); a table may declare another one that it casts to. The
+//! casts that make sense are done here, the others are refused when the table is checked.
+
+use std::ops::Range;
+use std::sync::{Arc, PoisonError};
+
+use arrow_array::builder::{BinaryBuilder, MapBuilder, MapFieldNames, StringBuilder};
+use arrow_array::{
+    ArrayRef, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray,
+    TimestampMillisecondArray, TimestampNanosecondArray,
+};
+use arrow_schema::{DataType as ArrowType, Field as ArrowField, TimeUnit};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use wiesel_core::source::{RawBatch, RawRecord, ReadRows, RowReader};
+use wiesel_core::table::{ColumnKind, TableColumn};
+use wiesel_core::types::MAX_LENGTH;
+use wiesel_core::{DataType, Error, ErrorKind, Result, Schema, TypeKind};
+
+use super::source::SplitNames;
+use crate::formats::Decoder;
+
+/// What Kafka knows about a record beside key and value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Metadata {
+    Topic,
+    Partition,
+    Headers,
+    Offset,
+    Timestamp,
+    TimestampType,
+}
+
+impl Metadata {
+    /// All of them: key, type, whether a sink can write it.
+    pub(super) fn all() -> Vec<(Metadata, &'static str, DataType, bool)> {
+        let string = || TypeKind::VarChar(MAX_LENGTH);
+        let bytes = DataType::new(TypeKind::VarBinary(MAX_LENGTH));
+        let headers = TypeKind::Map(Box::new(DataType::not_null(string())), Box::new(bytes));
+        vec![
+            (Metadata::Topic, "topic", DataType::not_null(string()), false),
+            (Metadata::Partition, "partition", DataType::not_null(TypeKind::Int), false),
+            (Metadata::Headers, "headers", DataType::not_null(headers), false),
+            (Metadata::Offset, "offset", DataType::not_null(TypeKind::BigInt), false),
+            (Metadata::Timestamp, "timestamp", DataType::not_null(TypeKind::TimestampLtz(3)), true),
+            (Metadata::TimestampType, "timestamp-type", DataType::not_null(string()), false),
+        ]
+    }
+
+    /// The metadata that a column holds, when the key exists and casts to the declared type.
+    pub(super) fn of_column(table: &str, column: &TableColumn, key: &str) -> Result<Metadata> {
+        let place = format!("column `{}` of table `{table}`", column.name);
+        if ["leader-epoch", "header-list"].contains(&key) || key.starts_with("value.") {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "W0503",
+                format!("{place}: metadata '{key}' is not supported yet"),
+            ));
+        }
+        let Some((metadata, _, own_type, _)) = Metadata::all().into_iter().find(|(_, known, ..)| *known == key) else {
+            let all = Metadata::all();
+            let keys: Vec<&str> = all.iter().map(|(_, key, ..)| *key).collect();
+            return Err(Error::config(format!("{place}: kafka has no metadata '{key}'"))
+                .hint(format!("it has {}", keys.join(", "))));
+        };
+        let declared = &column.data_type.kind;
+        let fits = match metadata {
+            Metadata::Partition => matches!(declared, TypeKind::Int | TypeKind::BigInt) || is_string(declared),
+            Metadata::Offset => matches!(declared, TypeKind::BigInt) || is_string(declared),
+            Metadata::Timestamp => matches!(declared, TypeKind::Timestamp(_) | TypeKind::TimestampLtz(_)),
+            Metadata::Topic | Metadata::TimestampType => is_string(declared),
+            Metadata::Headers => match declared {
+                TypeKind::Map(key, value) => {
+                    is_string(&key.kind) && matches!(value.kind, TypeKind::VarBinary(MAX_LENGTH))
+                }
+                _ => false,
+            },
+        };
+        if fits {
+            return Ok(metadata);
+        }
+        Err(Error::config(format!("{place}: metadata '{key}' does not cast to {}", column.data_type))
+            .hint(format!("declare it as {}", own_type.kind)))
+    }
+}
+
+fn is_string(kind: &TypeKind) -> bool {
+    matches!(kind, TypeKind::VarChar(MAX_LENGTH))
+}
+
+/// A header, as it stands in an arena between key and value: length and bytes of the name, length (all ones: none) and bytes of the value.
+pub(super) fn write_header(arena: &mut Vec<u8>, name: &[u8], value: Option<&[u8]>) {
+    let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(0).to_le_bytes();
+    arena.extend_from_slice(&length(name));
+    arena.extend_from_slice(name);
+    match value {
+        Some(value) => {
+            arena.extend_from_slice(&length(value));
+            arena.extend_from_slice(value);
+        }
+        None => arena.extend_from_slice(&u32::MAX.to_le_bytes()),
+    }
+}
+
+/// Name and value of a header.
+type Header<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// The first header in `bytes`, and what follows it.
+fn read_header(bytes: &[u8]) -> Option<(Header<'_>, &[u8])> {
+    let (length, bytes) = bytes.split_first_chunk::<4>()?;
+    let (name, bytes) = bytes.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    let (length, bytes) = bytes.split_first_chunk::<4>()?;
+    match u32::from_le_bytes(*length) {
+        u32::MAX => Some(((name, None), bytes)),
+        length => {
+            let (value, bytes) = bytes.split_at_checked(length as usize)?;
+            Some(((name, Some(value)), bytes))
+        }
+    }
+}
+
+/// Where an output column comes from.
+#[derive(Debug, Clone)]
+enum OutputColumn {
+    /// The decoder's column of this index.
+    Decoded(usize),
+    Metadata(Metadata, DataType),
+}
+
+/// Decodes one worker's share of the records.
+pub(super) struct KafkaReader {
+    decoder: Box<dyn Decoder>,
+    schema: Schema,
+    columns: Vec<OutputColumn>,
+    names: SplitNames,
+    local_time: LocalTime,
+}
+
+impl KafkaReader {
+    /// A reader that delivers `columns` (with `schema`), whose physical ones `decoder` makes in the same order.
+    pub(super) fn new(
+        decoder: Box<dyn Decoder>,
+        table: &str,
+        columns: &[&TableColumn],
+        schema: Schema,
+        names: SplitNames,
+        time_zone: &str,
+    ) -> Result<Self> {
+        let mut decoded = 0;
+        let columns = columns
+            .iter()
+            .map(|column| match &column.kind {
+                ColumnKind::Physical => {
+                    decoded += 1;
+                    Ok(OutputColumn::Decoded(decoded - 1))
+                }
+                ColumnKind::Metadata { key, .. } => {
+                    let metadata = Metadata::of_column(table, column, key)?;
+                    Ok(OutputColumn::Metadata(metadata, column.data_type.clone()))
+                }
+            })
+            .collect::<Result<Vec<_>>>()?;
+        Ok(KafkaReader { decoder, schema, columns, names, local_time: LocalTime::new(time_zone)? })
+    }
+}
+
+impl RowReader for KafkaReader {
+    fn read(&mut self, batch: &RawBatch, range: Range<usize>) -> Result<ReadRows> {
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        let (topic, partition) =
+            names.get(batch.split).cloned().ok_or_else(|| Error::internal(format!("no split {}", batch.split)))?;
+        drop(names);
+        let first = range.start;
+        let decoded = self.decoder.decode(batch, range).map_err(|error| error.at(format!("{topic}-{partition}")))?;
+        let rows = decoded.rows.num_rows();
+        let records = Records { batch, first, taken: decoded.taken.as_deref(), rows };
+        let columns = self
+            .columns
+            .iter()
+            .map(|column| match column {
+                OutputColumn::Decoded(index) => Ok(decoded.rows.column(*index).clone()),
+                OutputColumn::Metadata(metadata, data_type) => {
+                    metadata_column(*metadata, data_type, &records, &topic, partition, &mut self.local_time)
+                }
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let rows = RecordBatch::try_new_with_options(self.schema.arrow().clone(), columns, &options)?;
+        Ok(ReadRows { rows, kinds: decoded.kinds, skipped: decoded.skipped })
+    }
+}
+
+/// The record behind each row.
+struct Records<'a> {
+    batch: &'a RawBatch,
+    first: usize,
+    taken: Option<&'a [u32]>,
+    rows: usize,
+}
+
+impl<'a> Records<'a> {
+    fn iter(&self) -> impl Iterator<Item = &'a RawRecord> + '_ {
+        (0..self.rows).filter_map(|row| {
+            let index = self.taken.map_or(self.first + row, |taken| taken[row] as usize);
+            self.batch.records.get(index)
+        })
+    }
+}
+
+fn metadata_column(
+    metadata: Metadata,
+    data_type: &DataType,
+    records: &Records<'_>,
+    topic: &str,
+    partition: i32,
+    local_time: &mut LocalTime,
+) -> Result<ArrayRef> {
+    let rows = records.rows;
+    Ok(match (metadata, &data_type.kind) {
+        (Metadata::Partition, TypeKind::Int) => Arc::new(Int32Array::from_value(partition, rows)),
+        (Metadata::Partition, TypeKind::BigInt) => Arc::new(Int64Array::from_value(i64::from(partition), rows)),
+        (Metadata::Partition, _) => repeated(&partition.to_string(), rows),
+        (Metadata::Topic, _) => repeated(topic, rows),
+        (Metadata::Offset, TypeKind::BigInt) => Arc::new(records.iter().map(|r| r.offset).collect::<Int64Array>()),
+        (Metadata::Offset, _) => Arc::new(records.iter().map(|r| Some(r.offset.to_string())).collect::<StringArray>()),
+        (Metadata::Timestamp, TypeKind::TimestampLtz(_)) => {
+            timestamps(data_type, records.iter().map(|r| r.timestamp_ms).collect())
+        }
+        (Metadata::Timestamp, _) => {
+            timestamps(data_type, records.iter().map(|r| local_time.of(r.timestamp_ms)).collect())
+        }
+        (Metadata::TimestampType, _) => {
+            Arc::new(records.iter().map(|r| Some(timestamp_type(r.tag))).collect::<StringArray>())
+        }
+        (Metadata::Headers, _) => headers(data_type, records)?,
+    })
+}
+
+fn repeated(text: &str, rows: usize) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, rows)))
+}
+
+/// Kafka's own names for the types.
+fn timestamp_type(tag: u8) -> &'static str {
+    match tag {
+        1 => "CreateTime",
+        2 => "LogAppendTime",
+        _ => "NoTimestampType",
+    }
+}
+
+/// Milliseconds as a timestamp column of the declared precision. A time that nanoseconds cannot hold is cut to the nearest that they can.
+fn timestamps(data_type: &DataType, ms: Vec<i64>) -> ArrayRef {
+    match data_type.to_arrow() {
+        ArrowType::Timestamp(TimeUnit::Microsecond, _) => {
+            Arc::new(TimestampMicrosecondArray::from_iter_values(ms.into_iter().map(|t| t.saturating_mul(1000))))
+        }
+        ArrowType::Timestamp(TimeUnit::Nanosecond, _) => {
+            Arc::new(TimestampNanosecondArray::from_iter_values(ms.into_iter().map(|t| t.saturating_mul(1_000_000))))
+        }
+        _ => Arc::new(TimestampMillisecondArray::from(ms)),
+    }
+}
+
+fn headers(data_type: &DataType, records: &Records<'_>) -> Result<ArrayRef> {
+    let names = MapFieldNames { entry: "entries".to_owned(), key: "key".to_owned(), value: "value".to_owned() };
+    let mut builder = MapBuilder::new(Some(names), StringBuilder::new(), BinaryBuilder::new())
+        .with_keys_field(ArrowField::new("key", ArrowType::Utf8, false))
+        .with_values_field(ArrowField::new("value", ArrowType::Binary, true));
+    for record in records.iter() {
+        let range = record.key_end as usize..record.value_start as usize;
+        let mut bytes = records.batch.arena.get(range).unwrap_or_default();
+        // A map has each key once, and as in Flink the last header of a name wins.
+        let mut entries: Vec<Header<'_>> = Vec::new();
+        while let Some(((name, value), rest)) = read_header(bytes) {
+            entries.retain(|(known, _)| *known != name);
+            entries.push((name, value));
+            bytes = rest;
+        }
+        for (name, value) in entries {
+            builder.keys().append_value(String::from_utf8_lossy(name));
+            builder.values().append_option(value);
+        }
+        builder.append(true)?;
+    }
+    let map = builder.finish();
+    debug_assert_eq!(*arrow_array::Array::data_type(&map), data_type.to_arrow());
+    Ok(Arc::new(map))
+}
+
+/// Instants to wall-clock times of the session's zone. The offset of a quarter of an hour is kept, because records of a batch lie close
+/// together in time and zones change their offset at quarters only.
+struct LocalTime {
+    zone: TimeZone,
+    quarter: i64,
+    offset_ms: i64,
+}
+
+const QUARTER_MS: i64 = 15 * 60 * 1000;
+
+impl LocalTime {
+    fn new(zone: &str) -> Result<Self> {
+        let zone = TimeZone::get(zone)
+            .map_err(|e| Error::config(format!("'table.local-time-zone' = '{zone}' is not a time zone: {e}")))?;
+        Ok(LocalTime { zone, quarter: i64::MIN, offset_ms: 0 })
+    }
+
+    fn of(&mut self, ms: i64) -> i64 {
+        let quarter = ms.div_euclid(QUARTER_MS);
+        if quarter != self.quarter {
+            let instant = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH);
+            self.offset_ms = i64::from(self.zone.to_offset(instant).seconds()) * 1000;
+            self.quarter = quarter;
+        }
+        ms.saturating_add(self.offset_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::{Int64Type, TimestampMillisecondType};
+    use bytes::Bytes;
+    use wiesel_core::Field;
+
+    use super::*;
+    use crate::formats::Decoded;
+
+    /// Takes every second record and makes its length.
+    struct Lengths;
+
+    impl Decoder for Lengths {
+        fn decode(&mut self, batch: &RawBatch, range: Range<usize>) -> Result<Decoded> {
+            let taken: Vec<u32> =
+                range.clone().filter(|i| i % 2 == 0).map(|i| u32::try_from(i).expect("small")).collect();
+            let lengths: Int64Array = taken
+                .iter()
+                .map(|i| &batch.records[*i as usize])
+                .map(|r| i64::from(r.value_end - r.value_start))
+                .collect();
+            let schema = Schema::new(vec![Field::new("length", DataType::bigint())]);
+            let rows = RecordBatch::try_new(schema.arrow().clone(), vec![Arc::new(lengths)]).expect("one column");
+            let skipped = (range.len() - taken.len()) as u64;
+            Ok(Decoded { rows, kinds: None, taken: Some(taken), skipped })
+        }
+    }
+
+    fn metadata_column_of(name: &str, key: &str, data_type: DataType) -> TableColumn {
+        let kind = ColumnKind::Metadata { key: key.to_owned(), is_virtual: true };
+        TableColumn { name: name.to_owned(), data_type, kind }
+    }
+
+    fn headers_type() -> DataType {
+        Metadata::all().into_iter().find(|(m, ..)| *m == Metadata::Headers).expect("listed").2
+    }
+
+    fn batch() -> RawBatch {
+        let mut arena = Vec::new();
+        let mut records = Vec::new();
+        for (index, value) in ["a", "bb", "ccc", "dddd"].iter().enumerate() {
+            let key_start = arena.len();
+            arena.extend_from_slice(b"key");
+            let key_end = arena.len();
+            write_header(&mut arena, b"h", Some(b"old"));
+            write_header(&mut arena, b"h", Some(value.as_bytes()));
+            write_header(&mut arena, b"none", None);
+            let value_start = arena.len();
+            arena.extend_from_slice(value.as_bytes());
+            let place = |p: usize| u32::try_from(p).expect("small");
+            records.push(RawRecord {
+                key_start: place(key_start),
+                key_end: place(key_end),
+                value_start: place(value_start),
+                value_end: place(arena.len()),
+                offset: 100 + index as i64,
+                timestamp_ms: 1_720_000_000_123,
+                has_key: true,
+                has_value: true,
+                tag: 1,
+            });
+        }
+        RawBatch { split: 0, arena: Bytes::from(arena), records, next: 104 }
+    }
+
+    #[test]
+    fn metadata_columns_follow_the_rows_that_the_decoder_took() {
+        let columns = [
+            metadata_column_of("o", "offset", DataType::bigint()),
+            TableColumn { name: "length".to_owned(), data_type: DataType::bigint(), kind: ColumnKind::Physical },
+            metadata_column_of("t", "timestamp", DataType::new(TypeKind::Timestamp(3))),
+            metadata_column_of("z", "timestamp", DataType::new(TypeKind::TimestampLtz(3))),
+            metadata_column_of("p", "partition", DataType::string()),
+            metadata_column_of("topic", "topic", DataType::string()),
+            metadata_column_of("tt", "timestamp-type", DataType::string()),
+            metadata_column_of("h", "headers", headers_type()),
+        ];
+        let columns: Vec<&TableColumn> = columns.iter().collect();
+        let schema = Schema::new(columns.iter().map(|c| Field::new(&c.name, c.data_type.clone())).collect());
+        let names: SplitNames = Arc::default();
+        names.write().expect("not poisoned").push(("clicks".into(), 7));
+        let mut reader =
+            KafkaReader::new(Box::new(Lengths), "t", &columns, schema, names, "Europe/Berlin").expect("right");
+        let read = reader.read(&batch(), 1..4).expect("decodes");
+        assert_eq!((read.rows.num_rows(), read.skipped), (1, 2));
+        assert_eq!(read.rows.column(0).as_primitive::<Int64Type>().values(), &[102]);
+        assert_eq!(read.rows.column(1).as_primitive::<Int64Type>().values(), &[3]);
+        let local = read.rows.column(2).as_primitive::<TimestampMillisecondType>().value(0);
+        let instant = read.rows.column(3).as_primitive::<TimestampMillisecondType>().value(0);
+        assert_eq!((local - instant, instant), (2 * 3_600_000, 1_720_000_000_123));
+        assert_eq!(read.rows.column(4).as_string::<i32>().value(0), "7");
+        assert_eq!(read.rows.column(5).as_string::<i32>().value(0), "clicks");
+        assert_eq!(read.rows.column(6).as_string::<i32>().value(0), "CreateTime");
+        let map = read.rows.column(7).as_map().value(0);
+        assert_eq!(map.column(0).as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["h", "none"]);
+        let values: Vec<_> = map.column(1).as_binary::<i32>().iter().collect();
+        assert_eq!(values, [Some(b"ccc".as_slice()), None]);
+    }
+
+    #[test]
+    fn metadata_that_does_not_exist_or_cast_is_refused() {
+        let cases: &[(&str, DataType, &str)] = &[
+            ("offsets", DataType::bigint(), "kafka has no metadata 'offsets'"),
+            ("leader-epoch", DataType::int(), "'leader-epoch' is not supported yet"),
+            ("offset", DataType::int(), "'offset' does not cast to INT"),
+            ("timestamp", DataType::bigint(), "'timestamp' does not cast to BIGINT"),
+            ("headers", DataType::string(), "'headers' does not cast to STRING"),
+        ];
+        for (key, data_type, expected) in cases {
+            let column = metadata_column_of("c", key, data_type.clone());
+            let error = Metadata::of_column("t", &column, key).unwrap_err();
+            assert!(error.message().contains(expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! The sink: rows become documents and go to a librdkafka producer per worker, which batches and sends them in the background.
+//!
+//! At-least-once needs to know when *everything up to a checkpoint* is acknowledged while newer records are already on their way. So each
+//! record is sent under a tag, the number of the checkpoint interval it belongs to, and the producer adds up acknowledgements by tag:
+//!
+//! ```text
+//! write   write   prepare(7)   write      poll_prepared: done when no tag but the current one has records outstanding
+//! tag 3   tag 3   tag := 4     tag 4
+//! ```
+//! The producer is idempotent: a retry inside librdkafka neither repeats nor reorders a record. A broker that is away is waited for without
+//! limit (unless `properties.delivery.timeout.ms` sets one); meanwhile the bytes in flight are bounded and the job stops feeding.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType};
+use arrow_array::{Array, ArrayRef};
+use arrow_schema::{DataType as ArrowType, TimeUnit};
+use wiesel_core::sink::{
+    CheckpointKind, Prepared, Sink, SinkContext, SinkCounters, SinkFactory, SinkParallelism, SinkStatus,
+};
+use wiesel_core::{ChangeBatch, Error, Result};
+use wiesel_ffi::kafka::{Client, ClientKind, KafkaError, Producer, code};
+
+use super::cluster::{ClientSettings, Cluster, Trouble};
+use super::options::{Delivery, KafkaOptions, Partitioner};
+use super::properties::Properties;
+use crate::formats::{Encoder, EncoderFactory};
+
+/// Bytes of records that one sink instance may have in flight, as Java's `buffer.memory`.
+const IN_FLIGHT_BYTES_MAX: u64 = 32 << 20;
+
+/// What a record in flight costs beside its bytes.
+const RECORD_BYTES: u64 = 200;
+
+/// Java's `max.request.size`; librdkafka's own default is a little lower.
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
+
+/// What the sink was told by the planner and the registry.
+pub(super) struct KafkaSinkFactory {
+    pub(super) table: String,
+    pub(super) options: KafkaOptions,
+    pub(super) address_map: Vec<(String, String)>,
+    pub(super) job_name: String,
+    pub(super) encoder: Arc<dyn EncoderFactory>,
+    /// Which of a batch's columns go into the document.
+    pub(super) physical: Vec<usize>,
+    /// Which of a batch's columns is the record's time.
+    pub(super) timestamp: Option<usize>,
+}
+
+impl KafkaSinkFactory {
+    pub(super) fn cluster(&self) -> Cluster<'_> {
+        Cluster {
+            table: &self.table,
+            properties: &self.options.properties,
+            address_map: &self.address_map,
+            job_name: &self.job_name,
+        }
+    }
+}
+
+/// The settings of every producer.
+pub(super) fn client_settings(properties: &Properties) -> ClientSettings {
+    let is = |name: &str, wanted: &[&str]| {
+        properties.client.iter().rev().find(|(n, _)| n == name).is_none_or(|(_, v)| wanted.contains(&v.as_str()))
+    };
+    // Java's rule: idempotence is the default unless another property rules it out.
+    let is_idempotent = is("acks", &["all", "-1"])
+        && !properties.has("request.required.acks")
+        && !properties.client.iter().any(|(name, value)| name == "retries" && value == "0")
+        && is("max.in.flight.requests.per.connection", &["1", "2", "3", "4", "5"]);
+    ClientSettings {
+        defaults: vec![
+            ("acks", "all".to_owned()),
+            ("enable.idempotence", is_idempotent.to_string()),
+            ("enable.metrics.push", "false".to_owned()),
+            ("message.max.bytes", MESSAGE_BYTES_MAX.to_string()),
+            // 0 is "as long as it takes".
+            ("message.timeout.ms", "0".to_owned()),
+            ("partitioner", "murmur2_random".to_owned()),
+        ],
+        fixed: vec![
+            // The sink bounds the bytes in flight itself; a batch must always find room.
+            ("queue.buffering.max.messages", "0".to_owned()),
+            ("queue.buffering.max.kbytes", i32::MAX.to_string()),
+        ],
+    }
+}
+
+impl SinkFactory for KafkaSinkFactory {
+    fn parallelism(&self) -> SinkParallelism {
+        SinkParallelism::PerWorker
+    }
+
+    fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
+        let cluster = self.cluster();
+        let waker = context.waker.clone();
+        let on_event: Box<dyn Fn() + Send + Sync> = Box::new(move || waker.wake());
+        let client = cluster.client(ClientKind::Producer, client_settings(&self.options.properties), Some(on_event))?;
+        let topic_name = self.options.topics.first().map_or("", String::as_str);
+        let topic = cluster.topic(&client, topic_name)?;
+        client.poll(Duration::ZERO);
+        client.take_errors();
+        let producer = Producer::new(client, topic_name).map_err(|error| cluster.failed(&error))?;
+        let instance = context.instance;
+        let target = match self.options.partitioner {
+            Partitioner::Default => Target::Client,
+            Partitioner::Fixed => Target::Fixed(topic.partitions[instance % topic.partitions.len()]),
+            Partitioner::RoundRobin => {
+                Target::RoundRobin { next: instance % topic.partitions.len(), partitions: topic.partitions }
+            }
+        };
+        Ok(Box::new(KafkaSink {
+            table: self.table.clone(),
+            topic: topic_name.to_owned(),
+            brokers: cluster.brokers(),
+            user: self.options.properties.user.clone(),
+            waits_at_checkpoints: self.options.delivery == Delivery::AtLeastOnce,
+            in_flight_bytes_max: self.options.properties.buffer_memory.unwrap_or(IN_FLIGHT_BYTES_MAX),
+            physical: self.physical.clone(),
+            timestamp: self.timestamp,
+            encoder: self.encoder.create()?,
+            documents: Vec::new(),
+            ends: Vec::new(),
+            flight: Flight::new(producer),
+            target,
+            must_wait: true,
+            counters: SinkCounters::default(),
+            waiting: None,
+        }))
+    }
+
+    fn commit(&self, _checkpoint: u64, _pending: &[Vec<u8>]) -> Result<()> {
+        Ok(())
+    }
+
+    fn recover(&self, _restored: &[Vec<u8>]) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Where records go.
+enum Target {
+    Client,
+    Fixed(i32),
+    RoundRobin { next: usize, partitions: Vec<i32> },
+}
+
+impl Target {
+    fn next(&mut self) -> Option<i32> {
+        match self {
+            Target::Client => None,
+            Target::Fixed(partition) => Some(*partition),
+            Target::RoundRobin { next, partitions } => {
+                let partition = partitions.get(*next).copied();
+                *next = (*next + 1) % partitions.len().max(1);
+                partition
+            }
+        }
+    }
+}
+
+/// Records that were sent and not yet acknowledged, by tag.
+pub(super) struct Flight {
+    producer: Producer,
+    tag: usize,
+    outstanding: [u64; Producer::TAGS],
+    bytes: u64,
+}
+
+/// What a look at the delivery reports showed.
+pub(super) struct Landed {
+    pub(super) acknowledged: u64,
+    pub(super) failed: u64,
+    pub(super) failure: Option<(KafkaError, i32)>,
+}
+
+impl Flight {
+    pub(super) fn new(producer: Producer) -> Self {
+        Flight { producer, tag: 0, outstanding: [0; Producer::TAGS], bytes: 0 }
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        self.producer.client()
+    }
+
+    pub(super) fn send(
+        &mut self,
+        partition: Option<i32>,
+        value: &[u8],
+        timestamp_ms: Option<i64>,
+    ) -> Result<(), KafkaError> {
+        self.producer.send(partition, None, Some(value), timestamp_ms, self.tag)?;
+        self.outstanding[self.tag] += 1;
+        self.bytes += value.len() as u64;
+        Ok(())
+    }
+
+    /// Reads the delivery reports that came, waiting at most `wait` for the first.
+    pub(super) fn land(&mut self, wait: Duration) -> Landed {
+        self.client().poll(wait);
+        let deliveries = self.producer.take_deliveries();
+        let mut acknowledged = 0;
+        for (tag, count) in &deliveries.acknowledged {
+            self.outstanding[*tag] = self.outstanding[*tag].saturating_sub(*count);
+            acknowledged += count;
+        }
+        self.bytes = self.bytes.saturating_sub(deliveries.bytes);
+        Landed { acknowledged, failed: deliveries.failed, failure: deliveries.failures.into_iter().next() }
+    }
+
+    /// From now on records belong to the next checkpoint.
+    fn next_tag(&mut self) {
+        self.tag = (self.tag + 1) % Producer::TAGS;
+    }
+
+    /// Records of earlier tags that are not acknowledged.
+    fn earlier(&self) -> u64 {
+        self.total() - self.outstanding[self.tag]
+    }
+
+    pub(super) fn total(&self) -> u64 {
+        self.outstanding.iter().sum()
+    }
+
+    /// Bytes that records in flight take.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.bytes + self.total() * RECORD_BYTES
+    }
+}
+
+struct KafkaSink {
+    table: String,
+    topic: String,
+    brokers: String,
+    user: Option<String>,
+    waits_at_checkpoints: bool,
+    in_flight_bytes_max: u64,
+    physical: Vec<usize>,
+    timestamp: Option<usize>,
+    encoder: Box<dyn Encoder>,
+    documents: Vec<u8>,
+    ends: Vec<usize>,
+    flight: Flight,
+    target: Target,
+    /// Whether the checkpoint that is being prepared waits for acknowledgements.
+    must_wait: bool,
+    counters: SinkCounters,
+    waiting: Option<String>,
+}
+
+impl KafkaSink {
+    /// Reads delivery reports and looks at the connection.
+    fn look(&mut self) -> Result<()> {
+        let landed = self.flight.land(Duration::ZERO);
+        self.counters.delivered += landed.acknowledged;
+        self.counters.refused += landed.failed;
+        if let Some((error, partition)) = landed.failure {
+            return Err(self.not_delivered(&error, partition));
+        }
+        if let Some(error) = self.flight.client().fatal_error() {
+            return Err(self.not_delivered(&error, -1));
+        }
+        let mut trouble = Trouble::default();
+        trouble.look(self.flight.client());
+        if landed.acknowledged > 0 || self.flight.total() == 0 {
+            self.waiting = None;
+        } else if self.waiting.is_some() {
+            // Said once; the reason that came first is the one that tells most.
+        } else if let Some(refusal) = trouble.refusal {
+            let user = self.user.as_deref().unwrap_or("(none)");
+            self.waiting = Some(format!("{} refuses the user `{user}`: {}", self.brokers, refusal.reason));
+        } else if trouble.all_down {
+            let reason = trouble.last.map_or(String::new(), |error| format!(": {}", error.reason));
+            self.waiting = Some(format!("{} is unreachable{reason}", self.brokers));
+        }
+        Ok(())
+    }
+
+    fn not_delivered(&self, error: &KafkaError, partition: i32) -> Error {
+        let place = if partition < 0 { self.topic.clone() } else { format!("{}-{partition}", self.topic) };
+        let table = &self.table;
+        let reason = &error.reason;
+        match error.code {
+            code::TOPIC_AUTHORIZATION_FAILED | code::CLUSTER_AUTHORIZATION_FAILED => Error::permission(format!(
+                "Kafka refuses the user `{}` to write to {place} (table `{table}`): {reason}",
+                self.user.as_deref().unwrap_or("(none)")
+            ))
+            .hint("the user needs the right to write to the topic, and to write idempotently (or 'properties.enable.idempotence' = 'false')"),
+            code::MESSAGE_TOO_LARGE => Error::data(format!("a record for {place} (table `{table}`) is too large: {reason}"))
+                .hint("raise 'properties.max.request.size', and 'max.message.bytes' of the topic"),
+            _ => Error::unavailable(format!("a record for {place} (table `{table}`) was not delivered: {reason}")),
+        }
+    }
+}
+
+impl Sink for KafkaSink {
+    fn write(&mut self, batch: &ChangeBatch) -> Result<()> {
+        let documents = ChangeBatch { rows: batch.rows.project(&self.physical)?, kinds: batch.kinds.clone() };
+        self.documents.clear();
+        self.ends.clear();
+        self.encoder.encode(&documents, &mut self.documents, &mut self.ends)?;
+        let times = self.timestamp.map(|index| record_times(batch.rows.column(index))).transpose()?;
+        let mut start = 0;
+        for (row, end) in self.ends.iter().enumerate() {
+            let document = &self.documents[start..*end];
+            start = *end;
+            let time = match &times {
+                None => None,
+                Some(times) => times.get(row).copied().flatten(),
+            };
+            if time.is_some_and(|time| time < 0) {
+                return Err(Error::data(format!(
+                    "a record for topic `{}` (table `{}`) has a 'timestamp' before 1970, which Kafka does not take",
+                    self.topic, self.table
+                )));
+            }
+            if let Err(error) = self.flight.send(self.target.next(), document, time) {
+                return Err(self.not_delivered(&error, -1).at(format!("a document of {} bytes", document.len())));
+            }
+            self.counters.received += 1;
+        }
+        Ok(())
+    }
+
+    fn step_end(&mut self, _now_ms: i64) -> Result<SinkStatus> {
+        self.look()?;
+        let is_full = self.flight.memory_bytes() >= self.in_flight_bytes_max;
+        Ok(if is_full { SinkStatus::Full } else { SinkStatus::Ready(None) })
+    }
+
+    fn prepare(&mut self, _checkpoint: u64, kind: CheckpointKind) -> Result<()> {
+        self.flight.next_tag();
+        // At an end even a sink that promises nothing does not drop what it holds.
+        self.must_wait = self.waits_at_checkpoints || kind != CheckpointKind::Periodic;
+        Ok(())
+    }
+
+    fn poll_prepared(&mut self) -> Result<Option<Prepared>> {
+        self.look()?;
+        let is_safe = !self.must_wait || self.flight.earlier() == 0;
+        Ok(is_safe.then(Prepared::default))
+    }
+
+    fn waiting_for(&self) -> Option<String> {
+        self.waiting.clone()
+    }
+
+    fn counters(&self) -> SinkCounters {
+        self.counters
+    }
+}
+
+/// A timestamp column in ms; a NULL leaves the time to the producer.
+fn record_times(column: &ArrayRef) -> Result<Vec<Option<i64>>> {
+    Ok(match column.data_type() {
+        ArrowType::Timestamp(TimeUnit::Millisecond, _) => {
+            column.as_primitive::<TimestampMillisecondType>().iter().collect()
+        }
+        ArrowType::Timestamp(TimeUnit::Microsecond, _) => {
+            column.as_primitive::<TimestampMicrosecondType>().iter().map(|t| t.map(|t| t.div_euclid(1000))).collect()
+        }
+        ArrowType::Timestamp(TimeUnit::Nanosecond, _) => column
+            .as_primitive::<TimestampNanosecondType>()
+            .iter()
+            .map(|t| t.map(|t| t.div_euclid(1_000_000)))
+            .collect(),
+        other => return Err(Error::internal(format!("the column 'timestamp' came as {other}"))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_are_chosen_as_the_option_says() {
+        let mut round_robin = Target::RoundRobin { next: 1, partitions: vec![0, 1, 2] };
+        let chosen: Vec<_> = (0..4).map(|_| round_robin.next()).collect();
+        assert_eq!(chosen, [Some(1), Some(2), Some(0), Some(1)]);
+        assert_eq!(Target::Fixed(5).next(), Some(5));
+        assert_eq!(Target::Client.next(), None);
+    }
+
+    #[test]
+    fn idempotence_gives_way_to_what_the_user_asks() {
+        let cases: &[(&str, &str, &str)] = &[
+            ("client.id", "x", "true"),
+            ("acks", "-1", "true"),
+            ("acks", "1", "false"),
+            ("retries", "0", "false"),
+            ("max.in.flight.requests.per.connection", "6", "false"),
+        ];
+        for (name, value, expected) in cases {
+            let properties =
+                Properties { client: vec![((*name).to_owned(), (*value).to_owned())], ..Properties::default() };
+            let settings = client_settings(&properties);
+            let found = settings.defaults.iter().find(|(n, _)| *n == "enable.idempotence").map(|(_, v)| v.as_str());
+            assert_eq!(found, Some(*expected), "{name}={value}");
+        }
+    }
+}

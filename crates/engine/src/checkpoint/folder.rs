@@ -1,0 +1,252 @@
+//! A job's folder: file names, the lock, publishing a manifest, sweeping what no manifest names.
+//!
+//! ```text
+//! lock                     held while a job runs, names its pid
+//! state-N.run              state entries written for checkpoint N
+//! manifest-N, manifest-N.copy   the decision, twice
+//! manifest-N.committed     the sinks confirmed N
+//! ```
+//! A manifest is written under a temporary name, fsynced and hard-linked to a name that never existed, so a half-written one never has a
+//! real name and a second program never replaces it. An fsync error is fatal: what the disk holds is unknown from then on.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind as Io, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use wiesel_core::{Error, Result};
+
+use super::manifest::{Manifest, RunEntry};
+use super::run::RunBuffer;
+use crate::step::control::FailPoints;
+
+/// Manifests kept, the newest ones.
+const MANIFESTS_KEPT: usize = 3;
+
+/// Why something could not be made durable.
+#[derive(Debug)]
+pub(crate) enum StoreError {
+    /// Nothing real was touched (the disk is full): the checkpoint fails, the job goes on, the last checkpoint stands.
+    Write(Error),
+    /// What the disk holds is unknown: the job ends.
+    Fatal(Error),
+}
+
+/// A job's folder, locked.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    fail_points: FailPoints,
+    /// Held for its lock alone, which ends with the file.
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder and takes its lock. The kernel drops the lock of a dead process, so a stale file is no obstacle.
+    pub(crate) fn open(path: &Path, fail_points: FailPoints) -> Result<Folder> {
+        fs::create_dir_all(path).map_err(|e| io_error("the state folder could not be made", path, &e))?;
+        let name = path.join("lock");
+        let cannot = |e: io::Error| io_error("the lock file could not be used", &name, &e);
+        let mut lock =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&name).map_err(cannot)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                drop(lock.read_to_string(&mut pid));
+                return Err(Error::config(format!(
+                    "another process runs this job: pid {} holds the lock of `{}`",
+                    pid.trim(),
+                    path.display()
+                ))
+                .hint("stop that process, or give this job a state folder of its own"));
+            }
+            Err(TryLockError::Error(e)) => return Err(cannot(e)),
+        }
+        lock.set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| writeln!(lock, "{}", std::process::id()))
+            .map_err(cannot)?;
+        Ok(Folder { path: path.to_owned(), fail_points, _lock: lock })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn fail_points(&self) -> &FailPoints {
+        &self.fail_points
+    }
+
+    /// Writes a state file; it counts only once a manifest names it.
+    pub(crate) fn write_run(&self, id: u64, ids: &[String], buffers: &[RunBuffer]) -> Result<RunEntry, StoreError> {
+        let file = format!("state-{id}.run");
+        let path = self.path.join(&file);
+        let cannot = |e: io::Error| StoreError::Write(io_error("the state file could not be written", &path, &e));
+        let mut out = File::create(&path).map_err(cannot)?;
+        let written = super::run::write(&mut out, ids, buffers, || self.fail_points.reach("state.write"));
+        let (bytes, crc32) = match written {
+            Ok(written) => written,
+            Err(e) => {
+                drop(fs::remove_file(&path));
+                return Err(cannot(e));
+            }
+        };
+        self.fail_points.reach("state.fsync");
+        sync(&out, &path)?;
+        self.fail_points.reach("state.ingest");
+        Ok(RunEntry { file, bytes, crc32 })
+    }
+
+    /// Makes a checkpoint real.
+    pub(crate) fn publish(&self, manifest: &Manifest) -> Result<(), StoreError> {
+        let bytes = manifest.encode().map_err(StoreError::Fatal)?;
+        for name in [manifest_name(manifest.id), format!("{}.copy", manifest_name(manifest.id))] {
+            self.link(&name, &bytes)?;
+        }
+        self.fail_points.reach("dir.fsync");
+        let folder = File::open(&self.path).map_err(|e| StoreError::Fatal(io_error("cannot open", &self.path, &e)))?;
+        sync(&folder, &self.path)
+    }
+
+    fn link(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let (path, temporary) = (self.path.join(name), self.path.join(format!("{name}.tmp")));
+        let cannot = |e: io::Error| StoreError::Write(io_error("the manifest could not be written", &path, &e));
+        let write = || -> io::Result<File> {
+            let mut out = File::create(&temporary)?;
+            let (first, second) = bytes.split_at(bytes.len() / 2);
+            out.write_all(first)?;
+            self.fail_points.reach("manifest.write");
+            out.write_all(second)?;
+            Ok(out)
+        };
+        let out = write().map_err(|e| {
+            drop(fs::remove_file(&temporary));
+            cannot(e)
+        })?;
+        self.fail_points.reach("manifest.fsync");
+        sync(&out, &temporary)?;
+        fs::hard_link(&temporary, &path).map_err(|e| match e.kind() {
+            Io::AlreadyExists => StoreError::Fatal(Error::config(format!(
+                "`{}` exists already: another process writes into this state folder",
+                path.display()
+            ))),
+            _ => cannot(e),
+        })?;
+        fs::remove_file(&temporary).map_err(cannot)
+    }
+
+    /// Marks that the sinks confirmed a checkpoint. Losing the mark costs a repeated commit, no more, so it is not fsynced.
+    pub(crate) fn mark_committed(&self, id: u64) -> Result<()> {
+        self.fail_points.reach("commit.recorded");
+        let path = self.path.join(format!("{}.committed", manifest_name(id)));
+        File::create(&path).map(drop).map_err(|e| io_error("the commit could not be marked", &path, &e))
+    }
+
+    /// Removes manifests beyond the newest ones and everything that no kept manifest names.
+    pub(crate) fn sweep(&self) -> Result<()> {
+        let ids = manifest_ids(&self.path)?;
+        let kept: BTreeSet<u64> = ids.iter().rev().take(MANIFESTS_KEPT).copied().collect();
+        let mut named: BTreeSet<String> = BTreeSet::new();
+        for &id in &kept {
+            // A damaged manifest names nothing that could be read, but its neighbours do.
+            if let Ok(manifest) = read_manifest(&self.path, id) {
+                named.extend(manifest.runs.into_iter().map(|r| r.file));
+            }
+        }
+        self.fail_points.reach("ckpt.gc");
+        for name in file_names(&self.path)? {
+            let is_garbage = match Name::parse(&name) {
+                Name::Temporary => true,
+                Name::Manifest(id) => !kept.contains(&id),
+                Name::Run => !named.contains(&name),
+                Name::Foreign => false,
+            };
+            if is_garbage {
+                let path = self.path.join(&name);
+                fs::remove_file(&path).map_err(|e| io_error("an old file could not be removed", &path, &e))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+enum Name {
+    Temporary,
+    Manifest(u64),
+    Run,
+    Foreign,
+}
+
+impl Name {
+    fn parse(name: &str) -> Name {
+        if let Some(rest) = name.strip_prefix("manifest-") {
+            if rest.ends_with(".tmp") {
+                return Name::Temporary;
+            }
+            let id = rest.split('.').next().and_then(|id| id.parse().ok());
+            return id.map_or(Name::Foreign, Name::Manifest);
+        }
+        if name.starts_with("state-") && name.ends_with(".run") { Name::Run } else { Name::Foreign }
+    }
+}
+
+fn manifest_name(id: u64) -> String {
+    format!("manifest-{id}")
+}
+
+/// The ids that have a manifest or a copy of one, ascending.
+pub(crate) fn manifest_ids(path: &Path) -> Result<Vec<u64>> {
+    let mut ids = BTreeSet::new();
+    for name in file_names(path)? {
+        if let Name::Manifest(id) = Name::parse(&name)
+            && !name.ends_with(".committed")
+        {
+            ids.insert(id);
+        }
+    }
+    Ok(ids.into_iter().collect())
+}
+
+/// Reads a manifest, or its copy when it is damaged.
+pub(crate) fn read_manifest(path: &Path, id: u64) -> Result<Manifest> {
+    let read = |name: String| {
+        let path = path.join(name);
+        let bytes = fs::read(&path).map_err(|e| io_error("the manifest could not be read", &path, &e))?;
+        Manifest::decode(&bytes)
+    };
+    read(manifest_name(id)).or_else(|first| read(format!("{}.copy", manifest_name(id))).map_err(|_| first))
+}
+
+/// Whether the sinks confirmed a checkpoint.
+pub(crate) fn is_committed(path: &Path, id: u64) -> bool {
+    path.join(format!("{}.committed", manifest_name(id))).exists()
+}
+
+fn file_names(path: &Path) -> Result<Vec<String>> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == Io::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(io_error("the state folder could not be read", path, &e)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|e| io_error("the state folder could not be read", path, &e))?;
+        names.extend(entry.file_name().into_string());
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn sync(file: &File, path: &Path) -> Result<(), StoreError> {
+    file.sync_all()
+        .map_err(|e| StoreError::Fatal(io_error("fsync failed, so what the disk holds is unknown", path, &e)))
+}
+
+pub(crate) fn io_error(what: &str, path: &Path, e: &io::Error) -> Error {
+    let text = format!("{what}: `{}`: {e}", path.display());
+    match e.kind() {
+        Io::PermissionDenied | Io::ReadOnlyFilesystem => Error::permission(text),
+        _ => Error::unavailable(text),
+    }
+}

@@ -1,0 +1,107 @@
+//! What makes an operator the same operator after the file was edited: what it computes, and from what.
+//!
+//! An id is a hash over the operator's kind, its expressions and the ids of its inputs. Names of columns and queries, labels and state TTL
+//! do not count; tables do, by path and by the columns read. Exchanges do not count, so the number of workers may change. Operators that
+//! compute the same from the same get an ordinal.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use wiesel_core::table::TableDescriptor;
+use wiesel_expr::ScalarExpr;
+use wiesel_plan::{Node, NodeKind, StreamPlan, WindowNode};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::manifest::OperatorEntry;
+
+/// The id of every node of a plan; an exchange has that of its input.
+pub(crate) fn operator_ids(plan: &StreamPlan) -> Vec<String> {
+    let mut ids: Vec<String> = Vec::with_capacity(plan.nodes.len());
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for node in &plan.nodes {
+        let inputs: Vec<&str> = node.inputs.iter().map(|&i| ids[i].as_str()).collect();
+        if matches!(node.kind, NodeKind::Exchange(_)) {
+            let id = inputs.first().map_or_else(String::new, |id| (*id).to_owned());
+            ids.push(id);
+            continue;
+        }
+        let text = format!("{}\n{}", inputs.join(","), describe(node));
+        let id = format!("{:016x}", xxh3_64(text.as_bytes()));
+        let count = seen.entry(id.clone()).or_insert(0);
+        *count += 1;
+        ids.push(if *count == 1 { id } else { format!("{id}-{count}") });
+    }
+    ids
+}
+
+/// The operators as a manifest lists them.
+pub(crate) fn operators(plan: &StreamPlan, ids: &[String]) -> Vec<OperatorEntry> {
+    let nodes = plan.nodes.iter().zip(ids);
+    nodes
+        .filter(|(node, _)| !matches!(node.kind, NodeKind::Exchange(_)))
+        .map(|(node, id)| OperatorEntry { id: id.clone(), label: node.label.clone() })
+        .collect()
+}
+
+fn describe(node: &Node) -> String {
+    match &node.kind {
+        NodeKind::Source(source) => format!("source {}", table(&source.table, &source.columns)),
+        NodeKind::Values(rows) => format!("values {rows:?}"),
+        NodeKind::Watermark(watermark) => {
+            format!("watermark {} {} {}", watermark.rowtime, expr(&watermark.expr), watermark.push_down)
+        }
+        NodeKind::Calc(calc) => {
+            let filter = calc.filter.as_ref().map_or_else(String::new, expr);
+            format!("calc [{filter}] {}", calc.project.iter().map(expr).collect::<Vec<_>>().join("; "))
+        }
+        NodeKind::Exchange(_) => String::new(),
+        NodeKind::GroupAggregate(a) => {
+            format!("group {:?} {:?} {}", a.keys, a.aggregates, a.input_retracts)
+        }
+        NodeKind::WindowAggregate(a) => format!(
+            "window {} {} {:?} {:?} {:?} {}",
+            window(&a.window),
+            a.is_legacy,
+            a.keys,
+            a.aggregates,
+            a.properties,
+            a.input_retracts
+        ),
+        NodeKind::WindowTable(w) => format!("window table {}", window(w)),
+        NodeKind::Deduplicate(d) => format!("deduplicate {:?} {:?} {}", d.keys, d.order, d.keep_last),
+        NodeKind::UnionAll => "union all".to_owned(),
+        NodeKind::Sink(sink) => format!("sink {} {:?}", table(&sink.table, &sink.columns), sink.primary_key),
+        NodeKind::Collect => "collect".to_owned(),
+    }
+}
+
+fn window(window: &WindowNode) -> String {
+    format!("{:?} {} {} {:?}", window.kind, window.time_column, window.is_event_time, window.time_zone)
+}
+
+fn table(table: &TableDescriptor, columns: &[usize]) -> String {
+    let mut text = table.path.clone();
+    for column in columns.iter().filter_map(|&c| table.columns.get(c)) {
+        write!(text, " {} {}", column.name, column.data_type).expect("writing into a String cannot fail");
+    }
+    text
+}
+
+fn expr(e: &ScalarExpr) -> String {
+    let list = |args: &[ScalarExpr]| args.iter().map(expr).collect::<Vec<_>>().join(", ");
+    match e {
+        ScalarExpr::Column { index, .. } => format!("${index}"),
+        ScalarExpr::Literal { value, data_type } => format!("{value:?}:{data_type}"),
+        ScalarExpr::Call { function, args, data_type } => format!("{}({}):{data_type}", function.name(), list(args)),
+        ScalarExpr::Cast { input, data_type, is_try } => format!("cast({}, {data_type}, {is_try})", expr(input)),
+        ScalarExpr::And(args) => format!("and({})", list(args)),
+        ScalarExpr::Or(args) => format!("or({})", list(args)),
+        ScalarExpr::Case { branches, otherwise, data_type } => {
+            let branches: Vec<String> = branches.iter().map(|(c, r)| format!("{} -> {}", expr(c), expr(r))).collect();
+            let otherwise = otherwise.as_ref().map_or_else(String::new, |e| expr(e));
+            format!("case({} else {otherwise}):{data_type}", branches.join("; "))
+        }
+        ScalarExpr::Coalesce { args, data_type } => format!("coalesce({}):{data_type}", list(args)),
+        ScalarExpr::Field { input, index, .. } => format!("{}.{index}", expr(input)),
+    }
+}

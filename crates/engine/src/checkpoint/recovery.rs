@@ -1,0 +1,135 @@
+//! The way back: which checkpoint a run begins with, and what must happen before it may begin.
+//!
+//! The newest whole checkpoint wins. A damaged one is passed over with a note, unless a sink has made its work visible exactly once: going
+//! back behind that would write the same rows again, so it is refused. A plan that computes something else is refused as well, naming the
+//! operators, because its state would mean something else.
+
+use std::collections::BTreeSet;
+
+use wiesel_core::{Error, Result};
+
+use super::Resume;
+use super::folder::{self, Folder};
+use super::manifest::{Kind, Manifest, OperatorEntry};
+use super::run::RestoredState;
+
+/// What a run begins with.
+pub(crate) struct Recovered {
+    pub(crate) resume: Resume,
+    /// Ids go on after a restart, also after a fresh start.
+    pub(crate) next_id: u64,
+    /// The checkpoint that the job goes on from.
+    pub(crate) manifest: Option<Manifest>,
+    pub(crate) state: RestoredState,
+    /// A durable checkpoint whose work the sinks did not confirm: it is committed before anything else.
+    pub(crate) unconfirmed: Option<Manifest>,
+    pub(crate) notes: Vec<String>,
+}
+
+impl Recovered {
+    pub(crate) fn nothing(resume: Resume) -> Self {
+        Recovered {
+            resume,
+            next_id: 1,
+            manifest: None,
+            state: RestoredState::default(),
+            unconfirmed: None,
+            notes: Vec::new(),
+        }
+    }
+}
+
+/// What a plan brings to recovery.
+pub(crate) struct Expectation<'a> {
+    pub(crate) operators: &'a [OperatorEntry],
+    /// The sinks that promise exactly-once.
+    pub(crate) exactly_once: &'a [String],
+    pub(crate) fresh: bool,
+    pub(crate) now_ms: i64,
+}
+
+/// Decides what a run begins with.
+pub(crate) fn recover(folder: &Folder, expected: &Expectation<'_>) -> Result<Recovered> {
+    let ids = folder::manifest_ids(folder.path())?;
+    let Some(&newest) = ids.last() else { return Ok(Recovered::nothing(Resume::Fresh)) };
+    let mut recovered = Recovered::nothing(Resume::Fresh);
+    recovered.next_id = newest + 1;
+    folder.fail_points().reach("restore.read");
+    for &id in ids.iter().rev() {
+        let whole = folder::read_manifest(folder.path(), id).and_then(|manifest| {
+            let is_needed = !expected.fresh && manifest.kind != Kind::Final;
+            let runs = if is_needed { manifest.runs.as_slice() } else { &[] };
+            RestoredState::read(folder.path(), runs).map(|state| (manifest, state))
+        });
+        match whole {
+            Ok((manifest, state)) => {
+                settle(&mut recovered, folder, expected, manifest, state)?;
+                return Ok(recovered);
+            }
+            Err(error) if expected.fresh => recovered.notes.push(format!("checkpoint {id} is passed over: {error}")),
+            Err(error) => {
+                if let Some(sink) = expected.exactly_once.first() {
+                    return Err(error.at(format!("checkpoint {id}")).hint(format!(
+                        "the exactly-once sink `{sink}` may show the rows of checkpoint {id} already, so going back \
+                         behind it could write them twice; `--fresh` starts anew"
+                    )));
+                }
+                recovered.notes.push(format!("checkpoint {id} is damaged and passed over: {error}"));
+            }
+        }
+    }
+    if expected.fresh {
+        recovered.resume = Resume::FreshOnRequest { checkpoint: newest };
+        return Ok(recovered);
+    }
+    let notes = recovered.notes.join("\n");
+    Err(Error::data(format!("no checkpoint in `{}` can be read\n{notes}", folder.path().display()))
+        .hint("`--fresh` starts anew"))
+}
+
+fn settle(
+    recovered: &mut Recovered,
+    folder: &Folder,
+    expected: &Expectation<'_>,
+    manifest: Manifest,
+    state: RestoredState,
+) -> Result<()> {
+    let id = manifest.id;
+    if !folder::is_committed(folder.path(), id) {
+        recovered.unconfirmed = Some(manifest.clone());
+    }
+    if expected.fresh {
+        recovered.resume = Resume::FreshOnRequest { checkpoint: id };
+        return Ok(());
+    }
+    if manifest.kind == Kind::Final {
+        recovered.resume = Resume::StartedAnew { finished: id };
+        return Ok(());
+    }
+    compare(&manifest, expected.operators)?;
+    let age_ms = u64::try_from(expected.now_ms.saturating_sub(manifest.time_ms)).unwrap_or(0);
+    recovered.resume = Resume::Resumed { checkpoint: id, age_ms };
+    recovered.manifest = Some(manifest);
+    recovered.state = state;
+    Ok(())
+}
+
+/// Refuses a plan that computes something else than the checkpoint's.
+fn compare(manifest: &Manifest, operators: &[OperatorEntry]) -> Result<()> {
+    let ids = |list: &[OperatorEntry]| list.iter().map(|o| o.id.clone()).collect::<BTreeSet<_>>();
+    let (old, new) = (ids(&manifest.operators), ids(operators));
+    if old == new {
+        return Ok(());
+    }
+    let lines = |sign: &str, list: &[OperatorEntry], other: &BTreeSet<String>| {
+        let changed = list.iter().filter(|o| !other.contains(&o.id));
+        changed.map(|o| format!("\n  {sign} {}", o.label)).collect::<String>()
+    };
+    Err(Error::config(format!(
+        "the plan differs from that of checkpoint {}, so its state cannot be used:{}{}",
+        manifest.id,
+        lines("-", &manifest.operators, &new),
+        lines("+", operators, &old)
+    ))
+    .hint("`--fresh` starts anew and reads the sources from their configured start"))
+}

@@ -1,0 +1,298 @@
+//! State run files: what operators wrote out for one checkpoint, in order.
+//!
+//! ```text
+//! "WSLRUN" version:u16 | block | block | ...          block = length:u32 crc32:u32 payload
+//! first payload: the operator ids as JSON             all others: entries
+//! entry = kind:u8 operator:u16 table:u8 vnode:u8 key_length:u32 key [value_length:u32 value]
+//! ```
+//! Numbers are little-endian. An entry names its operator by its place in the file's own list of ids, so a file can be read without any
+//! plan. Entries are in the order in which they were written: a later one of the same key wins.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use wiesel_core::{Error, Result};
+
+use super::folder::io_error;
+use super::manifest::RunEntry;
+use crate::operator::StateWriter;
+
+const MAGIC: &[u8; 6] = b"WSLRUN";
+const VERSION: u16 = 1;
+
+const PUT: u8 = 0;
+const DELETE: u8 = 1;
+const DELETE_PREFIX: u8 = 2;
+
+/// A block is closed once it holds this much; one entry may make it larger.
+const BLOCK_BYTES: usize = 256 << 10;
+
+/// Entries on their way into a run file, written by one worker.
+#[derive(Debug, Default)]
+pub(crate) struct RunBuffer {
+    operator: u16,
+    bytes: Vec<u8>,
+    block_ends: Vec<usize>,
+}
+
+impl RunBuffer {
+    /// Entries that follow belong to this node of the plan.
+    pub(crate) fn set_operator(&mut self, plan_node: usize) {
+        self.operator = u16::try_from(plan_node).expect("a plan has fewer than 65536 nodes");
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn blocks(&self) -> impl Iterator<Item = &[u8]> {
+        let ends = self.block_ends.iter().copied().chain([self.bytes.len()]);
+        let mut begin = 0;
+        ends.map(move |end| {
+            let block = &self.bytes[begin..end];
+            begin = end;
+            block
+        })
+        .filter(|block| !block.is_empty())
+    }
+
+    fn entry(&mut self, kind: u8, table: u8, vnode: u8, key: &[u8], value: Option<&[u8]>) {
+        self.bytes.push(kind);
+        self.bytes.extend_from_slice(&self.operator.to_le_bytes());
+        self.bytes.extend_from_slice(&[table, vnode]);
+        for part in [Some(key), value].into_iter().flatten() {
+            let length = u32::try_from(part.len()).expect("a state entry is smaller than 4 GiB");
+            self.bytes.extend_from_slice(&length.to_le_bytes());
+            self.bytes.extend_from_slice(part);
+        }
+        let begin = self.block_ends.last().copied().unwrap_or(0);
+        if self.bytes.len() - begin >= BLOCK_BYTES {
+            self.block_ends.push(self.bytes.len());
+        }
+    }
+}
+
+impl StateWriter for RunBuffer {
+    fn put(&mut self, table: u8, vnode: u8, key: &[u8], value: &[u8]) {
+        self.entry(PUT, table, vnode, key, Some(value));
+    }
+
+    fn delete(&mut self, table: u8, vnode: u8, key: &[u8]) {
+        self.entry(DELETE, table, vnode, key, None);
+    }
+
+    fn delete_prefix(&mut self, table: u8, prefix: &[u8]) {
+        self.entry(DELETE_PREFIX, table, 0, prefix, None);
+    }
+}
+
+/// Writes a run file; returns its length and checksum. `halfway` is called in the middle.
+pub(crate) fn write(
+    out: &mut impl Write,
+    ids: &[String],
+    buffers: &[RunBuffer],
+    halfway: impl Fn(),
+) -> io::Result<(u64, u32)> {
+    let mut hasher = crc32fast::Hasher::new();
+    let mut bytes = 0_u64;
+    let mut put = |part: &[u8]| {
+        hasher.update(part);
+        bytes += part.len() as u64;
+        out.write_all(part)
+    };
+    put(MAGIC)?;
+    put(&VERSION.to_le_bytes())?;
+    let head = serde_json::to_vec(ids)?;
+    for (number, block) in [head.as_slice()].into_iter().chain(buffers.iter().flat_map(RunBuffer::blocks)).enumerate() {
+        let length = u32::try_from(block.len()).map_err(|_| io::Error::other("a state block of 4 GiB"))?;
+        put(&length.to_le_bytes())?;
+        put(&crc32fast::hash(block).to_le_bytes())?;
+        let (first, second) = block.split_at(block.len() / 2);
+        put(first)?;
+        if number == 1 {
+            halfway();
+        }
+        put(second)?;
+    }
+    Ok((bytes, hasher.finalize()))
+}
+
+/// Key and vnode to value. The key comes first, so that a prefix is one range over all vnodes.
+pub(crate) type Entries = BTreeMap<(Vec<u8>, u8), Vec<u8>>;
+
+/// State read back, by operator id and table.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct RestoredState {
+    pub(crate) tables: BTreeMap<(String, u8), Entries>,
+}
+
+impl RestoredState {
+    /// Reads files in order, later entries over earlier ones.
+    pub(crate) fn read(folder: &Path, runs: &[RunEntry]) -> Result<RestoredState> {
+        let mut state = RestoredState::default();
+        for run in runs {
+            let bytes = read_file(folder, run)?;
+            state.merge(&bytes).map_err(|e| e.at(format!("state file `{}`", run.file)))?;
+        }
+        Ok(state)
+    }
+
+    fn merge(&mut self, bytes: &[u8]) -> Result<()> {
+        let mut reader = Reader(bytes);
+        if reader.take(MAGIC.len())? != MAGIC {
+            return Err(damaged("it does not begin as a state file"));
+        }
+        let version = u16::from_le_bytes(reader.array()?);
+        if version != VERSION {
+            return Err(Error::config(format!("it was written in format {version}, this program reads {VERSION}")));
+        }
+        let ids: Vec<String> = serde_json::from_slice(reader.block()?).map_err(|e| damaged(&e.to_string()))?;
+        while !reader.0.is_empty() {
+            let mut block = Reader(reader.block()?);
+            while !block.0.is_empty() {
+                self.entry(&mut block, &ids)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, block: &mut Reader<'_>, ids: &[String]) -> Result<()> {
+        let [kind] = block.array()?;
+        let operator = u16::from_le_bytes(block.array()?);
+        let [table, vnode] = block.array()?;
+        let key = block.bytes()?.to_vec();
+        let id = ids.get(usize::from(operator)).ok_or_else(|| damaged("an entry of an operator it does not list"))?;
+        let entries = self.tables.entry((id.clone(), table)).or_default();
+        match kind {
+            PUT => drop(entries.insert((key, vnode), block.bytes()?.to_vec())),
+            DELETE => drop(entries.remove(&(key, vnode))),
+            DELETE_PREFIX => {
+                let from_prefix = entries.range((key.clone(), 0)..);
+                let gone: Vec<_> =
+                    from_prefix.take_while(|((k, _), _)| k.starts_with(&key)).map(|(k, _)| k.clone()).collect();
+                for key in gone {
+                    entries.remove(&key);
+                }
+            }
+            other => return Err(damaged(&format!("an entry of kind {other}"))),
+        }
+        Ok(())
+    }
+}
+
+/// Whether all files are there and whole.
+pub(crate) fn check_files(folder: &Path, runs: &[RunEntry]) -> Result<()> {
+    runs.iter().try_for_each(|run| read_file(folder, run).map(drop))
+}
+
+fn read_file(folder: &Path, run: &RunEntry) -> Result<Vec<u8>> {
+    let path = folder.join(&run.file);
+    let bytes = fs::read(&path).map_err(|e| io_error("the state file could not be read", &path, &e))?;
+    if bytes.len() as u64 != run.bytes || crc32fast::hash(&bytes) != run.crc32 {
+        return Err(
+            damaged("its length or checksum does not agree with the manifest").at(format!("state file `{}`", run.file))
+        );
+    }
+    Ok(bytes)
+}
+
+fn damaged(what: &str) -> Error {
+    Error::data(format!("the state file is damaged: {what}"))
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length).ok_or_else(|| damaged("it is cut off"))?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        Ok(self.take(N)?.try_into().expect("as many bytes were taken as the array has"))
+    }
+
+    fn bytes(&mut self) -> Result<&'a [u8]> {
+        let length = u32::from_le_bytes(self.array()?);
+        self.take(usize::try_from(length).map_err(|_| damaged("a length beyond memory"))?)
+    }
+
+    fn block(&mut self) -> Result<&'a [u8]> {
+        let length = u32::from_le_bytes(self.array()?);
+        let crc = u32::from_le_bytes(self.array()?);
+        let block = self.take(usize::try_from(length).map_err(|_| damaged("a length beyond memory"))?)?;
+        if crc32fast::hash(block) != crc { Err(damaged("the checksum of a block does not agree")) } else { Ok(block) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Flat = Vec<(u8, u8, Vec<u8>, Vec<u8>)>;
+
+    fn entries(state: &RestoredState) -> Flat {
+        let tables = state.tables.iter();
+        tables
+            .flat_map(|((_, table), entries)| {
+                entries.iter().map(|((key, vnode), value)| (*table, *vnode, key.clone(), value.clone()))
+            })
+            .collect()
+    }
+
+    fn written(write_entries: impl Fn(&mut RunBuffer)) -> Vec<u8> {
+        let mut buffer = RunBuffer::default();
+        buffer.set_operator(1);
+        write_entries(&mut buffer);
+        let mut bytes = Vec::new();
+        let ids = ["a".to_owned(), "b".to_owned()];
+        let (length, crc) = write(&mut bytes, &ids, &[buffer], || {}).unwrap();
+        assert_eq!((length, crc), (bytes.len() as u64, crc32fast::hash(&bytes)));
+        bytes
+    }
+
+    #[test]
+    fn later_entries_win_and_a_prefix_takes_all_vnodes_away() {
+        let first = written(|w| {
+            w.put(0, 7, b"w1/a", b"1");
+            w.put(0, 9, b"w1/b", b"2");
+            w.put(0, 9, b"w2/b", b"3");
+            w.put(1, 7, b"w1/a", b"4");
+            w.put(0, 1, b"x", &vec![0; BLOCK_BYTES]);
+        });
+        let second = written(|w| {
+            w.delete_prefix(0, b"w1/");
+            w.put(0, 9, b"w1/c", b"5");
+            w.put(0, 9, b"w2/b", b"6");
+            w.delete(0, 1, b"x");
+        });
+        let mut state = RestoredState::default();
+        state.merge(&first).unwrap();
+        state.merge(&second).unwrap();
+        let expected: Flat = vec![
+            (0, 9, b"w1/c".to_vec(), b"5".to_vec()),
+            (0, 9, b"w2/b".to_vec(), b"6".to_vec()),
+            (1, 7, b"w1/a".to_vec(), b"4".to_vec()),
+        ];
+        assert_eq!(entries(&state), expected);
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_found() {
+        let bytes = written(|w| w.put(0, 7, b"key", b"value"));
+        for position in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[position] ^= 0x10;
+            assert!(RestoredState::default().merge(&flipped).is_err(), "a flip at {position}");
+        }
+        let mut state = RestoredState::default();
+        for length in 0..bytes.len() {
+            let outcome = state.merge(&bytes[..length]);
+            // Whole blocks may end anywhere between two blocks; the manifest's length finds that.
+            assert!(outcome.is_err() || entries(&state).is_empty(), "cut at {length}");
+        }
+    }
+}

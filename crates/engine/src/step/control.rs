@@ -1,0 +1,110 @@
+//! What the outside may ask of a running job: to stop with a checkpoint, or to go at once. And the clock a job reads.
+//!
+//! A [`Control`] also carries the job's waker, so a request reaches a parked loop at once, and a test that moves its own clock can make
+//! the loop look at it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use wiesel_core::env::{self, Waker};
+
+const RUN: u8 = 0;
+const STOP: u8 = 1;
+const ABORT: u8 = 2;
+
+/// A handle on a running job. Cheap to clone; all clones speak to the same job.
+#[derive(Debug, Clone, Default)]
+pub struct Control {
+    request: Arc<AtomicU8>,
+    waker: Waker,
+}
+
+impl Control {
+    /// A handle for a job that is not asked to stop.
+    pub fn new() -> Self {
+        Control::default()
+    }
+
+    /// Asks the job to take a checkpoint, commit and end. Asked twice, the job ends at once: the first request then counts as refused.
+    pub fn stop(&self) {
+        if self.request.compare_exchange(RUN, STOP, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            self.request.store(ABORT, Ordering::SeqCst);
+        }
+        self.waker.wake();
+    }
+
+    /// Asks the job to end at once; what stands in the last checkpoint is what a restart begins with.
+    pub fn abort(&self) {
+        self.request.store(ABORT, Ordering::SeqCst);
+        self.waker.wake();
+    }
+
+    /// Makes a parked loop look around.
+    pub fn wake(&self) {
+        self.waker.wake();
+    }
+
+    /// Whether a stop (or an abort) was asked for.
+    pub fn is_stopping(&self) -> bool {
+        self.request.load(Ordering::SeqCst) != RUN
+    }
+
+    /// Whether the job must end at once.
+    pub fn is_aborted(&self) -> bool {
+        self.request.load(Ordering::SeqCst) == ABORT
+    }
+
+    pub(crate) fn waker(&self) -> &Waker {
+        &self.waker
+    }
+}
+
+/// The wall clock as a job sees it: read once per step. Tests bring their own.
+pub trait Clock: Send + Sync {
+    /// Milliseconds since 1970-01-01 UTC.
+    fn now_ms(&self) -> i64;
+}
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now_ms(&self) -> i64 {
+        env::wall_clock_ms()
+    }
+}
+
+/// Kills the process at a named commit step, for the tests that prove that no kill loses or doubles a row.
+///
+/// The steps, in order: `ckpt.begin`, `op.snapshot`, `state.write`, `state.fsync`, `state.ingest`, `sink.prepare`, `manifest.write`,
+/// `manifest.fsync`, `dir.fsync`, `sink.commit`, `commit.recorded`, `src.offset_commit`, `ckpt.gc`; and `restore.read`,
+/// `restore.recommit` at the start of a run. Without points it does nothing.
+#[derive(Debug, Clone, Default)]
+pub struct FailPoints(Option<Arc<Mutex<BTreeMap<String, u64>>>>);
+
+impl FailPoints {
+    /// Reads `name:count[,name:count...]`: the process dies when the named step is reached for the count-th time.
+    pub fn parse(text: &str) -> Self {
+        let mut points = BTreeMap::new();
+        for part in text.split(',').filter(|p| !p.is_empty()) {
+            let (name, count) = part.split_once(':').unwrap_or((part, "1"));
+            points.insert(name.trim().to_owned(), count.trim().parse().unwrap_or(1));
+        }
+        if points.is_empty() { FailPoints(None) } else { FailPoints(Some(Arc::new(Mutex::new(points)))) }
+    }
+
+    /// Reached the step `name`.
+    pub(crate) fn reach(&self, name: &str) {
+        let Some(points) = &self.0 else { return };
+        let mut points = points.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(left) = points.get_mut(name) {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                // An abort runs no destructor and flushes nothing: as close to kill -9 as a process can come by itself.
+                std::process::abort();
+            }
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! The life of a checkpoint as the loop sees it: due, prepared and snapshot between two steps, gathered while steps go on, published,
+//! committed, told to the sources.
+//!
+//! Everything here runs on the loop thread and never waits; what takes time happens in the helper thread, whose answers are read between
+//! steps. Work of a checkpoint that could not be written stays with the next one: it is listed there under its own number.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use wiesel_core::env;
+use wiesel_core::sink::{CheckpointKind, Prepared};
+use wiesel_core::source::SplitIndex;
+use wiesel_core::{Error, Result};
+use wiesel_plan::{NodeKind, StreamPlan};
+
+use super::intake::Intake;
+use super::metrics::{CheckpointSummary, Metrics};
+use crate::checkpoint::folder::StoreError;
+use crate::checkpoint::manifest::{
+    FORMAT, InputEntry, Manifest, OperatorEntry, PendingEntry, RunEntry, SinkEntry, SourceEntry, SplitEntry,
+    WatermarkEntry,
+};
+use crate::checkpoint::run::RunBuffer;
+use crate::checkpoint::writer::{Commit, Done, Work, Writer};
+
+/// More state files than this are replaced by one full one.
+const RUNS_MAX: usize = 8;
+/// So are files with more outdated bytes than live ones, beyond this many.
+const DEAD_BYTES_ALLOWED: u64 = 4 << 20;
+/// Checkpoints whose work is not visible yet; more of them end the job, because their work grows without bound.
+const OPEN_EPOCHS_MAX: usize = 4;
+
+/// Keeps a job's checkpoints.
+pub(crate) struct Keeper {
+    pub(crate) writer: Writer,
+    /// Operator ids by node of the plan.
+    pub(crate) ids: Vec<String>,
+    pub(crate) operators: Vec<OperatorEntry>,
+    pub(crate) job: String,
+    pub(crate) next_id: u64,
+    /// The last durable checkpoint.
+    pub(crate) standing: Option<u64>,
+    pub(crate) interval_ms: Option<i64>,
+    pub(crate) min_pause_ms: i64,
+    due_ms: Option<i64>,
+    runs: Vec<RunEntry>,
+    full_bytes: u64,
+    needs_full: bool,
+    open: Vec<OpenEpoch>,
+    in_flight: Option<InFlight>,
+    /// What the ending checkpoint was, once it is committed.
+    pub(crate) ended: Option<u64>,
+}
+
+/// Work of a checkpoint that no durable manifest lists.
+struct OpenEpoch {
+    checkpoint: u64,
+    work: Vec<(usize, Vec<u8>)>,
+}
+
+/// What the loop saw between two steps.
+pub(crate) struct Moment {
+    pub(crate) kind: CheckpointKind,
+    pub(crate) time_ms: i64,
+    pub(crate) sources: Vec<SourceEntry>,
+    pub(crate) watermarks: Vec<WatermarkEntry>,
+    pub(crate) inputs: Vec<InputEntry>,
+    /// By source.
+    pub(crate) positions: Vec<Vec<(SplitIndex, i64)>>,
+}
+
+struct InFlight {
+    id: u64,
+    moment: Moment,
+    began: Instant,
+    is_full: bool,
+    run: Option<Option<RunEntry>>,
+    failure: Option<Error>,
+    is_publishing: bool,
+    written_bytes: u64,
+}
+
+impl Keeper {
+    pub(crate) fn new(writer: Writer, ids: Vec<String>, operators: Vec<OperatorEntry>, plan: &StreamPlan) -> Self {
+        Keeper {
+            writer,
+            ids,
+            operators,
+            job: plan.job_name.clone(),
+            next_id: 1,
+            standing: None,
+            interval_ms: None,
+            min_pause_ms: 0,
+            due_ms: None,
+            runs: Vec::new(),
+            full_bytes: 0,
+            needs_full: true,
+            open: Vec::new(),
+            in_flight: None,
+            ended: None,
+        }
+    }
+
+    /// Goes on from a manifest: its state files stay the base of the next ones.
+    pub(crate) fn resume(&mut self, manifest: &Manifest) {
+        self.standing = Some(manifest.id);
+        self.full_bytes = manifest.runs.first().map_or(0, |r| r.bytes);
+        self.needs_full = manifest.runs.is_empty();
+        self.runs.clone_from(&manifest.runs);
+    }
+
+    pub(crate) fn schedule(&mut self, now_ms: i64) {
+        self.due_ms = self.interval_ms.map(|interval| now_ms.saturating_add(interval));
+    }
+
+    /// When a checkpoint is due; none while one is in flight.
+    pub(crate) fn due_ms(&self) -> Option<i64> {
+        if self.in_flight.is_some() { None } else { self.due_ms }
+    }
+
+    pub(crate) fn is_in_flight(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
+    /// The number and fullness of the checkpoint that begins now.
+    pub(crate) fn next(&self) -> (u64, bool) {
+        let live = self.full_bytes.max(DEAD_BYTES_ALLOWED);
+        let all: u64 = self.runs.iter().map(|r| r.bytes).sum();
+        (self.next_id, self.needs_full || self.runs.len() >= RUNS_MAX || all > live.saturating_mul(2))
+    }
+
+    /// The workers have taken their snapshots; the helper writes them out.
+    pub(crate) fn begin(&mut self, moment: Moment, buffers: Vec<RunBuffer>) -> Result<()> {
+        let (id, is_full) = self.next();
+        self.next_id += 1;
+        self.needs_full = false;
+        self.due_ms = None;
+        self.in_flight = Some(InFlight {
+            id,
+            moment,
+            began: env::monotonic(),
+            is_full,
+            run: None,
+            failure: None,
+            is_publishing: false,
+            written_bytes: 0,
+        });
+        self.writer.ask(Work::Run { id, buffers })
+    }
+
+    /// Reads the helper's answers and moves the checkpoint on. `prepared` is emptied once all instances have handed over.
+    pub(crate) fn progress(
+        &mut self,
+        now_ms: i64,
+        prepared: &mut Vec<(usize, usize, Prepared)>,
+        view: &View<'_>,
+    ) -> Result<()> {
+        while let Ok(done) = self.writer.done.try_recv() {
+            self.take(done, now_ms, view)?;
+        }
+        if self.is_gathered(prepared.len(), view.instances) {
+            self.publish(std::mem::take(prepared), now_ms, view)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the checkpoint in flight has everything it waits for before it is published.
+    pub(crate) fn is_gathered(&self, prepared: usize, instances: usize) -> bool {
+        let has_all =
+            |f: &InFlight| !f.is_publishing && (f.run.is_some() || f.failure.is_some()) && prepared >= instances;
+        self.in_flight.as_ref().is_some_and(has_all)
+    }
+
+    fn take(&mut self, done: Done, now_ms: i64, view: &View<'_>) -> Result<()> {
+        let Some(in_flight) = &mut self.in_flight else { return Ok(()) };
+        match done {
+            Done::Run(Ok(run)) => {
+                in_flight.written_bytes = run.as_ref().map_or(0, |r| r.bytes);
+                in_flight.run = Some(run);
+            }
+            Done::Run(Err(StoreError::Write(error))) => in_flight.failure = Some(error),
+            Done::Published(Err(StoreError::Write(error))) => self.give_up(error, now_ms, view)?,
+            Done::Run(Err(StoreError::Fatal(error))) | Done::Published(Err(StoreError::Fatal(error))) => {
+                return Err(error.at(format!("checkpoint {}", in_flight.id)));
+            }
+            Done::Published(Ok(())) => {
+                self.standing = Some(in_flight.id);
+                self.open.clear();
+            }
+            Done::Committed(outcome) => {
+                let id = in_flight.id;
+                outcome.map_err(|e| e.at(format!("commit of checkpoint {id}")))?;
+                self.complete(now_ms, view)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All parts are there: the manifest decides.
+    fn publish(&mut self, prepared: Vec<(usize, usize, Prepared)>, now_ms: i64, view: &View<'_>) -> Result<()> {
+        let Some(in_flight) = &mut self.in_flight else { return Ok(()) };
+        let mut states: Vec<Vec<(usize, Vec<u8>)>> = vec![Vec::new(); view.plan.sinks.len()];
+        let mut work = Vec::new();
+        for (sink, instance, prepared) in prepared {
+            states[sink].push((instance, prepared.state));
+            if !prepared.pending.is_empty() {
+                work.push((sink, prepared.pending));
+            }
+        }
+        if !work.is_empty() {
+            self.open.push(OpenEpoch { checkpoint: in_flight.id, work });
+        }
+        if let Some(error) = in_flight.failure.take() {
+            return self.give_up(error, now_ms, view);
+        }
+        let mut runs = if in_flight.is_full { Vec::new() } else { self.runs.clone() };
+        runs.extend(in_flight.run.take().flatten());
+        in_flight.is_publishing = true;
+        let manifest = Manifest {
+            format: FORMAT,
+            id: in_flight.id,
+            time_ms: in_flight.moment.time_ms,
+            duration_ms: elapsed_ms(in_flight.began),
+            kind: in_flight.moment.kind.into(),
+            job: self.job.clone(),
+            written_bytes: in_flight.written_bytes,
+            operators: self.operators.clone(),
+            sources: in_flight.moment.sources.clone(),
+            watermarks: in_flight.moment.watermarks.clone(),
+            inputs: in_flight.moment.inputs.clone(),
+            sinks: sink_entries(view.plan, &self.ids, states, &self.open),
+            runs: runs.clone(),
+        };
+        self.runs = runs;
+        if in_flight.is_full {
+            self.full_bytes = self.runs.iter().map(|r| r.bytes).sum();
+        }
+        let mut commits = Vec::new();
+        for epoch in &self.open {
+            for sink in 0..view.plan.sinks.len() {
+                let of_sink = epoch.work.iter().filter(|(s, _)| *s == sink);
+                let work: Vec<Vec<u8>> = of_sink.map(|(_, w)| w.clone()).collect();
+                if !work.is_empty() {
+                    commits.push(Commit { sink, checkpoint: epoch.checkpoint, work });
+                }
+            }
+        }
+        self.writer.ask(Work::Publish { manifest: Box::new(manifest), commits })
+    }
+
+    /// Nothing of this checkpoint became real. Its sinks' work waits for the next one; state must be written in full again.
+    fn give_up(&mut self, error: Error, now_ms: i64, view: &View<'_>) -> Result<()> {
+        let Some(in_flight) = self.in_flight.take() else { return Ok(()) };
+        self.needs_full = true;
+        let stands = self.standing.map_or_else(|| "none stands yet".to_owned(), |id| format!("checkpoint {id} stands"));
+        if in_flight.moment.kind != CheckpointKind::Periodic || self.open.len() >= OPEN_EPOCHS_MAX {
+            return Err(error.at(format!("checkpoint {}; {stands}", in_flight.id)));
+        }
+        view.metrics.note(format!("checkpoint {} failed, {stands}, the job goes on: {error}", in_flight.id));
+        self.schedule(now_ms);
+        Ok(())
+    }
+
+    /// The sinks confirmed.
+    fn complete(&mut self, now_ms: i64, view: &View<'_>) -> Result<()> {
+        let Some(in_flight) = self.in_flight.take() else { return Ok(()) };
+        view.metrics.set_checkpoint(CheckpointSummary {
+            id: in_flight.id,
+            time_ms: in_flight.moment.time_ms,
+            duration_ms: elapsed_ms(in_flight.began),
+            bytes: in_flight.written_bytes,
+        });
+        view.fail_points.reach("src.offset_commit");
+        for (intake, positions) in view.intakes.iter().zip(in_flight.moment.positions) {
+            if let Some(fetch) = &intake.fetch {
+                fetch.checkpoint_complete(positions);
+            }
+        }
+        if in_flight.moment.kind != CheckpointKind::Periodic {
+            self.ended = Some(in_flight.id);
+        }
+        let earliest = now_ms.saturating_add(self.min_pause_ms);
+        let next = self.interval_ms.map(|interval| in_flight.moment.time_ms.saturating_add(interval));
+        self.due_ms = next.map(|next| next.max(earliest));
+        self.writer.ask(Work::Sweep)
+    }
+}
+
+/// What a keeper looks at while it moves a checkpoint on.
+pub(crate) struct View<'a> {
+    pub(crate) plan: &'a StreamPlan,
+    pub(crate) metrics: &'a Arc<Metrics>,
+    pub(crate) intakes: &'a [Intake],
+    pub(crate) fail_points: &'a super::control::FailPoints,
+    /// Sink instances that hand over for every checkpoint.
+    pub(crate) instances: usize,
+}
+
+/// The positions of all sources between two steps.
+pub(crate) fn source_entries(intakes: &[Intake], operators: &[String]) -> Vec<SourceEntry> {
+    let entry = |(intake, operator): (&Intake, &String)| SourceEntry {
+        operator: operator.clone(),
+        table: intake.table.clone(),
+        splits: intake.splits.iter().map(|s| SplitEntry { name: s.name.clone(), position: s.position }).collect(),
+    };
+    intakes.iter().zip(operators).map(entry).collect()
+}
+
+fn sink_entries(
+    plan: &StreamPlan,
+    ids: &[String],
+    states: Vec<Vec<(usize, Vec<u8>)>>,
+    open: &[OpenEpoch],
+) -> Vec<SinkEntry> {
+    let mut entries = Vec::new();
+    for ((index, &node), mut states) in plan.sinks.iter().enumerate().zip(states) {
+        let NodeKind::Sink(sink) = &plan.nodes[node].kind else { continue };
+        states.sort_by_key(|(instance, _)| *instance);
+        let pending = |epoch: &OpenEpoch| {
+            let work: Vec<Vec<u8>> =
+                epoch.work.iter().filter(|(s, _)| *s == index).map(|(_, work)| work.clone()).collect();
+            (!work.is_empty()).then_some(PendingEntry { checkpoint: epoch.checkpoint, work })
+        };
+        entries.push(SinkEntry {
+            operator: ids[node].clone(),
+            table: sink.table.name.clone(),
+            delivery: sink.info.delivery.to_owned(),
+            states: states.into_iter().map(|(_, state)| state).collect(),
+            pending: open.iter().filter_map(pending).collect(),
+        });
+    }
+    entries
+}
+
+fn elapsed_ms(began: Instant) -> u64 {
+    u64::try_from(env::monotonic().saturating_duration_since(began).as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,959 @@
+//! Expressions: names to columns, calls to functions of the registry, implicit casts made explicit.
+//!
+//! One binder serves plain expressions and those above a GROUP BY. In the second case an expression that equals a group key becomes that
+//! key's column, an aggregate call becomes an aggregate's column, and a column that is neither is an error.
+
+use wiesel_core::diagnostic::{Diagnostic, Span};
+use wiesel_core::{DataType, TypeKind, Value};
+use wiesel_expr::function::{Argument, lookup};
+use wiesel_expr::{AggregateCall, AggregateFunction, ScalarExpr, cast};
+use wiesel_plan::WindowProperty;
+
+use super::literal::{bind_literal, string};
+use super::scope::{Scope, fields_of};
+use super::types::bind_type;
+use crate::parser::ast::{self, BinaryOp, Expr, ExprKind, FunctionArgValue, FunctionCall, IsTest, TimeUnit, UnaryOp};
+
+/// Several errors at once: all independent ones of a statement are reported.
+pub type Diagnostics = Vec<Diagnostic>;
+/// The result of binding something.
+pub type Bound<T> = Result<T, Diagnostics>;
+
+/// Functions that are aggregates, also those that are refused by name for now.
+const LATER_AGGREGATES: &[&str] = &[
+    "ARRAY_AGG", "COLLECT", "CUME_DIST", "DENSE_RANK", "JSON_ARRAYAGG", "JSON_OBJECTAGG", "LAG", "LEAD", "LISTAGG",
+    "NTILE", "PERCENTILE", "PERCENT_RANK", "RANK", "STDDEV", "STDDEV_POP", "STDDEV_SAMP", "VARIANCE", "VAR_POP",
+    "VAR_SAMP",
+];
+
+/// Whether a name is an aggregate function's.
+pub fn is_aggregate_name(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    AggregateFunction::lookup(&name).is_some() || LATER_AGGREGATES.contains(&name.as_str())
+}
+
+/// What stands above a GROUP BY: the keys and the aggregates collected so far.
+#[derive(Debug)]
+pub struct Grouping<'a> {
+    /// The rows that are grouped.
+    pub input: &'a Scope,
+    /// The keys over the input.
+    pub keys: Vec<ScalarExpr>,
+    /// Aggregates over the input, in order of appearance.
+    pub aggregates: Vec<GroupedCall>,
+    /// The group window, when one of the keys is TUMBLE(...) or HOP(...).
+    pub window: Option<GroupWindowCall>,
+    /// Window properties asked for, in order of appearance.
+    pub properties: Vec<WindowProperty>,
+}
+
+/// An aggregate call with its arguments still as expressions.
+#[derive(Debug, Clone)]
+pub struct GroupedCall {
+    /// The function.
+    pub function: AggregateFunction,
+    /// Its arguments over the input.
+    pub args: Vec<ScalarExpr>,
+    /// DISTINCT.
+    pub distinct: bool,
+    /// FILTER.
+    pub filter: Option<ScalarExpr>,
+    /// The result type.
+    pub data_type: DataType,
+}
+
+/// A legacy group window: its name and bound arguments, to be matched by TUMBLE_START and its kin.
+#[derive(Debug, Clone)]
+pub struct GroupWindowCall {
+    /// TUMBLE or HOP.
+    pub name: String,
+    /// The arguments, time attribute first.
+    pub args: Vec<ScalarExpr>,
+}
+
+impl Grouping<'_> {
+    // Output layout of the aggregate: keys, aggregates, properties.
+    fn key_column(&self, expr: &ScalarExpr) -> Option<ScalarExpr> {
+        let wanted = fingerprint(expr);
+        let index = self.keys.iter().position(|k| fingerprint(k) == wanted)?;
+        Some(ScalarExpr::Column { index, data_type: expr.data_type() })
+    }
+
+    fn aggregate_column(&mut self, call: GroupedCall) -> ScalarExpr {
+        let wanted = format!("{call:?}");
+        let position = match self.aggregates.iter().position(|a| format!("{a:?}") == wanted) {
+            Some(position) => position,
+            None => {
+                self.aggregates.push(call.clone());
+                self.aggregates.len() - 1
+            }
+        };
+        // Final positions of aggregates are known (behind the keys); those of properties are not until all aggregates are, so they
+        // are numbered from PROPERTY_BASE and moved when the list is complete.
+        ScalarExpr::Column { index: self.keys.len() + position, data_type: call.data_type }
+    }
+
+    fn property_column(&mut self, property: WindowProperty, data_type: DataType) -> ScalarExpr {
+        let position = match self.properties.iter().position(|p| *p == property) {
+            Some(position) => position,
+            None => {
+                self.properties.push(property);
+                self.properties.len() - 1
+            }
+        };
+        ScalarExpr::Column { index: PROPERTY_BASE + position, data_type }
+    }
+
+    /// Moves property columns behind the aggregates; called once every expression above the GROUP BY is bound.
+    pub fn settle(&self, expr: ScalarExpr) -> ScalarExpr {
+        let base = self.keys.len() + self.aggregates.len();
+        expr.transform(&mut |e| match e {
+            ScalarExpr::Column { index, data_type } if index >= PROPERTY_BASE => {
+                ScalarExpr::Column { index: base + index - PROPERTY_BASE, data_type }
+            }
+            other => other,
+        })
+    }
+}
+
+/// Where property columns are numbered from until all aggregates are known.
+const PROPERTY_BASE: usize = 1 << 24;
+
+/// Two expressions with one fingerprint compute the same.
+pub fn fingerprint(expr: &ScalarExpr) -> String {
+    format!("{expr:?}")
+}
+
+/// Binds expressions.
+#[derive(Debug)]
+pub struct ExprBinder<'a, 'g> {
+    /// What names mean.
+    pub scope: &'a Scope,
+    /// Set above a GROUP BY; `scope` is then the grouped input's.
+    pub grouping: Option<&'g mut Grouping<'a>>,
+}
+
+impl<'a, 'g> ExprBinder<'a, 'g> {
+    /// A binder of plain expressions.
+    pub fn plain(scope: &'a Scope) -> Self {
+        ExprBinder { scope, grouping: None }
+    }
+
+    /// Binds one expression.
+    pub fn bind(&mut self, expr: &Expr) -> Bound<ScalarExpr> {
+        if let Some(grouping) = &mut self.grouping {
+            // The whole expression may be a group key. Errors of this attempt do not count: the parts are tried next.
+            if !matches!(expr.kind, ExprKind::Literal(_)) && !contains_aggregate(expr) {
+                if let Ok(plain) = ExprBinder::plain(grouping.input).bind(expr) {
+                    if let Some(column) = grouping.key_column(&plain) {
+                        return Ok(column);
+                    }
+                }
+            }
+        }
+        self.bind_parts(expr)
+    }
+
+    fn bind_all(&mut self, exprs: &[Expr]) -> Bound<Vec<ScalarExpr>> {
+        let mut errors = Vec::new();
+        let mut bound = Vec::with_capacity(exprs.len());
+        for expr in exprs {
+            match self.bind(expr) {
+                Ok(e) => bound.push(e),
+                Err(mut e) => errors.append(&mut e),
+            }
+        }
+        if errors.is_empty() { Ok(bound) } else { Err(errors) }
+    }
+
+    fn bind_pair(&mut self, left: &Expr, right: &Expr) -> Bound<(ScalarExpr, ScalarExpr)> {
+        match (self.bind(left), self.bind(right)) {
+            (Ok(l), Ok(r)) => Ok((l, r)),
+            (Err(mut l), Err(mut r)) => {
+                l.append(&mut r);
+                Err(l)
+            }
+            (Err(e), _) | (_, Err(e)) => Err(e),
+        }
+    }
+
+    fn bind_parts(&mut self, expr: &Expr) -> Bound<ScalarExpr> {
+        let span = expr.span;
+        match &expr.kind {
+            ExprKind::Literal(literal) => one(bind_literal(literal, span)),
+            ExprKind::Name(parts) => self.bind_name(parts, span),
+            ExprKind::Field { base, field } => {
+                let base = self.bind(base)?;
+                one(fields_of(base, std::slice::from_ref(field)))
+            }
+            ExprKind::Index { base, index } => {
+                let (base, index) = self.bind_pair(base, index)?;
+                call("ITEM", vec![base, index], span)
+            }
+            ExprKind::Unary { op, expr: operand } => self.bind_unary(*op, operand, span),
+            ExprKind::Binary { op, left, right, .. } => self.bind_binary(*op, left, right, span),
+            ExprKind::Is { expr: operand, test, negated } => {
+                let operand = self.bind(operand)?;
+                let name = match test {
+                    IsTest::Null => "NULL",
+                    IsTest::True => "TRUE",
+                    IsTest::False => "FALSE",
+                    IsTest::Unknown => "UNKNOWN",
+                    IsTest::JsonValue => "JSON VALUE",
+                    IsTest::JsonObject => "JSON OBJECT",
+                    IsTest::JsonArray => "JSON ARRAY",
+                    IsTest::JsonScalar => "JSON SCALAR",
+                    IsTest::ASet | IsTest::Empty => return Err(vec![refused("IS A SET and IS EMPTY", span)]),
+                };
+                let not = if *negated { "NOT " } else { "" };
+                call(&format!("IS {not}{name}"), vec![operand], span)
+            }
+            ExprKind::IsDistinctFrom { left, right, negated } => {
+                let (left, right) = self.bind_pair(left, right)?;
+                call(if *negated { "IS NOT DISTINCT FROM" } else { "IS DISTINCT FROM" }, vec![left, right], span)
+            }
+            ExprKind::Between { expr: operand, low, high, negated, symmetric } => {
+                self.bind_between(operand, low, high, *negated, *symmetric, span)
+            }
+            ExprKind::InList { expr: operand, list, negated } => self.bind_in_list(operand, list, *negated, span),
+            ExprKind::Like { kind, expr: operand, pattern, escape, negated } => {
+                if *kind == ast::LikeKind::SimilarTo {
+                    return Err(vec![refused("SIMILAR TO", span).hint("use LIKE or REGEXP")]);
+                }
+                let mut args = vec![self.bind(operand)?, self.bind(pattern)?];
+                if let Some(escape) = escape {
+                    args.push(self.bind(escape)?);
+                }
+                negate(call("LIKE", args, span)?, *negated, span)
+            }
+            ExprKind::Function(function) => self.bind_function(function),
+            ExprKind::Cast { expr: operand, data_type, try_cast } => self.bind_cast(operand, data_type, *try_cast, span),
+            ExprKind::Case { operand, branches, otherwise } => {
+                self.bind_case(operand.as_deref(), branches, otherwise.as_deref(), span)
+            }
+            ExprKind::Extract { unit, expr: operand } => {
+                let operand = self.bind(operand)?;
+                call("EXTRACT", vec![string(unit_name(*unit)), operand], span)
+            }
+            ExprKind::Position { needle, haystack, from } => {
+                if from.is_some() {
+                    return Err(vec![refused("POSITION with FROM", span)]);
+                }
+                let (needle, haystack) = self.bind_pair(needle, haystack)?;
+                call("POSITION", vec![needle, haystack], span)
+            }
+            ExprKind::Substring { expr: operand, from, length } => {
+                let mut args = vec![self.bind(operand)?, self.bind(from)?];
+                if let Some(length) = length {
+                    args.push(self.bind(length)?);
+                }
+                call("SUBSTRING", args, span)
+            }
+            ExprKind::Trim { side, chars, expr: operand } => {
+                let mut args = vec![self.bind(operand)?];
+                if let Some(chars) = chars {
+                    args.push(self.bind(chars)?);
+                }
+                let name = match side {
+                    ast::TrimSide::Both => "BTRIM",
+                    ast::TrimSide::Leading => "LTRIM",
+                    ast::TrimSide::Trailing => "RTRIM",
+                };
+                call(name, args, span)
+            }
+            ExprKind::Overlay { expr: operand, replacement, from, length } => {
+                let mut args = vec![self.bind(operand)?, self.bind(replacement)?, self.bind(from)?];
+                if let Some(length) = length {
+                    args.push(self.bind(length)?);
+                }
+                call("OVERLAY", args, span)
+            }
+            ExprKind::RoundTime { ceil, expr: operand, unit } => {
+                let operand = self.bind(operand)?;
+                call(if *ceil { "CEIL_TO" } else { "FLOOR_TO" }, vec![operand, string(unit_name(*unit))], span)
+            }
+            ExprKind::TimestampAdd { unit, amount, time } => {
+                let (amount, time) = self.bind_pair(amount, time)?;
+                call("TIMESTAMPADD", vec![string(unit_name(*unit)), amount, time], span)
+            }
+            ExprKind::TimestampDiff { unit, from, to } => {
+                let (from, to) = self.bind_pair(from, to)?;
+                call("TIMESTAMPDIFF", vec![string(unit_name(*unit)), from, to], span)
+            }
+            ExprKind::JsonValue(json) => self.bind_json_value(json, span),
+            ExprKind::JsonQuery(json) => self.bind_json_query(json, span),
+            ExprKind::JsonExists { input, path, on_error } => {
+                let (input, path) = self.bind_pair(input, path)?;
+                let word = match on_error {
+                    None | Some(ast::JsonExistsOnError::False) => "FALSE",
+                    Some(ast::JsonExistsOnError::True) => "TRUE",
+                    Some(ast::JsonExistsOnError::Unknown) => "UNKNOWN",
+                    Some(ast::JsonExistsOnError::Error) => "ERROR",
+                };
+                call("JSON_EXISTS", vec![input, path, string(word)], span)
+            }
+            ExprKind::Row { fields, .. } => {
+                let args = self.bind_all(fields)?;
+                call("ROW", args, span)
+            }
+            ExprKind::Array(items) => {
+                let args = self.bind_all(items)?;
+                call("ARRAY", args, span)
+            }
+            ExprKind::Map(entries) => {
+                let mut args = Vec::with_capacity(entries.len() * 2);
+                for (key, value) in entries {
+                    let (key, value) = self.bind_pair(key, value)?;
+                    args.extend([key, value]);
+                }
+                call("MAP", args, span)
+            }
+            ExprKind::InSubquery { .. } | ExprKind::Exists(_) | ExprKind::Subquery(_) | ExprKind::Quantified { .. } => {
+                Err(vec![refused("a subquery inside an expression", span)])
+            }
+            ExprKind::JsonObject { .. } => Err(vec![refused("JSON_OBJECT", span)]),
+            ExprKind::JsonArray { .. } => Err(vec![refused("JSON_ARRAY", span)]),
+            ExprKind::Multiset(_) | ExprKind::CollectionQuery { .. } => Err(vec![refused("a MULTISET value", span)]),
+            ExprKind::IntervalOf { amount, qualifier } => self.bind_interval_of(amount, qualifier, span),
+            ExprKind::AtTimeZone { .. } => {
+                Err(vec![refused("AT TIME ZONE", span).hint("set 'table.local-time-zone', or use CONVERT_TZ")])
+            }
+            ExprKind::Default => Err(vec![refused("DEFAULT", span)]),
+            ExprKind::MatchSemantics { .. } => Err(vec![refused("FINAL and RUNNING", span)]),
+        }
+    }
+
+    fn bind_name(&mut self, parts: &[ast::Ident], span: Span) -> Bound<ScalarExpr> {
+        let Some(grouping) = &self.grouping else { return one(self.scope.resolve(parts, span)) };
+        // A field of a grouped row column is fine, a bare column is not a key or it had been found before.
+        if parts.len() > 1 {
+            if let Ok(base) = self.scope.resolve(&parts[..parts.len() - 1], span) {
+                if let Some(column) = grouping.key_column(&base) {
+                    return one(fields_of(column, &parts[parts.len() - 1..]));
+                }
+            }
+        }
+        self.scope.resolve(parts, span).map_err(|e| vec![e])?;
+        let name: Vec<&str> = parts.iter().map(|p| p.value.as_str()).collect();
+        Err(vec![
+            Diagnostic::error("W0306", format!("expression `{}` is not being grouped", name.join(".")))
+                .at(span)
+                .label("expected a column of GROUP BY, or an aggregate of it"),
+        ])
+    }
+
+    fn bind_unary(&mut self, op: UnaryOp, operand: &Expr, span: Span) -> Bound<ScalarExpr> {
+        let bound = self.bind(operand)?;
+        match op {
+            UnaryOp::Plus => Ok(bound),
+            UnaryOp::Not => call("NOT", vec![bound], span),
+            UnaryOp::Minus => Ok(match bound {
+                // A negative literal keeps the type of its digits.
+                ScalarExpr::Literal { value: Value::Int(i), data_type } => {
+                    ScalarExpr::Literal { value: Value::Int(i.wrapping_neg()), data_type }
+                }
+                ScalarExpr::Literal { value: Value::Double(x), data_type } => {
+                    ScalarExpr::Literal { value: Value::Double(-x), data_type }
+                }
+                ScalarExpr::Literal { value: Value::Decimal(d), data_type } => {
+                    ScalarExpr::Literal { value: Value::Decimal(-d), data_type }
+                }
+                bound => return call("NEGATE", vec![bound], span),
+            }),
+        }
+    }
+
+    fn bind_binary(&mut self, op: BinaryOp, left: &Expr, right: &Expr, span: Span) -> Bound<ScalarExpr> {
+        let (left, right) = self.bind_pair(left, right)?;
+        let name = match op {
+            BinaryOp::And => return connect(left, right, span, true),
+            BinaryOp::Or => return connect(left, right, span, false),
+            BinaryOp::Eq => "=",
+            BinaryOp::NotEq => "<>",
+            BinaryOp::Lt => "<",
+            BinaryOp::LtEq => "<=",
+            BinaryOp::Gt => ">",
+            BinaryOp::GtEq => ">=",
+            BinaryOp::Plus => "+",
+            BinaryOp::Minus => "-",
+            BinaryOp::Multiply => "*",
+            BinaryOp::Divide => "/",
+            BinaryOp::Modulo => "%",
+            BinaryOp::Concat => "||",
+            BinaryOp::Overlaps => return Err(vec![refused("OVERLAPS", span)]),
+            BinaryOp::MemberOf | BinaryOp::SubmultisetOf => return Err(vec![refused("a MULTISET operator", span)]),
+        };
+        call(name, vec![left, right], span)
+    }
+
+    fn bind_between(
+        &mut self,
+        operand: &Expr,
+        low: &Expr,
+        high: &Expr,
+        negated: bool,
+        symmetric: bool,
+        span: Span,
+    ) -> Bound<ScalarExpr> {
+        let operand = self.bind(operand)?;
+        let (low, high) = self.bind_pair(low, high)?;
+        let within = |low: &ScalarExpr, high: &ScalarExpr| -> Bound<ScalarExpr> {
+            Ok(ScalarExpr::And(vec![
+                call(">=", vec![operand.clone(), low.clone()], span)?,
+                call("<=", vec![operand.clone(), high.clone()], span)?,
+            ]))
+        };
+        let mut bound = within(&low, &high)?;
+        if symmetric {
+            bound = ScalarExpr::Or(vec![bound, within(&high, &low)?]);
+        }
+        negate(bound, negated, span)
+    }
+
+    fn bind_in_list(&mut self, operand: &Expr, list: &[Expr], negated: bool, span: Span) -> Bound<ScalarExpr> {
+        let operand = self.bind(operand)?;
+        let items = self.bind_all(list)?;
+        let all_literals = items.iter().all(|i| matches!(i, ScalarExpr::Literal { .. }));
+        let bound = if all_literals && lookup("IN").is_some() {
+            call("IN", std::iter::once(operand).chain(items).collect(), span)?
+        } else {
+            let mut equal = Vec::with_capacity(items.len());
+            for item in items {
+                equal.push(call("=", vec![operand.clone(), item], span)?);
+            }
+            if equal.len() == 1 { equal.remove(0) } else { ScalarExpr::Or(equal) }
+        };
+        negate(bound, negated, span)
+    }
+
+    fn bind_cast(&mut self, operand: &Expr, written: &ast::DataType, is_try: bool, span: Span) -> Bound<ScalarExpr> {
+        let operand = self.bind(operand)?;
+        let target = one(bind_type(written))?;
+        let from = operand.data_type();
+        if !cast::is_castable(&from, &target) {
+            return Err(vec![
+                Diagnostic::error("W0304", format!("cannot cast {} to {}", from.kind, target.kind)).at(span),
+            ]);
+        }
+        let nullable = from.nullable || is_try || !cast::is_implicit(&from, &target) && is_try;
+        Ok(ScalarExpr::Cast { input: Box::new(operand), data_type: target.with_nullable(nullable), is_try })
+    }
+
+    fn bind_case(
+        &mut self,
+        operand: Option<&Expr>,
+        branches: &[(Expr, Expr)],
+        otherwise: Option<&Expr>,
+        span: Span,
+    ) -> Bound<ScalarExpr> {
+        let operand = operand.map(|o| self.bind(o)).transpose()?;
+        let mut bound = Vec::with_capacity(branches.len());
+        for (when, then) in branches {
+            let (when_bound, then_bound) = self.bind_pair(when, then)?;
+            let condition = match &operand {
+                Some(operand) => call("=", vec![operand.clone(), when_bound], when.span)?,
+                None => boolean(when_bound, when.span)?,
+            };
+            bound.push((condition, then_bound));
+        }
+        let otherwise = otherwise.map(|o| self.bind(o)).transpose()?;
+        case(bound, otherwise, span)
+    }
+
+    fn bind_json_value(&mut self, json: &ast::JsonValue, span: Span) -> Bound<ScalarExpr> {
+        let (input, path) = self.bind_pair(&json.input, &json.path)?;
+        let returning = match &json.returning {
+            Some(written) => one(bind_type(written))?.with_nullable(true),
+            None => DataType::string(),
+        };
+        let mut args = vec![input, path];
+        for behaviour in [&json.on_empty, &json.on_error] {
+            let (word, default) = match behaviour {
+                None | Some(ast::JsonValueBehaviour::Null) => ("NULL", None),
+                Some(ast::JsonValueBehaviour::Error) => ("ERROR", None),
+                Some(ast::JsonValueBehaviour::Default(default)) => ("DEFAULT", Some(self.bind(default)?)),
+            };
+            args.push(string(word));
+            args.push(match default {
+                Some(default) => coerce(default, &DataType::string(), span)?,
+                None => ScalarExpr::Literal { value: Value::Null, data_type: DataType::string() },
+            });
+        }
+        let value = call("JSON_VALUE", args, span)?;
+        coerce_explicit(value, &returning)
+    }
+
+    fn bind_json_query(&mut self, json: &ast::JsonQuery, span: Span) -> Bound<ScalarExpr> {
+        let (input, path) = self.bind_pair(&json.input, &json.path)?;
+        if json.returning.as_ref().is_some_and(|t| bind_type(t).is_ok_and(|t| !t.kind.is_string())) {
+            return Err(vec![refused("JSON_QUERY with RETURNING ARRAY", span)]);
+        }
+        let wrapper = match json.wrapper {
+            None | Some(ast::JsonWrapper::Without) => "WITHOUT",
+            Some(ast::JsonWrapper::Conditional) => "CONDITIONAL",
+            Some(ast::JsonWrapper::Unconditional) => "UNCONDITIONAL",
+        };
+        let mut args = vec![input, path, string(wrapper)];
+        for behaviour in [&json.on_empty, &json.on_error] {
+            args.push(string(match behaviour {
+                None | Some(ast::JsonQueryBehaviour::Null) => "NULL",
+                Some(ast::JsonQueryBehaviour::Error) => "ERROR",
+                Some(ast::JsonQueryBehaviour::EmptyArray) => "EMPTY ARRAY",
+                Some(ast::JsonQueryBehaviour::EmptyObject) => "EMPTY OBJECT",
+            }));
+        }
+        call("JSON_QUERY", args, span)
+    }
+
+    fn bind_interval_of(
+        &mut self,
+        amount: &Expr,
+        qualifier: &ast::IntervalQualifier,
+        span: Span,
+    ) -> Bound<ScalarExpr> {
+        let amount = self.bind(amount)?;
+        let unit = ast::IntervalLiteral {
+            negative: false,
+            value: "1".to_owned(),
+            value_span: span,
+            qualifier: qualifier.clone(),
+        };
+        let unit = one(bind_literal(&ast::Literal::Interval(unit), span))?;
+        call("*", vec![unit, amount], span)
+    }
+
+    fn bind_function(&mut self, function: &FunctionCall) -> Bound<ScalarExpr> {
+        let name = function.name.last().value.to_ascii_uppercase();
+        let span = function.span;
+        if function.tail.over.is_some() {
+            return Err(vec![
+                refused(&format!("{name}() OVER here"), span)
+                    .hint("ROW_NUMBER() OVER (PARTITION BY ... ORDER BY <time attribute>) = 1 in an outer filter is supported"),
+            ]);
+        }
+        if let Some(property) = window_property(&name) {
+            return self.bind_window_property(&name, property, function);
+        }
+        if is_aggregate_name(&name) {
+            return self.bind_aggregate(&name, function);
+        }
+        let mut args = Vec::with_capacity(function.args.len());
+        let mut errors = Vec::new();
+        for arg in &function.args {
+            match &arg.value {
+                FunctionArgValue::Expr(expr) if arg.name.is_none() => match self.bind(expr) {
+                    Ok(bound) => args.push(bound),
+                    Err(mut e) => errors.append(&mut e),
+                },
+                _ => errors.push(refused("this kind of argument", arg.span)),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        match name.as_str() {
+            "COALESCE" | "IFNULL" => coalesce(args, span),
+            "IF" => match <[ScalarExpr; 3]>::try_from(args) {
+                Ok([condition, then, otherwise]) => {
+                    case(vec![(boolean(condition, span)?, then)], Some(otherwise), span)
+                }
+                Err(_) => Err(vec![wrong_arguments("IF(condition, true_value, false_value)", span)]),
+            },
+            "NULLIF" => match <[ScalarExpr; 2]>::try_from(args) {
+                Ok([left, right]) => {
+                    let equal = call("=", vec![left.clone(), right], span)?;
+                    let null = ScalarExpr::Literal { value: Value::Null, data_type: DataType::new(TypeKind::Null) };
+                    case(vec![(equal, null)], Some(left), span)
+                }
+                Err(_) => Err(vec![wrong_arguments("NULLIF(value1, value2)", span)]),
+            },
+            _ => call_at(&name, args, span, function.name.span),
+        }
+    }
+
+    fn bind_window_property(
+        &mut self,
+        name: &str,
+        property: WindowProperty,
+        function: &FunctionCall,
+    ) -> Bound<ScalarExpr> {
+        let span = function.span;
+        let Some(grouping) = &mut self.grouping else {
+            return Err(vec![
+                Diagnostic::error("W0307", format!("{name} needs the same window in GROUP BY")).at(span),
+            ]);
+        };
+        let mut args = Vec::new();
+        for arg in &function.args {
+            if let FunctionArgValue::Expr(expr) = &arg.value {
+                args.push(ExprBinder::plain(grouping.input).bind(expr)?);
+            }
+        }
+        let window_name = name.split('_').next().unwrap_or(name);
+        let same = grouping.window.as_ref().is_some_and(|w| {
+            w.name == window_name && format!("{:?}", w.args) == format!("{args:?}")
+        });
+        if !same {
+            return Err(vec![
+                Diagnostic::error("W0307", format!("{name} does not match a window of GROUP BY"))
+                    .at(span)
+                    .label(format!("expected the arguments of {window_name}(...) in GROUP BY")),
+            ]);
+        }
+        let time_type = args.first().map(ScalarExpr::data_type);
+        let data_type = match (property, time_type) {
+            (WindowProperty::Time, Some(t)) if matches!(t.kind, TypeKind::TimestampLtz(_)) => {
+                DataType::not_null(TypeKind::TimestampLtz(3))
+            }
+            _ => DataType::not_null(TypeKind::Timestamp(3)),
+        };
+        Ok(grouping.property_column(property, data_type))
+    }
+
+    fn bind_aggregate(&mut self, name: &str, function: &FunctionCall) -> Bound<ScalarExpr> {
+        let span = function.span;
+        let Some(aggregate) = AggregateFunction::lookup(name) else {
+            return Err(vec![refused(&format!("the aggregate {name}"), span)]);
+        };
+        if !function.tail.order_by.is_empty() || function.tail.ignore_nulls.is_some() {
+            return Err(vec![refused("ORDER BY or NULLS inside an aggregate", span)]);
+        }
+        let Some(grouping) = &mut self.grouping else {
+            return Err(vec![
+                Diagnostic::error("W0306", format!("{name} is an aggregate and cannot stand here"))
+                    .at(span)
+                    .label("expected an expression of one row"),
+            ]);
+        };
+        let mut plain = ExprBinder::plain(grouping.input);
+        let mut args = Vec::new();
+        let mut is_star = false;
+        for arg in &function.args {
+            match &arg.value {
+                FunctionArgValue::Star => is_star = true,
+                FunctionArgValue::Expr(expr) => args.push(plain.bind(expr)?),
+                _ => return Err(vec![refused("this kind of argument", arg.span)]),
+            }
+        }
+        let filter = match &function.tail.filter {
+            Some(filter) => Some(boolean(plain.bind(filter)?, filter.span)?),
+            None => None,
+        };
+        let is_count = aggregate == AggregateFunction::Count;
+        if is_star && (!is_count || function.distinct) {
+            return Err(vec![wrong_arguments(&format!("{name}(expression)"), span)]);
+        }
+        // COUNT of something that is never NULL counts rows.
+        let never_null = !args.is_empty() && args.iter().all(|a| !a.data_type().nullable);
+        let aggregate = if is_star || (is_count && !function.distinct && never_null) {
+            args.clear();
+            AggregateFunction::CountStar
+        } else {
+            aggregate
+        };
+        let is_one_argument = args.len() == 1 || (is_count && !args.is_empty());
+        if aggregate != AggregateFunction::CountStar && !is_one_argument {
+            return Err(vec![wrong_arguments(&format!("{name}([DISTINCT] expression)"), span)]);
+        }
+        let types: Vec<DataType> = args.iter().map(ScalarExpr::data_type).collect();
+        let data_type = aggregate.result_type(&types).map_err(|e| vec![wrong_arguments(&e.expected, span)])?;
+        // DISTINCT changes nothing for these.
+        let distinct = function.distinct
+            && !matches!(
+                aggregate,
+                AggregateFunction::Min
+                    | AggregateFunction::Max
+                    | AggregateFunction::FirstValue
+                    | AggregateFunction::LastValue
+            );
+        Ok(grouping.aggregate_column(GroupedCall { function: aggregate, args, distinct, filter, data_type }))
+    }
+}
+
+impl GroupedCall {
+    /// The call over columns, once its expressions are columns.
+    pub fn over(&self, args: Vec<usize>, filter: Option<usize>) -> AggregateCall {
+        AggregateCall {
+            function: self.function,
+            args,
+            distinct: self.distinct,
+            filter,
+            data_type: self.data_type.clone(),
+        }
+    }
+}
+
+/// Whether an expression holds an aggregate call (not looking into subqueries).
+pub fn contains_aggregate(expr: &Expr) -> bool {
+    let mut found = false;
+    ast_children(expr, &mut |child| found |= contains_aggregate(child));
+    if let ExprKind::Function(function) = &expr.kind {
+        let name = &function.name.last().value;
+        if function.tail.over.is_none() {
+            found |= is_aggregate_name(name) || window_property(&name.to_ascii_uppercase()).is_some();
+        }
+    }
+    found
+}
+
+fn ast_children(expr: &Expr, f: &mut dyn FnMut(&Expr)) {
+    match &expr.kind {
+        ExprKind::Field { base, .. } => f(base),
+        ExprKind::Index { base, index } => {
+            f(base);
+            f(index);
+        }
+        ExprKind::Unary { expr, .. }
+        | ExprKind::Is { expr, .. }
+        | ExprKind::Cast { expr, .. }
+        | ExprKind::Extract { expr, .. }
+        | ExprKind::RoundTime { expr, .. }
+        | ExprKind::IntervalOf { amount: expr, .. } => f(expr),
+        ExprKind::Binary { left, right, .. }
+        | ExprKind::IsDistinctFrom { left, right, .. }
+        | ExprKind::TimestampAdd { amount: left, time: right, .. }
+        | ExprKind::TimestampDiff { from: left, to: right, .. }
+        | ExprKind::Position { needle: left, haystack: right, .. }
+        | ExprKind::JsonExists { input: left, path: right, .. } => {
+            f(left);
+            f(right);
+        }
+        ExprKind::Between { expr, low, high, .. } => {
+            f(expr);
+            f(low);
+            f(high);
+        }
+        ExprKind::InList { expr, list, .. } => {
+            f(expr);
+            list.iter().for_each(f);
+        }
+        ExprKind::Like { expr, pattern, escape, .. } => {
+            f(expr);
+            f(pattern);
+            if let Some(e) = escape {
+                f(e);
+            }
+        }
+        ExprKind::Function(function) => {
+            for arg in &function.args {
+                if let FunctionArgValue::Expr(e) = &arg.value {
+                    f(e);
+                }
+            }
+        }
+        ExprKind::Case { operand, branches, otherwise } => {
+            if let Some(e) = operand {
+                f(e);
+            }
+            for (when, then) in branches {
+                f(when);
+                f(then);
+            }
+            if let Some(e) = otherwise {
+                f(e);
+            }
+        }
+        ExprKind::Substring { expr, from, length } => {
+            f(expr);
+            f(from);
+            if let Some(e) = length {
+                f(e);
+            }
+        }
+        ExprKind::Trim { chars, expr, .. } => {
+            f(expr);
+            if let Some(e) = chars {
+                f(e);
+            }
+        }
+        ExprKind::Overlay { expr, replacement, from, length } => {
+            f(expr);
+            f(replacement);
+            f(from);
+            if let Some(e) = length {
+                f(e);
+            }
+        }
+        ExprKind::JsonValue(json) => {
+            f(&json.input);
+            f(&json.path);
+        }
+        ExprKind::JsonQuery(json) => {
+            f(&json.input);
+            f(&json.path);
+        }
+        ExprKind::Row { fields, .. } => fields.iter().for_each(f),
+        ExprKind::Array(items) | ExprKind::Multiset(items) => items.iter().for_each(f),
+        ExprKind::Map(entries) => {
+            for (key, value) in entries {
+                f(key);
+                f(value);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn window_property(name: &str) -> Option<WindowProperty> {
+    Some(match name {
+        "TUMBLE_START" | "HOP_START" | "SESSION_START" => WindowProperty::Start,
+        "TUMBLE_END" | "HOP_END" | "SESSION_END" => WindowProperty::End,
+        "TUMBLE_ROWTIME" | "HOP_ROWTIME" | "SESSION_ROWTIME" => WindowProperty::Time,
+        _ => return None,
+    })
+}
+
+/// The SQL name of a unit.
+pub fn unit_name(unit: TimeUnit) -> &'static str {
+    match unit {
+        TimeUnit::Millennium => "MILLENNIUM",
+        TimeUnit::Century => "CENTURY",
+        TimeUnit::Decade => "DECADE",
+        TimeUnit::Year => "YEAR",
+        TimeUnit::IsoYear => "ISOYEAR",
+        TimeUnit::Quarter => "QUARTER",
+        TimeUnit::Month => "MONTH",
+        TimeUnit::Week => "WEEK",
+        TimeUnit::Day => "DAY",
+        TimeUnit::Dow => "DOW",
+        TimeUnit::IsoDow => "ISODOW",
+        TimeUnit::Doy => "DOY",
+        TimeUnit::Hour => "HOUR",
+        TimeUnit::Minute => "MINUTE",
+        TimeUnit::Second => "SECOND",
+        TimeUnit::Millisecond => "MILLISECOND",
+        TimeUnit::Microsecond => "MICROSECOND",
+        TimeUnit::Nanosecond => "NANOSECOND",
+        TimeUnit::Epoch => "EPOCH",
+    }
+}
+
+fn one<T>(result: Result<T, Diagnostic>) -> Bound<T> {
+    result.map_err(|e| vec![e])
+}
+
+/// The refusal of something Flink has and wiesel does not have yet.
+pub fn refused(what: &str, span: Span) -> Diagnostic {
+    Diagnostic::error("W0401", format!("{what} is not supported yet")).at(span)
+}
+
+fn wrong_arguments(expected: &str, span: Span) -> Diagnostic {
+    Diagnostic::error("W0305", "arguments do not fit the function").at(span).label(format!("expected {expected}"))
+}
+
+/// A call of a registered function, arguments cast as it asks.
+pub fn call(name: &str, args: Vec<ScalarExpr>, span: Span) -> Bound<ScalarExpr> {
+    call_at(name, args, span, span)
+}
+
+fn call_at(name: &str, args: Vec<ScalarExpr>, span: Span, name_span: Span) -> Bound<ScalarExpr> {
+    let Some(function) = lookup(name) else {
+        let known = wiesel_expr::function::all().iter().map(|f| f.name());
+        let known = known.filter(|n| n.starts_with(|c: char| c.is_ascii_alphabetic()));
+        return Err(vec![
+            Diagnostic::error("W0305", format!("no function `{name}`")).at(name_span).did_you_mean(name, known),
+        ]);
+    };
+    let types: Vec<DataType> = args.iter().map(ScalarExpr::data_type).collect();
+    let arguments: Vec<Argument<'_>> = args
+        .iter()
+        .zip(&types)
+        .map(|(arg, data_type)| Argument {
+            data_type,
+            literal: if let ScalarExpr::Literal { value, .. } = arg { Some(value) } else { None },
+        })
+        .collect();
+    let signature = function.bind(&arguments).map_err(|e| {
+        let found: Vec<String> = types.iter().map(|t| t.kind.to_string()).collect();
+        vec![
+            Diagnostic::error("W0305", format!("`{name}` does not take ({})", found.join(", ")))
+                .at(span)
+                .label(format!("expected {}", e.expected)),
+        ]
+    })?;
+    let args = args.into_iter().zip(&signature.args).map(|(arg, wanted)| cast_to(arg, wanted)).collect();
+    Ok(ScalarExpr::Call { function, args, data_type: signature.returns })
+}
+
+/// A cast, where the type differs in more than nullability.
+pub fn cast_to(expr: ScalarExpr, wanted: &DataType) -> ScalarExpr {
+    let from = expr.data_type();
+    if from.kind == wanted.kind {
+        return expr;
+    }
+    if let ScalarExpr::Literal { value: Value::Null, .. } = expr {
+        return ScalarExpr::Literal { value: Value::Null, data_type: wanted.with_nullable(true) };
+    }
+    ScalarExpr::Cast { input: Box::new(expr), data_type: wanted.with_nullable(from.nullable), is_try: false }
+}
+
+/// An implicit cast, or the error that there is none.
+pub fn coerce(expr: ScalarExpr, wanted: &DataType, span: Span) -> Bound<ScalarExpr> {
+    let from = expr.data_type();
+    if from.kind != wanted.kind && from.kind != TypeKind::Null && !cast::is_implicit(&from, wanted) {
+        return Err(vec![
+            Diagnostic::error("W0304", format!("expected {}, found {}", wanted.kind, from.kind))
+                .at(span)
+                .hint(format!("write CAST(... AS {})", wanted.kind)),
+        ]);
+    }
+    Ok(cast_to(expr, wanted))
+}
+
+fn coerce_explicit(expr: ScalarExpr, wanted: &DataType) -> Bound<ScalarExpr> {
+    Ok(cast_to(expr, wanted))
+}
+
+/// A condition, or the error that it is none.
+pub fn boolean(expr: ScalarExpr, span: Span) -> Bound<ScalarExpr> {
+    let data_type = expr.data_type();
+    match data_type.kind {
+        TypeKind::Boolean => Ok(expr),
+        TypeKind::Null => Ok(cast_to(expr, &DataType::boolean())),
+        kind => Err(vec![Diagnostic::error("W0304", format!("expected BOOLEAN, found {kind}")).at(span)]),
+    }
+}
+
+fn connect(left: ScalarExpr, right: ScalarExpr, span: Span, is_and: bool) -> Bound<ScalarExpr> {
+    let (left, right) = (boolean(left, span)?, boolean(right, span)?);
+    let mut operands = Vec::new();
+    for side in [left, right] {
+        match (side, is_and) {
+            (ScalarExpr::And(inner), true) | (ScalarExpr::Or(inner), false) => operands.extend(inner),
+            (other, _) => operands.push(other),
+        }
+    }
+    Ok(if is_and { ScalarExpr::And(operands) } else { ScalarExpr::Or(operands) })
+}
+
+fn negate(expr: ScalarExpr, negated: bool, span: Span) -> Bound<ScalarExpr> {
+    if negated { call("NOT", vec![expr], span) } else { Ok(expr) }
+}
+
+fn coalesce(args: Vec<ScalarExpr>, span: Span) -> Bound<ScalarExpr> {
+    if args.is_empty() {
+        return Err(vec![wrong_arguments("COALESCE(value1 [, value2]*)", span)]);
+    }
+    let common = common_type(&args.iter().map(ScalarExpr::data_type).collect::<Vec<_>>(), span)?;
+    let nullable = args.iter().all(|a| a.data_type().nullable);
+    let args = args.into_iter().map(|a| cast_to(a, &common)).collect();
+    Ok(ScalarExpr::Coalesce { args, data_type: common.with_nullable(nullable) })
+}
+
+fn case(branches: Vec<(ScalarExpr, ScalarExpr)>, otherwise: Option<ScalarExpr>, span: Span) -> Bound<ScalarExpr> {
+    let mut types: Vec<DataType> = branches.iter().map(|(_, r)| r.data_type()).collect();
+    types.extend(otherwise.iter().map(ScalarExpr::data_type));
+    let common = common_type(&types, span)?;
+    let nullable = otherwise.is_none() || types.iter().any(|t| t.nullable);
+    let branches = branches.into_iter().map(|(c, r)| (c, cast_to(r, &common))).collect();
+    let otherwise = otherwise.map(|o| Box::new(cast_to(o, &common)));
+    Ok(ScalarExpr::Case { branches, otherwise, data_type: common.with_nullable(nullable) })
+}
+
+/// The least restrictive common type, or the error that there is none.
+pub fn common_type(types: &[DataType], span: Span) -> Bound<DataType> {
+    cast::common_type(types).ok_or_else(|| {
+        let found: Vec<String> = types.iter().map(|t| t.kind.to_string()).collect();
+        vec![Diagnostic::error("W0304", format!("no common type of {}", found.join(", "))).at(span)]
+    })
+}

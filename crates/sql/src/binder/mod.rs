@@ -1,0 +1,11 @@
+//! From the tree of a query to the typed query: names resolved, types decided, Flink's rules applied, every refusal named and placed.
+
+pub mod expr;
+pub mod literal;
+pub mod query;
+pub mod scope;
+pub mod types;
+pub mod window;
+
+pub use expr::{Bound, Diagnostics};
+pub use query::QueryBinder;

@@ -1,0 +1,1006 @@
+//! Queries: FROM, WHERE, GROUP BY and SELECT, in the order in which SQL means them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use wiesel_core::diagnostic::{Diagnostic, Span};
+use wiesel_core::table::ConnectorRegistry;
+use wiesel_core::{DataType, TypeKind, Value};
+use wiesel_expr::ScalarExpr;
+use wiesel_plan::WindowProperty;
+
+use super::expr::{
+    Bound, Diagnostics, ExprBinder, GroupWindowCall, Grouping, boolean, cast_to, common_type, contains_aggregate, refused,
+};
+use super::scope::Scope;
+use super::window::{self, Pulled, WindowSizes};
+use crate::catalog::{Catalog, Object, Table};
+use crate::config::Config;
+use crate::parser::ast::{
+    self, Expr, ExprKind, FunctionArgValue, FunctionCall, GroupItem, Ident, ObjectName, Over, Query, Select, SelectItem,
+    SetExpr, SetExprKind, TableAlias, TableRef, TableRefKind,
+};
+use crate::plan::rel::{Rel, RelColumn, RelKind, TimeAttribute, identity};
+
+/// Views and subqueries inside one another beyond this are refused.
+const NESTING_MAX: usize = 64;
+
+/// Binds queries in a session.
+pub struct QueryBinder<'a> {
+    /// Names.
+    pub catalog: &'a Catalog,
+    /// SET values.
+    pub config: &'a Config,
+    /// What tables can do, asked again for tables with an OPTIONS hint.
+    pub registry: &'a dyn ConnectorRegistry,
+    place: Option<(String, String)>,
+    ctes: Vec<(String, Rel)>,
+    nesting: usize,
+}
+
+impl<'a> QueryBinder<'a> {
+    /// A binder that looks names up from the session's current place.
+    pub fn new(catalog: &'a Catalog, config: &'a Config, registry: &'a dyn ConnectorRegistry) -> Self {
+        QueryBinder { catalog, config, registry, place: None, ctes: Vec::new(), nesting: 0 }
+    }
+
+    /// Binds a whole query and checks that nothing is left that only makes sense below an outer filter.
+    pub fn bind(&mut self, query: &Query) -> Bound<Rel> {
+        let rel = self.bind_query(query)?;
+        match row_number_left(&rel) {
+            None => Ok(rel),
+            Some(span) => Err(vec![top_n_refusal(span)]),
+        }
+    }
+
+    fn bind_query(&mut self, query: &Query) -> Bound<Rel> {
+        if self.nesting >= NESTING_MAX {
+            return Err(vec![Diagnostic::error("W0105", "views and subqueries are nested too deeply").at(query.span)]);
+        }
+        self.nesting += 1;
+        let outer_ctes = self.ctes.len();
+        let result = self.bind_query_body(query);
+        self.ctes.truncate(outer_ctes);
+        self.nesting -= 1;
+        result
+    }
+
+    fn bind_query_body(&mut self, query: &Query) -> Bound<Rel> {
+        if let Some(with) = &query.with {
+            if let Some(span) = with.recursive {
+                return Err(vec![refused("WITH RECURSIVE", span)]);
+            }
+            for cte in &with.ctes {
+                let mut rel = self.bind_query(&cte.query)?;
+                rename(&mut rel, &cte.columns, cte.name.span)?;
+                self.ctes.push((cte.name.value.clone(), rel));
+            }
+        }
+        let rel = self.bind_set(&query.body)?;
+        if let Some(item) = query.order_by.first() {
+            return Err(vec![refused("ORDER BY of a streaming query", item.expr.span)]);
+        }
+        if let Some(limit) = query.limit.as_ref().or(query.offset.as_ref()) {
+            return Err(vec![refused("LIMIT and OFFSET", limit.span)]);
+        }
+        Ok(rel)
+    }
+
+    fn bind_set(&mut self, set: &SetExpr) -> Bound<Rel> {
+        match &set.kind {
+            SetExprKind::Select(select) => self.bind_select(select),
+            SetExprKind::Values(rows) => self.bind_values(rows, set.span),
+            SetExprKind::Query(query) => self.bind_query(query),
+            SetExprKind::Table(name) => self.bind_table(name, &[]).map(|(rel, _)| rel),
+            SetExprKind::SetOperation { op: ast::SetOperator::Union, all: true, left, right } => {
+                let (left, right) = (self.bind_set(left)?, self.bind_set(right)?);
+                union_all(left, right, set.span)
+            }
+            SetExprKind::SetOperation { op, all, .. } => {
+                let name = match op {
+                    ast::SetOperator::Union => "UNION",
+                    ast::SetOperator::Intersect => "INTERSECT",
+                    ast::SetOperator::Except => "EXCEPT",
+                };
+                let all = if *all { " ALL" } else { "" };
+                Err(vec![refused(&format!("{name}{all}"), set.span)])
+            }
+        }
+    }
+
+    fn bind_values(&mut self, rows: &[ast::ValuesRow], span: Span) -> Bound<Rel> {
+        let scope = Scope::default();
+        let mut bound = Vec::with_capacity(rows.len());
+        for row in rows {
+            let values: Vec<ScalarExpr> =
+                row.values.iter().map(|v| ExprBinder::plain(&scope).bind(v)).collect::<Bound<_>>()?;
+            bound.push((values, row.span));
+        }
+        let width = bound.first().map_or(0, |(values, _)| values.len());
+        if let Some((values, at)) = bound.iter().find(|(values, _)| values.len() != width) {
+            return Err(vec![
+                Diagnostic::error("W0309", "rows of VALUES differ in length")
+                    .at(*at)
+                    .label(format!("expected {width} values, found {}", values.len())),
+            ]);
+        }
+        let mut columns = Vec::with_capacity(width);
+        for position in 0..width {
+            let types: Vec<DataType> =
+                bound.iter().filter_map(|(values, _)| values.get(position)).map(ScalarExpr::data_type).collect();
+            let common = common_type(&types, span)?;
+            columns.push(RelColumn::new(format!("EXPR${position}"), common));
+        }
+        let session = self.config.session();
+        let mut literal_rows = Vec::new();
+        let mut computed = Vec::new();
+        for (values, _) in bound {
+            let values: Vec<ScalarExpr> = values
+                .into_iter()
+                .zip(&columns)
+                .map(|(value, column)| wiesel_expr::fold(cast_to(value, &column.data_type), &session))
+                .collect();
+            let literals: Option<Vec<Value>> = values
+                .iter()
+                .map(|v| if let ScalarExpr::Literal { value, .. } = v { Some(value.clone()) } else { None })
+                .collect();
+            match literals {
+                Some(row) => literal_rows.push(row),
+                None => computed.push(values),
+            }
+        }
+        let mut parts = Vec::new();
+        if !literal_rows.is_empty() || computed.is_empty() {
+            parts.push(Rel { kind: RelKind::Values(literal_rows), columns: columns.clone() });
+        }
+        for project in computed {
+            let input = Box::new(single_row());
+            parts.push(Rel { kind: RelKind::Calc { input, filter: None, project }, columns: columns.clone() });
+        }
+        if parts.len() == 1 {
+            return Ok(parts.remove(0));
+        }
+        Ok(Rel { kind: RelKind::UnionAll(parts), columns })
+    }
+
+    // ------------------------------------------------------------ FROM
+
+    fn bind_from(&mut self, from: &TableRef) -> Bound<(Rel, Option<String>)> {
+        match &from.kind {
+            TableRefKind::Table { name, hints, as_of, alias } => {
+                if as_of.is_some() {
+                    return Err(vec![refused("FOR SYSTEM_TIME AS OF", from.span)]);
+                }
+                let (rel, table) = self.bind_table(name, hints)?;
+                aliased(rel, alias.as_ref(), Some(table))
+            }
+            TableRefKind::Derived { lateral, query, alias } => {
+                if *lateral {
+                    return Err(vec![refused("a LATERAL subquery", from.span)]);
+                }
+                let rel = self.bind_query(query)?;
+                aliased(rel, alias.as_ref(), None)
+            }
+            TableRefKind::Function { lateral, call, alias, .. } => {
+                if *lateral {
+                    return Err(vec![refused("LATERAL TABLE", from.span)]);
+                }
+                let rel = self.bind_table_function(call)?;
+                aliased(rel, alias.as_ref(), None)
+            }
+            TableRefKind::Unnest { .. } => Err(vec![refused("UNNEST", from.span)]),
+            TableRefKind::Join(join) => Err(vec![refused("a join", join.span)]),
+            TableRefKind::Parenthesised(inner) => self.bind_from(inner),
+            TableRefKind::MatchRecognize(m) => Err(vec![refused("MATCH_RECOGNIZE", m.span)]),
+        }
+    }
+
+    fn bind_table(&mut self, name: &ObjectName, hints: &[ast::Hint]) -> Bound<(Rel, String)> {
+        let parts: Vec<&str> = name.parts.iter().map(|p| p.value.as_str()).collect();
+        let label = name.last().value.clone();
+        if let [single] = parts.as_slice() {
+            if let Some((_, rel)) = self.ctes.iter().rev().find(|(n, _)| n == single) {
+                return Ok((rel.clone(), label));
+            }
+        }
+        let path = self.catalog.path(&parts, self.place.as_ref());
+        match self.catalog.get(&path) {
+            Some(Object::Table(table)) => {
+                let table = if hints.is_empty() { table.clone() } else { self.hinted(table, hints)? };
+                Ok((scan(table), label))
+            }
+            Some(Object::View(view)) => {
+                let view = view.clone();
+                let outer_place = self.place.replace(view.place.clone());
+                let outer_ctes = std::mem::take(&mut self.ctes);
+                let rel = self.bind_query(&view.query);
+                self.place = outer_place;
+                self.ctes = outer_ctes;
+                let mut rel = rel.map_err(|errors| inside_view(errors, &label, name.span))?;
+                for (column, name) in rel.columns.iter_mut().zip(&view.columns) {
+                    column.name.clone_from(name);
+                }
+                Ok((rel, label))
+            }
+            None => {
+                let (catalog, database) = self.catalog.current();
+                let names: Vec<&str> = self.catalog.list(catalog, database).into_keys().collect();
+                let known = if names.is_empty() { "nothing is declared yet".to_owned() } else { names.join(", ") };
+                Err(vec![
+                    Diagnostic::error("W0201", format!("no table or view `{}`", parts.join(".")))
+                        .at(name.span)
+                        .label(format!("known here: {known}"))
+                        .did_you_mean(&label, names.iter().copied()),
+                ])
+            }
+        }
+    }
+
+    fn hinted(&self, table: &Arc<Table>, hints: &[ast::Hint]) -> Bound<Arc<Table>> {
+        let mut changed = (**table).clone();
+        for hint in hints {
+            if !hint.name.value.eq_ignore_ascii_case("OPTIONS") {
+                return Err(vec![refused(&format!("the hint {}", hint.name.value), hint.span)]);
+            }
+            for arg in &hint.args {
+                let ast::HintArg::Pair(pair) = arg else {
+                    return Err(vec![
+                        Diagnostic::error("W0305", "an OPTIONS hint takes 'key' = 'value' pairs").at(hint.span),
+                    ]);
+                };
+                changed.descriptor.options.insert(pair.key.value.clone(), pair.value.value.clone());
+            }
+        }
+        changed.info = self.registry.info(&changed.descriptor).map_err(|e| {
+            let span = hints.first().map_or_else(Span::default, |h| h.span);
+            vec![from_connector(&e, span)]
+        })?;
+        Ok(Arc::new(changed))
+    }
+
+    fn bind_table_function(&mut self, call: &FunctionCall) -> Bound<Rel> {
+        let name = call.name.last().value.to_ascii_uppercase();
+        match name.as_str() {
+            "TUMBLE" | "HOP" => {}
+            "CUMULATE" | "SESSION" => return Err(vec![refused(&format!("the window {name}"), call.span)]),
+            _ => {
+                return Err(vec![
+                    Diagnostic::error("W0305", format!("no table function `{name}`"))
+                        .at(call.name.span)
+                        .did_you_mean(&name, ["TUMBLE", "HOP"]),
+                ]);
+            }
+        }
+        let arguments = window::read_call(&name, call)?;
+        if let Some(expr) = arguments.data.partition_by.first() {
+            return Err(vec![refused(&format!("PARTITION BY in {name}"), expr.span)]);
+        }
+        let input = match &arguments.data.source {
+            ast::TableArgSource::Name(name, hints) => self.bind_table(name, hints)?.0,
+            ast::TableArgSource::Query(query) => self.bind_query(query)?,
+            ast::TableArgSource::Function(inner) => self.bind_table_function(inner)?,
+        };
+        let time_column = arguments.time_column;
+        let Some(index) = input.columns.iter().position(|c| c.name == time_column.value) else {
+            return Err(vec![
+                Diagnostic::error("W0301", format!("no column `{}` in the table of {name}", time_column.value))
+                    .at(time_column.span)
+                    .did_you_mean(&time_column.value, input.columns.iter().map(|c| c.name.as_str())),
+            ]);
+        };
+        let kind = window::window_kind(&name, &arguments.sizes, call.span)?;
+        let node = window::window_node(kind, &input, index, &self.config.time_zone(), time_column.span)?;
+        let mut columns = input.columns.clone();
+        // The input's own time attribute becomes an ordinary column; window_time is the attribute from here on.
+        if let Some(column) = columns.get_mut(index) {
+            column.time = None;
+        }
+        columns.extend(window::window_columns(&input, &node));
+        Ok(Rel { kind: RelKind::Window { input: Box::new(input), window: node }, columns })
+    }
+
+    // ------------------------------------------------------------ SELECT
+
+    fn bind_select(&mut self, select: &Select) -> Bound<Rel> {
+        if let Some(hint) = select.hints.first() {
+            return Err(vec![refused(&format!("the hint {}", hint.name.value), hint.span)]);
+        }
+        if let Some(qualify) = &select.qualify {
+            return Err(vec![refused("QUALIFY", qualify.span)]);
+        }
+        let (mut rel, alias) = match &select.from {
+            Some(from) => self.bind_from(from)?,
+            None => (single_row(), None),
+        };
+        let mut scope = Scope::new(alias.clone(), rel.columns.clone());
+        if let Some(selection) = &select.selection {
+            let predicate = boolean(ExprBinder::plain(&scope).bind(selection)?, selection.span)?;
+            rel = filter_or_deduplicate(rel, predicate, selection.span)?;
+            scope = Scope::new(alias.clone(), rel.columns.clone());
+        }
+        let items = expand(&select.items, &scope)?;
+        let is_grouped = select.group_by.is_some()
+            || select.having.is_some()
+            || items.iter().any(|item| matches!(item, Item::Expr { expr, .. } if contains_aggregate(expr)));
+        let rel = if is_grouped {
+            self.bind_grouped(rel, &scope, select, &items)?
+        } else {
+            bind_projection(rel, scope, alias, select, &items)?
+        };
+        if !select.distinct {
+            return Ok(rel);
+        }
+        let keys: Vec<usize> = (0..rel.columns.len()).collect();
+        let columns = rel.columns.iter().map(|c| RelColumn { time: None, ..c.clone() }).collect();
+        Ok(Rel { kind: RelKind::Aggregate { input: Box::new(rel), keys, aggregates: Vec::new() }, columns })
+    }
+
+    fn bind_grouped(&mut self, rel: Rel, scope: &Scope, select: &Select, items: &[Item<'_>]) -> Bound<Rel> {
+        let (mut key_exprs, mut window_call) = (Vec::new(), None);
+        for item in select.group_by.iter().flat_map(|g| &g.items) {
+            bind_group_item(item, scope, &mut key_exprs, &mut window_call)?;
+        }
+        let legacy = window_call.as_ref().map(|(call, _): &(GroupWindowCall, LegacyWindow)| call.clone());
+        let mut grouping = Grouping {
+            input: scope,
+            keys: key_exprs.clone(),
+            aggregates: Vec::new(),
+            window: legacy,
+            properties: Vec::new(),
+        };
+        let mut project = Vec::new();
+        let mut errors: Diagnostics = Vec::new();
+        for (position, item) in items.iter().enumerate() {
+            let bound = match item {
+                Item::Expr { expr, .. } => ExprBinder { scope, grouping: Some(&mut grouping) }.bind(expr),
+                Item::Column(index) => match grouping.keys.iter().position(
+                    |k| matches!(k, ScalarExpr::Column { index: i, .. } if i == index),
+                ) {
+                    Some(key) => Ok(ScalarExpr::Column { index: key, data_type: scope.column(*index).data_type() }),
+                    None => Err(vec![
+                        Diagnostic::error("W0306", "`*` brings columns that are not being grouped").at(select.span),
+                    ]),
+                },
+            };
+            match bound {
+                Ok(expr) => project.push((item.name(position, scope), expr)),
+                Err(mut e) => errors.append(&mut e),
+            }
+        }
+        let having = select.having.as_ref().and_then(|having| {
+            let bound = ExprBinder { scope, grouping: Some(&mut grouping) }.bind(having);
+            match bound.and_then(|e| boolean(e, having.span)) {
+                Ok(expr) => Some(expr),
+                Err(mut e) => {
+                    errors.append(&mut e);
+                    None
+                }
+            }
+        });
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let project: Vec<(String, ScalarExpr)> =
+            project.into_iter().map(|(name, expr)| (name, grouping.settle(expr))).collect();
+        let having = having.map(|h| grouping.settle(h));
+        let span = select.group_by.as_ref().map_or(select.span, |g| g.span);
+        let legacy_window = window_call.map(|(_, window)| window);
+        let aggregated = aggregate(rel, &grouping, legacy_window, &self.config.time_zone(), span)?;
+        let aggregated = match having {
+            Some(having) => aggregated.filter(having),
+            None => aggregated,
+        };
+        Ok(aggregated.project(project))
+    }
+}
+
+// ---------------------------------------------------------------- select lists
+
+/// An item of a select list, wildcards expanded.
+enum Item<'a> {
+    Expr { expr: &'a Expr, alias: Option<&'a Ident> },
+    Column(usize),
+}
+
+impl Item<'_> {
+    fn name(&self, position: usize, scope: &Scope) -> String {
+        match self {
+            Item::Expr { alias: Some(alias), .. } => alias.value.clone(),
+            Item::Expr { expr, alias: None } => match &expr.kind {
+                ExprKind::Name(parts) => parts.last().map_or_else(String::new, |p| p.value.clone()),
+                ExprKind::Field { field, .. } => field.value.clone(),
+                _ => format!("EXPR${position}"),
+            },
+            Item::Column(index) => scope.columns().get(*index).map_or_else(String::new, |c| c.name.clone()),
+        }
+    }
+}
+
+fn expand<'a>(items: &'a [SelectItem], scope: &Scope) -> Bound<Vec<Item<'a>>> {
+    let mut expanded = Vec::new();
+    for item in items {
+        match item {
+            SelectItem::Expr { expr, alias } => expanded.push(Item::Expr { expr, alias: alias.as_ref() }),
+            SelectItem::Wildcard(_) => expanded.extend((0..scope.columns().len()).map(Item::Column)),
+            SelectItem::QualifiedWildcard { prefix, span } => match scope.relation(&prefix.last().value) {
+                Some(range) => expanded.extend(range.map(Item::Column)),
+                None => {
+                    return Err(vec![
+                        Diagnostic::error("W0301", format!("no table `{}` here", prefix.last().value)).at(*span),
+                    ]);
+                }
+            },
+        }
+    }
+    Ok(expanded)
+}
+
+fn bind_projection(
+    mut rel: Rel,
+    mut scope: Scope,
+    alias: Option<String>,
+    select: &Select,
+    items: &[Item<'_>],
+) -> Bound<Rel> {
+    let mut project = Vec::new();
+    let mut errors = Vec::new();
+    for (position, item) in items.iter().enumerate() {
+        let name = item.name(position, &scope);
+        let bound = match item {
+            Item::Column(index) => Ok(scope.column(*index)),
+            Item::Expr { expr, .. } => match row_number_call(expr) {
+                Some((call, over)) => row_number(&rel, &scope, call, over, &select.windows).map(|numbered| {
+                    let index = numbered.columns.len() - 1;
+                    rel = numbered;
+                    let data_type = DataType::not_null(TypeKind::BigInt);
+                    scope = Scope::new(alias.clone(), rel.columns.clone());
+                    ScalarExpr::Column { index, data_type }
+                }),
+                None => ExprBinder::plain(&scope).bind(expr),
+            },
+        };
+        match bound {
+            Ok(expr) => project.push((name, expr)),
+            Err(mut e) => errors.append(&mut e),
+        }
+    }
+    if errors.is_empty() { Ok(rel.project(project)) } else { Err(errors) }
+}
+
+// ---------------------------------------------------------------- GROUP BY
+
+/// A legacy window of GROUP BY: name, sizes, and the time attribute over the input.
+struct LegacyWindow {
+    name: String,
+    sizes: WindowSizes,
+    time: ScalarExpr,
+    span: Span,
+}
+
+fn bind_group_item(
+    item: &GroupItem,
+    scope: &Scope,
+    keys: &mut Vec<ScalarExpr>,
+    window: &mut Option<(GroupWindowCall, LegacyWindow)>,
+) -> Bound<()> {
+    let exprs: Vec<&Expr> = match item {
+        GroupItem::Expr(expr) => vec![expr],
+        GroupItem::Empty(_) => vec![],
+        GroupItem::Composite(exprs, _) => exprs.iter().collect(),
+        GroupItem::GroupingSets(_, span) => return Err(vec![refused("GROUPING SETS", *span)]),
+        GroupItem::Cube(_, span) => return Err(vec![refused("CUBE", *span)]),
+        GroupItem::Rollup(_, span) => return Err(vec![refused("ROLLUP", *span)]),
+    };
+    for expr in exprs {
+        if let ExprKind::Function(call) = &expr.kind {
+            let name = call.name.last().value.to_ascii_uppercase();
+            if matches!(name.as_str(), "TUMBLE" | "HOP" | "SESSION") {
+                if name == "SESSION" {
+                    return Err(vec![refused("the window SESSION", expr.span)]);
+                }
+                if window.is_some() {
+                    return Err(vec![Diagnostic::error("W0307", "a GROUP BY takes one window").at(expr.span)]);
+                }
+                *window = Some(bind_legacy_window(&name, call, scope)?);
+                continue;
+            }
+        }
+        let key = ExprBinder::plain(scope).bind(expr)?;
+        if !keys.iter().any(|k| format!("{k:?}") == format!("{key:?}")) {
+            keys.push(key);
+        }
+    }
+    Ok(())
+}
+
+fn bind_legacy_window(name: &str, call: &FunctionCall, scope: &Scope) -> Bound<(GroupWindowCall, LegacyWindow)> {
+    let usage = || {
+        vec![Diagnostic::error("W0305", format!("arguments do not fit {name}")).at(call.span).label(match name {
+            "TUMBLE" => "expected TUMBLE(time, size)",
+            _ => "expected HOP(time, slide, size)",
+        })]
+    };
+    let exprs: Vec<&Expr> = call
+        .args
+        .iter()
+        .map(|a| if let FunctionArgValue::Expr(e) = &a.value { Ok(e) } else { Err(usage()) })
+        .collect::<Bound<_>>()?;
+    let args: Vec<ScalarExpr> = exprs.iter().map(|e| ExprBinder::plain(scope).bind(e)).collect::<Bound<_>>()?;
+    let mut sizes = WindowSizes::default();
+    let time = match (name, exprs.as_slice()) {
+        ("TUMBLE", [_, size]) => {
+            sizes.size = Some((window::interval_ms(size)?, size.span));
+            args.first().cloned()
+        }
+        ("HOP", [_, slide, size]) => {
+            sizes.slide = Some((window::interval_ms(slide)?, slide.span));
+            sizes.size = Some((window::interval_ms(size)?, size.span));
+            args.first().cloned()
+        }
+        _ => None,
+    };
+    let Some(time) = time else { return Err(usage()) };
+    let call_name = name.to_owned();
+    Ok((
+        GroupWindowCall { name: call_name.clone(), args },
+        LegacyWindow { name: call_name, sizes, time, span: call.span },
+    ))
+}
+
+/// Puts keys, arguments and filters into columns, aggregates, and gives the output layout keys, aggregates, properties.
+fn aggregate(
+    rel: Rel,
+    grouping: &Grouping<'_>,
+    legacy: Option<LegacyWindow>,
+    zone: &Arc<str>,
+    span: Span,
+) -> Bound<Rel> {
+    if let Some(legacy) = legacy {
+        let mut columns = InputColumns::default();
+        let keys: Vec<usize> = grouping.keys.iter().map(|k| columns.add(k)).collect();
+        let calls = columns.calls(grouping);
+        let time_column = columns.add(&legacy.time);
+        let input = columns.project(rel);
+        let kind = window::window_kind(&legacy.name, &legacy.sizes, legacy.span)?;
+        let node = window::window_node(kind, &input, time_column, zone, legacy.span)?;
+        return Ok(window_aggregate(input, node, true, keys, calls, grouping.properties.clone(), grouping));
+    }
+    // Grouping by both bounds of a window table function is a window aggregation.
+    let bound_of = |property: WindowProperty| {
+        grouping.keys.iter().position(|k| match k {
+            ScalarExpr::Column { index, .. } => rel.columns.get(*index).is_some_and(|c| c.window == Some(property)),
+            _ => false,
+        })
+    };
+    if bound_of(WindowProperty::Start).is_some() && bound_of(WindowProperty::End).is_some() {
+        return window_table_aggregate(&rel, grouping, span);
+    }
+    let mut columns = InputColumns::default();
+    let keys: Vec<usize> = grouping.keys.iter().map(|k| columns.add(k)).collect();
+    let aggregates = columns.calls(grouping);
+    let input = columns.project(rel);
+    let mut output: Vec<RelColumn> = keys
+        .iter()
+        .filter_map(|k| input.columns.get(*k))
+        .map(|c| RelColumn { time: None, window: None, ..c.clone() })
+        .collect();
+    output.extend(aggregates.iter().enumerate().map(|(i, a)| RelColumn::new(format!("EXPR${i}"), a.data_type.clone())));
+    Ok(Rel { kind: RelKind::Aggregate { input: Box::new(input), keys, aggregates }, columns: output })
+}
+
+fn window_table_aggregate(rel: &Rel, grouping: &Grouping<'_>, span: Span) -> Bound<Rel> {
+    let Some((mut node, below, pulled)) = window::pull_window(rel) else {
+        return Err(vec![window::cascaded_refusal(span)]);
+    };
+    // Over the rows below the window: every key is an expression there, or one of the window's own columns.
+    let over_below = |expr: &ScalarExpr| -> Bound<ScalarExpr> {
+        let mut is_possible = true;
+        let moved = expr.clone().transform(&mut |e| match e {
+            ScalarExpr::Column { index, data_type } => match pulled.get(index) {
+                Some(Pulled::Expr(inner)) => inner.clone(),
+                _ => {
+                    is_possible = false;
+                    ScalarExpr::Column { index, data_type }
+                }
+            },
+            other => other,
+        });
+        if is_possible { Ok(moved) } else { Err(vec![refused("computing with window bounds below an aggregation", span)]) }
+    };
+    let mut columns = InputColumns::default();
+    let mut keys = Vec::new();
+    let mut properties: Vec<WindowProperty> = Vec::new();
+    // Where each key of the grouping ends up: Ok = position among the plain keys, Err = position among the properties.
+    let mut places: Vec<Result<usize, usize>> = Vec::new();
+    for key in &grouping.keys {
+        let property = match key {
+            ScalarExpr::Column { index, .. } => match pulled.get(*index) {
+                Some(Pulled::Property(p)) => Some(*p),
+                _ => None,
+            },
+            _ => None,
+        };
+        match property {
+            Some(p) => {
+                let position = properties.iter().position(|known| *known == p).unwrap_or_else(|| {
+                    properties.push(p);
+                    properties.len() - 1
+                });
+                places.push(Err(position));
+            }
+            None => {
+                keys.push(columns.add(&over_below(key)?));
+                places.push(Ok(keys.len() - 1));
+            }
+        }
+    }
+    let mut calls = Vec::new();
+    for call in &grouping.aggregates {
+        let args = call.args.iter().map(|a| Ok(columns.add(&over_below(a)?))).collect::<Bound<Vec<usize>>>()?;
+        let filter = call.filter.as_ref().map(|f| Ok::<_, Diagnostics>(columns.add(&over_below(f)?))).transpose()?;
+        calls.push(call.over(args, filter));
+    }
+    let time = below.columns.get(node.time_column).map(|c| c.data_type.clone());
+    let time_expr = ScalarExpr::Column {
+        index: node.time_column,
+        data_type: time.unwrap_or_else(|| DataType::new(TypeKind::Timestamp(3))),
+    };
+    node.time_column = columns.add(&time_expr);
+    let input = columns.project(below);
+    let plain_keys = keys.len();
+    let aggregates = calls.len();
+    let aggregated = window_aggregate(input, node, false, keys, calls, properties, grouping);
+    // Back to the layout the expressions above were bound to: all keys in their order, then the aggregates.
+    let mut project = Vec::new();
+    for (place, key) in places.iter().zip(&grouping.keys) {
+        let index = match place {
+            Ok(position) => *position,
+            Err(position) => plain_keys + aggregates + position,
+        };
+        let name = match key {
+            ScalarExpr::Column { index, .. } => rel.columns.get(*index).map_or_else(String::new, |c| c.name.clone()),
+            _ => String::new(),
+        };
+        project.push((name, ScalarExpr::Column { index, data_type: key.data_type() }));
+    }
+    for (position, call) in grouping.aggregates.iter().enumerate() {
+        let index = plain_keys + position;
+        project.push((format!("EXPR${position}"), ScalarExpr::Column { index, data_type: call.data_type.clone() }));
+    }
+    Ok(aggregated.project(project))
+}
+
+fn window_aggregate(
+    input: Rel,
+    window: wiesel_plan::WindowNode,
+    is_legacy: bool,
+    keys: Vec<usize>,
+    aggregates: Vec<wiesel_expr::AggregateCall>,
+    properties: Vec<WindowProperty>,
+    grouping: &Grouping<'_>,
+) -> Rel {
+    let [start, end, time] = window::window_columns(&input, &window);
+    let mut columns: Vec<RelColumn> = keys
+        .iter()
+        .filter_map(|k| input.columns.get(*k))
+        .map(|c| RelColumn { time: None, window: None, ..c.clone() })
+        .collect();
+    columns.extend(
+        grouping
+            .aggregates
+            .iter()
+            .enumerate()
+            .map(|(i, a)| RelColumn::new(format!("EXPR${i}"), a.data_type.clone())),
+    );
+    columns.extend(properties.iter().map(|p| match p {
+        WindowProperty::Start => start.clone(),
+        WindowProperty::End => end.clone(),
+        WindowProperty::Time => time.clone(),
+    }));
+    let kind =
+        RelKind::WindowAggregate { input: Box::new(input), window, is_legacy, keys, aggregates, properties };
+    Rel { kind, columns }
+}
+
+/// Collects the expressions that an aggregation reads into columns of a projection below it.
+#[derive(Default)]
+struct InputColumns {
+    exprs: Vec<ScalarExpr>,
+}
+
+impl InputColumns {
+    fn add(&mut self, expr: &ScalarExpr) -> usize {
+        let wanted = format!("{expr:?}");
+        match self.exprs.iter().position(|e| format!("{e:?}") == wanted) {
+            Some(index) => index,
+            None => {
+                self.exprs.push(expr.clone());
+                self.exprs.len() - 1
+            }
+        }
+    }
+
+    fn calls(&mut self, grouping: &Grouping<'_>) -> Vec<wiesel_expr::AggregateCall> {
+        grouping
+            .aggregates
+            .iter()
+            .map(|call| {
+                let args = call.args.iter().map(|a| self.add(a)).collect();
+                let filter = call.filter.as_ref().map(|f| self.add(f));
+                call.over(args, filter)
+            })
+            .collect()
+    }
+
+    fn project(self, input: Rel) -> Rel {
+        let names: Vec<String> = self
+            .exprs
+            .iter()
+            .enumerate()
+            .map(|(position, expr)| match expr {
+                ScalarExpr::Column { index, .. } => {
+                    input.columns.get(*index).map_or_else(String::new, |c| c.name.clone())
+                }
+                _ => format!("$f{position}"),
+            })
+            .collect();
+        input.project(names.into_iter().zip(self.exprs).collect())
+    }
+}
+
+// ---------------------------------------------------------------- ROW_NUMBER and deduplication
+
+fn row_number_call(expr: &Expr) -> Option<(&FunctionCall, &Over)> {
+    let ExprKind::Function(call) = &expr.kind else { return None };
+    let over = call.tail.over.as_ref()?;
+    call.name.last().value.eq_ignore_ascii_case("ROW_NUMBER").then_some((call, over))
+}
+
+fn row_number(
+    rel: &Rel,
+    scope: &Scope,
+    call: &FunctionCall,
+    over: &Over,
+    windows: &[ast::NamedWindow],
+) -> Bound<Rel> {
+    let spec = match over {
+        Over::Spec(spec) => spec,
+        Over::Named(name) => match windows.iter().find(|w| w.name.value == name.value) {
+            Some(window) => &window.spec,
+            None => return Err(vec![Diagnostic::error("W0301", format!("no window `{}`", name.value)).at(name.span)]),
+        },
+    };
+    let column_of = |expr: &Expr| -> Bound<usize> {
+        match ExprBinder::plain(scope).bind(expr)? {
+            ScalarExpr::Column { index, .. } => Ok(index),
+            _ => Err(vec![
+                refused("an expression in PARTITION BY or ORDER BY of ROW_NUMBER", expr.span)
+                    .hint("compute it as a column of a subquery first"),
+            ]),
+        }
+    };
+    let partition = spec.partition_by.iter().map(column_of).collect::<Bound<Vec<usize>>>()?;
+    let [order] = spec.order_by.as_slice() else {
+        return Err(vec![top_n_refusal(call.span)]);
+    };
+    let descending = order.descending;
+    let order = column_of(&order.expr)?;
+    let mut columns = rel.columns.clone();
+    columns.push(RelColumn {
+        is_row_number: true,
+        ..RelColumn::new("ROW_NUMBER", DataType::not_null(TypeKind::BigInt))
+    });
+    let input = Box::new(rel.clone());
+    Ok(Rel { kind: RelKind::RowNumber { input, partition, order, descending, span: call.span }, columns })
+}
+
+fn top_n_refusal(span: Span) -> Diagnostic {
+    refused("ROW_NUMBER() other than deduplication", span).hint(
+        "supported: ROW_NUMBER() OVER (PARTITION BY key ORDER BY <time attribute> [ASC|DESC]) with an outer filter `= 1`",
+    )
+}
+
+fn filter_or_deduplicate(rel: Rel, predicate: ScalarExpr, span: Span) -> Bound<Rel> {
+    let mut read = Vec::new();
+    predicate.columns_read(&mut read);
+    let is_number = |i: &usize| rel.columns.get(*i).is_some_and(|c| c.is_row_number);
+    if !read.iter().any(is_number) {
+        return Ok(rel.filter(predicate));
+    }
+    let conjuncts = match predicate {
+        ScalarExpr::And(parts) => parts,
+        other => vec![other],
+    };
+    let (mut first_row, mut rest) = (None, Vec::new());
+    for part in conjuncts {
+        let mut read = Vec::new();
+        part.columns_read(&mut read);
+        match read.iter().find(|i| is_number(i)) {
+            Some(index) if keeps_first_only(&part) => first_row = Some(*index),
+            Some(_) => return Err(vec![top_n_refusal(span)]),
+            None => rest.push(part),
+        }
+    }
+    let Some(column) = first_row else { return Err(vec![top_n_refusal(span)]) };
+    let mut rel = deduplicate(rel, column, span)?;
+    if let Some(column) = rel.columns.get_mut(column) {
+        column.is_row_number = false;
+    }
+    Ok(match rest.len() {
+        0 => rel,
+        1 => rel.filter(rest.remove(0)),
+        _ => rel.filter(ScalarExpr::And(rest)),
+    })
+}
+
+/// `rn = 1`, `rn <= 1`, `rn < 2`, either way round.
+fn keeps_first_only(expr: &ScalarExpr) -> bool {
+    let ScalarExpr::Call { function, args, .. } = expr else { return false };
+    let number = |e: &ScalarExpr| match e {
+        ScalarExpr::Literal { value: Value::Int(i), .. } => Some(*i),
+        ScalarExpr::Cast { input, .. } => match &**input {
+            ScalarExpr::Literal { value: Value::Int(i), .. } => Some(*i),
+            _ => None,
+        },
+        _ => None,
+    };
+    let is_column = |e: &ScalarExpr| matches!(e, ScalarExpr::Column { .. });
+    match (function.name(), args.as_slice()) {
+        ("=", [a, b]) => (is_column(a) && number(b) == Some(1)) || (is_column(b) && number(a) == Some(1)),
+        ("<=", [a, b]) => is_column(a) && number(b) == Some(1),
+        ("<", [a, b]) => is_column(a) && number(b) == Some(2),
+        (">=", [a, b]) => is_column(b) && number(a) == Some(1),
+        (">", [a, b]) => is_column(b) && number(a) == Some(2),
+        _ => false,
+    }
+}
+
+fn deduplicate(rel: Rel, column: usize, span: Span) -> Bound<Rel> {
+    let Rel { kind, columns } = rel;
+    match kind {
+        RelKind::RowNumber { input, partition, order, descending, span } => {
+            let time = input.columns.get(order).and_then(|c| c.time);
+            let order = match time {
+                Some(TimeAttribute::Rowtime) => Some(order),
+                Some(TimeAttribute::Proctime) => None,
+                None => return Err(vec![top_n_refusal(span)]),
+            };
+            let kept = input.columns.clone();
+            let mut project = identity(&kept);
+            project.push(ScalarExpr::Literal { value: Value::Int(1), data_type: DataType::not_null(TypeKind::BigInt) });
+            let deduplicated = Rel {
+                kind: RelKind::Deduplicate { input, keys: partition, order, keep_last: descending },
+                columns: kept,
+            };
+            Ok(Rel { kind: RelKind::Calc { input: Box::new(deduplicated), filter: None, project }, columns })
+        }
+        RelKind::Calc { input, filter, project } => {
+            let Some(ScalarExpr::Column { index, .. }) = project.get(column) else {
+                return Err(vec![top_n_refusal(span)]);
+            };
+            let input = Box::new(deduplicate(*input, *index, span)?);
+            Ok(Rel { kind: RelKind::Calc { input, filter, project }, columns })
+        }
+        _ => Err(vec![top_n_refusal(span)]),
+    }
+}
+
+fn row_number_left(rel: &Rel) -> Option<Span> {
+    match &rel.kind {
+        RelKind::RowNumber { span, .. } => Some(*span),
+        RelKind::Scan { .. } | RelKind::Values(_) => None,
+        RelKind::Calc { input, .. }
+        | RelKind::Window { input, .. }
+        | RelKind::Aggregate { input, .. }
+        | RelKind::WindowAggregate { input, .. }
+        | RelKind::Deduplicate { input, .. } => row_number_left(input),
+        RelKind::UnionAll(inputs) => inputs.iter().find_map(row_number_left),
+    }
+}
+
+// ---------------------------------------------------------------- small parts
+
+fn scan(table: Arc<Table>) -> Rel {
+    let columns = table
+        .columns
+        .iter()
+        .map(|c| RelColumn { time: c.time, ..RelColumn::new(c.name.clone(), c.data_type.clone()) })
+        .collect();
+    Rel { kind: RelKind::Scan { table }, columns }
+}
+
+fn single_row() -> Rel {
+    Rel { kind: RelKind::Values(vec![Vec::new()]), columns: Vec::new() }
+}
+
+fn aliased(mut rel: Rel, alias: Option<&TableAlias>, default: Option<String>) -> Bound<(Rel, Option<String>)> {
+    let Some(alias) = alias else { return Ok((rel, default)) };
+    rename(&mut rel, &alias.columns, alias.name.span)?;
+    Ok((rel, Some(alias.name.value.clone())))
+}
+
+fn rename(rel: &mut Rel, names: &[Ident], span: Span) -> Bound<()> {
+    if names.is_empty() {
+        return Ok(());
+    }
+    if names.len() != rel.columns.len() {
+        return Err(vec![
+            Diagnostic::error("W0309", "the column list does not fit the query")
+                .at(span)
+                .label(format!("expected {} names, found {}", rel.columns.len(), names.len())),
+        ]);
+    }
+    for (column, name) in rel.columns.iter_mut().zip(names) {
+        column.name.clone_from(&name.value);
+    }
+    Ok(())
+}
+
+fn union_all(left: Rel, right: Rel, span: Span) -> Bound<Rel> {
+    if left.columns.len() != right.columns.len() {
+        return Err(vec![
+            Diagnostic::error("W0309", "the sides of UNION ALL differ in their number of columns")
+                .at(span)
+                .label(format!("found {} and {}", left.columns.len(), right.columns.len())),
+        ]);
+    }
+    let mut columns = Vec::new();
+    for (l, r) in left.columns.iter().zip(&right.columns) {
+        let common = common_type(&[l.data_type.clone(), r.data_type.clone()], span)?;
+        let time = if l.time == r.time { l.time } else { None };
+        columns.push(RelColumn { time, ..RelColumn::new(l.name.clone(), common) });
+    }
+    let side = |rel: Rel| {
+        let same = rel.columns.iter().zip(&columns).all(|(c, wanted)| c.data_type.kind == wanted.data_type.kind);
+        if same {
+            return rel;
+        }
+        let items = identity(&rel.columns)
+            .into_iter()
+            .zip(&columns)
+            .map(|(e, wanted)| (wanted.name.clone(), cast_to(e, &wanted.data_type)))
+            .collect();
+        rel.project(items)
+    };
+    let mut inputs = Vec::new();
+    for rel in [side(left), side(right)] {
+        match rel.kind {
+            RelKind::UnionAll(more) => inputs.extend(more),
+            _ => inputs.push(rel),
+        }
+    }
+    Ok(Rel { kind: RelKind::UnionAll(inputs), columns })
+}
+
+/// An error inside a view points at the view's use: the view's own text may be in another place of the file.
+fn inside_view(errors: Diagnostics, view: &str, _span: Span) -> Diagnostics {
+    errors
+        .into_iter()
+        .map(|mut e| {
+            e.message = format!("{} (in view `{view}`)", e.message);
+            e
+        })
+        .collect()
+}
+
+/// A connector's refusal as a diagnostic at a place of the text.
+pub fn from_connector(error: &wiesel_core::Error, span: Span) -> Diagnostic {
+    let diagnostic = Diagnostic::error(error.code(), error.message()).at(span);
+    match error.hint_text() {
+        Some(hint) => diagnostic.hint(hint),
+        None => diagnostic,
+    }
+}
+
+/// Options of a table, as a map.
+pub fn options_of(pairs: &[ast::OptionPair]) -> Bound<BTreeMap<String, String>> {
+    let mut options = BTreeMap::new();
+    for pair in pairs {
+        if options.insert(pair.key.value.clone(), pair.value.value.clone()).is_some() {
+            return Err(vec![
+                Diagnostic::error("W0505", format!("option '{}' is given twice", pair.key.value)).at(pair.key.span),
+            ]);
+        }
+    }
+    Ok(options)
+}

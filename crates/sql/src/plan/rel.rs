@@ -1,0 +1,183 @@
+//! The typed query: what the binder makes of a query and the optimizer lowers to a StreamPlan.
+//!
+//! A tree, views expanded in place. Expressions are typed and refer to the columns of the node's input by position. Besides name and type a
+//! column remembers what SQL lets it do: be a time attribute, be a bound of a window, be the row number of a Top-N.
+
+use std::sync::Arc;
+
+use wiesel_core::diagnostic::Span;
+use wiesel_core::{DataType, Schema, Value};
+use wiesel_expr::{AggregateCall, ScalarExpr};
+use wiesel_plan::{WindowNode, WindowProperty};
+
+use crate::catalog::Table;
+
+/// A node of the typed query.
+#[derive(Debug, Clone)]
+pub struct Rel {
+    /// What it computes.
+    pub kind: RelKind,
+    /// Its output columns.
+    pub columns: Vec<RelColumn>,
+}
+
+/// An output column.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RelColumn {
+    /// Its name; `EXPR$0` and so on where the text gives none.
+    pub name: String,
+    /// Its type.
+    pub data_type: DataType,
+    /// Whether it is a time attribute.
+    pub time: Option<TimeAttribute>,
+    /// Whether it is a bound of a window table function.
+    pub window: Option<WindowProperty>,
+    /// Whether it is the row number of a ROW_NUMBER() that a filter above may turn into a deduplication.
+    pub is_row_number: bool,
+}
+
+/// The two kinds of time attribute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeAttribute {
+    /// Event time.
+    Rowtime,
+    /// Processing time.
+    Proctime,
+}
+
+/// What a node computes.
+#[derive(Debug, Clone)]
+pub enum RelKind {
+    /// All columns of a table, computed ones included, watermark applied.
+    Scan {
+        /// The table, its options already merged with hints.
+        table: Arc<Table>,
+    },
+    /// Constant rows.
+    Values(Vec<Vec<Value>>),
+    /// Filter, then projection.
+    Calc {
+        /// The input.
+        input: Box<Rel>,
+        /// Rows for which this is TRUE stay.
+        filter: Option<ScalarExpr>,
+        /// The output columns.
+        project: Vec<ScalarExpr>,
+    },
+    /// A window table function: the input's columns and three more.
+    Window {
+        /// The input.
+        input: Box<Rel>,
+        /// The windows.
+        window: WindowNode,
+    },
+    /// GROUP BY.
+    Aggregate {
+        /// The input.
+        input: Box<Rel>,
+        /// Key columns.
+        keys: Vec<usize>,
+        /// Aggregates.
+        aggregates: Vec<AggregateCall>,
+    },
+    /// GROUP BY with a window.
+    WindowAggregate {
+        /// The input, without window columns.
+        input: Box<Rel>,
+        /// The windows.
+        window: WindowNode,
+        /// Written as GROUP BY TUMBLE(...).
+        is_legacy: bool,
+        /// Key columns.
+        keys: Vec<usize>,
+        /// Aggregates.
+        aggregates: Vec<AggregateCall>,
+        /// Window columns behind the aggregates.
+        properties: Vec<WindowProperty>,
+    },
+    /// ROW_NUMBER() OVER (...) as one more column; only a filter on it makes it runnable.
+    RowNumber {
+        /// The input.
+        input: Box<Rel>,
+        /// PARTITION BY.
+        partition: Vec<usize>,
+        /// ORDER BY.
+        order: usize,
+        /// DESC.
+        descending: bool,
+        /// Where it stands.
+        span: Span,
+    },
+    /// ROW_NUMBER() ... = 1 over a time attribute.
+    Deduplicate {
+        /// The input.
+        input: Box<Rel>,
+        /// PARTITION BY.
+        keys: Vec<usize>,
+        /// The rowtime column, or `None` for processing time.
+        order: Option<usize>,
+        /// DESC.
+        keep_last: bool,
+    },
+    /// UNION ALL.
+    UnionAll(Vec<Rel>),
+}
+
+impl RelColumn {
+    /// A column that is nothing special.
+    pub fn new(name: impl Into<String>, data_type: DataType) -> Self {
+        RelColumn { name: name.into(), data_type, time: None, window: None, is_row_number: false }
+    }
+}
+
+impl Rel {
+    /// The schema of the output.
+    pub fn schema(&self) -> Schema {
+        schema_of(&self.columns)
+    }
+
+    /// A projection of this node; a column taken as it is keeps what it is.
+    pub fn project(self, items: Vec<(String, ScalarExpr)>) -> Rel {
+        let columns = items
+            .iter()
+            .map(|(name, expr)| match expr {
+                ScalarExpr::Column { index, .. } => match self.columns.get(*index) {
+                    Some(column) => RelColumn { name: name.clone(), ..column.clone() },
+                    None => RelColumn::new(name.clone(), expr.data_type()),
+                },
+                _ => RelColumn { time: time_attribute_of(expr), ..RelColumn::new(name.clone(), expr.data_type()) },
+            })
+            .collect();
+        let project = items.into_iter().map(|(_, expr)| expr).collect();
+        Rel { kind: RelKind::Calc { input: Box::new(self), filter: None, project }, columns }
+    }
+
+    /// A filter on this node.
+    pub fn filter(self, predicate: ScalarExpr) -> Rel {
+        let columns = self.columns.clone();
+        let project = identity(&columns);
+        Rel { kind: RelKind::Calc { input: Box::new(self), filter: Some(predicate), project }, columns }
+    }
+}
+
+/// The columns as they are.
+pub fn identity(columns: &[RelColumn]) -> Vec<ScalarExpr> {
+    columns
+        .iter()
+        .enumerate()
+        .map(|(index, c)| ScalarExpr::Column { index, data_type: c.data_type.clone() })
+        .collect()
+}
+
+/// The schema of some columns.
+pub fn schema_of(columns: &[RelColumn]) -> Schema {
+    Schema::new(columns.iter().map(|c| wiesel_core::Field::new(c.name.clone(), c.data_type.clone())).collect())
+}
+
+/// PROCTIME() is the one expression that makes a time attribute.
+pub fn time_attribute_of(expr: &ScalarExpr) -> Option<TimeAttribute> {
+    match expr {
+        ScalarExpr::Call { function, .. } if function.name() == "PROCTIME" => Some(TimeAttribute::Proctime),
+        _ => None,
+    }
+}

@@ -1,0 +1,223 @@
+//! Which changes flow where: every node's changelog mode, inferred from the sinks backwards, so that nobody computes a -U that nobody reads.
+//!
+//! The rules are Flink's: a filter above an update needs the old row too, an aggregation over updates needs it to take values back, and an
+//! upsert sink is content with the new row by key. A query whose changes its sink cannot take is refused here.
+
+use wiesel_core::ChangelogMode;
+use wiesel_core::diagnostic::Diagnostic;
+use wiesel_expr::ScalarExpr;
+use wiesel_plan::{Node, NodeId, NodeKind, SinkNode};
+
+/// Fills in changelog modes, upsert keys, retraction flags and per-step folding.
+pub fn infer(nodes: &mut [Node], materialize_is_off: bool) -> Result<(), Diagnostic> {
+    infer_upsert_keys(nodes);
+    let updates = updating(nodes);
+    let mut wanted: Vec<ChangelogMode> = vec![ChangelogMode::Insert; nodes.len()];
+    for id in (0..nodes.len()).rev() {
+        let node = &nodes[id];
+        let own = if updates[id] { wanted[id].max(ChangelogMode::Upsert) } else { ChangelogMode::Insert };
+        for input in node.inputs.clone() {
+            if updates[input] {
+                let mode = wanted_of_input(nodes, node, own, input, materialize_is_off)?;
+                wanted[input] = wanted[input].max(mode);
+            }
+        }
+        nodes[id].changelog_mode = own;
+    }
+    for id in 0..nodes.len() {
+        let retracts =
+            nodes[id].inputs.iter().any(|i| nodes[*i].changelog_mode != ChangelogMode::Insert);
+        // A sink's own mode is what reaches it.
+        if matches!(nodes[id].kind, NodeKind::Sink(_) | NodeKind::Collect) {
+            if let Some(input) = nodes[id].inputs.first().copied() {
+                nodes[id].changelog_mode = nodes[input].changelog_mode;
+            }
+        }
+        match &mut nodes[id].kind {
+            NodeKind::GroupAggregate(group) => group.input_retracts = retracts,
+            NodeKind::WindowAggregate(window) => window.input_retracts = retracts,
+            _ => {}
+        }
+    }
+    mark_folding(nodes);
+    Ok(())
+}
+
+/// Whether each node gives anything but +I.
+fn updating(nodes: &[Node]) -> Vec<bool> {
+    let mut updates: Vec<bool> = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        let below = node.inputs.iter().any(|i| updates.get(*i) == Some(&true));
+        updates.push(match &node.kind {
+            NodeKind::Source(source) => source.info.source_mode != ChangelogMode::Insert,
+            NodeKind::GroupAggregate(group) => below || !group.aggregates.is_empty(),
+            NodeKind::WindowAggregate(_) => false,
+            // The first row by row time may be replaced by an earlier one that comes later.
+            NodeKind::Deduplicate(deduplicate) => deduplicate.keep_last || deduplicate.order.is_some(),
+            _ => below,
+        });
+    }
+    updates
+}
+
+fn wanted_of_input(
+    nodes: &[Node],
+    node: &Node,
+    own: ChangelogMode,
+    input: NodeId,
+    materialize_is_off: bool,
+) -> Result<ChangelogMode, Diagnostic> {
+    Ok(match &node.kind {
+        NodeKind::Sink(sink) => sink_mode(nodes, sink, input, materialize_is_off)?,
+        NodeKind::Calc(calc) if calc.filter.is_none() => own,
+        NodeKind::UnionAll | NodeKind::Watermark(_) | NodeKind::Exchange(_) => own,
+        NodeKind::Deduplicate(_) => {
+            return Err(refused("deduplication of an updating input"));
+        }
+        NodeKind::WindowTable(_) => return Err(refused("a window table function over an updating input")),
+        _ => ChangelogMode::Full,
+    })
+}
+
+fn refused(what: &str) -> Diagnostic {
+    Diagnostic::error("W0401", format!("{what} is not supported yet"))
+}
+
+fn sink_mode(
+    nodes: &[Node],
+    sink: &SinkNode,
+    input: NodeId,
+    materialize_is_off: bool,
+) -> Result<ChangelogMode, Diagnostic> {
+    let Some(mode) = sink.info.sink_mode else { return Ok(ChangelogMode::Full) };
+    if mode == ChangelogMode::Insert {
+        return Err(Diagnostic::error(
+            "W0310",
+            format!(
+                "table sink `{}` doesn't support consuming update changes, which are produced by {}",
+                sink.table.path,
+                updating_operator(nodes, input)
+            ),
+        )
+        .hint(if sink.table.primary_key.is_empty() {
+            "declare a PRIMARY KEY if the connector takes upserts, or use a window so that each result is final"
+        } else {
+            "this connector takes only new rows: use a window so that each result is final"
+        }));
+    }
+    if mode == ChangelogMode::Upsert && !sink.primary_key.is_empty() {
+        let mut key = sink.primary_key.clone();
+        key.sort_unstable();
+        let known = nodes.get(input).map(|n| n.upsert_keys.clone()).unwrap_or_default();
+        let is_upsert_key = known.iter().any(|k| {
+            let mut k = k.clone();
+            k.sort_unstable();
+            k == key
+        });
+        if !is_upsert_key && !materialize_is_off {
+            return Err(Diagnostic::error(
+                "W0311",
+                format!(
+                    "the primary key of `{}` is not the key of the query's changes, which needs upsert materialization: not supported yet",
+                    sink.table.path
+                ),
+            )
+            .hint("make the PRIMARY KEY the columns the query groups by, or SET 'table.exec.sink.upsert-materialize' = 'NONE' when their order does not matter"));
+        }
+        if !is_upsert_key {
+            return Ok(ChangelogMode::Full);
+        }
+    }
+    Ok(mode)
+}
+
+/// The operator that makes the updates, for the message.
+fn updating_operator(nodes: &[Node], from: NodeId) -> &'static str {
+    let mut id = from;
+    while let Some(node) = nodes.get(id) {
+        match &node.kind {
+            NodeKind::GroupAggregate(_) => return "GROUP BY",
+            NodeKind::Deduplicate(_) => return "the deduplication",
+            NodeKind::Source(_) => return "the source",
+            _ => {}
+        }
+        match node.inputs.first() {
+            Some(input) => id = *input,
+            None => break,
+        }
+    }
+    "the query"
+}
+
+fn infer_upsert_keys(nodes: &mut [Node]) {
+    for id in 0..nodes.len() {
+        let below = nodes[id].inputs.first().and_then(|i| nodes.get(*i)).map(|n| n.upsert_keys.clone());
+        let below = below.unwrap_or_default();
+        nodes[id].upsert_keys = match &nodes[id].kind {
+            NodeKind::GroupAggregate(group) => vec![(0..group.keys.len()).collect()],
+            NodeKind::Deduplicate(deduplicate) => vec![deduplicate.keys.clone()],
+            NodeKind::Calc(calc) => below
+                .iter()
+                .filter_map(|key| {
+                    key.iter()
+                        .map(|k| {
+                            calc.project
+                                .iter()
+                                .position(|e| matches!(e, ScalarExpr::Column { index, .. } if index == k))
+                        })
+                        .collect::<Option<Vec<usize>>>()
+                })
+                .collect(),
+            NodeKind::Watermark(_) | NodeKind::Exchange(_) | NodeKind::Sink(_) | NodeKind::Collect => below,
+            _ => Vec::new(),
+        };
+    }
+}
+
+/// One change per key and step is enough where every sink below folds by the very key of the aggregation.
+fn mark_folding(nodes: &mut [Node]) {
+    // For each node: the column set by which everything below it folds, once all users agree.
+    let mut folds_by: Vec<Option<Option<Vec<usize>>>> = vec![None; nodes.len()];
+    for id in (0..nodes.len()).rev() {
+        let node = &nodes[id];
+        let own = folds_by[id].clone().flatten();
+        let below = match &node.kind {
+            NodeKind::Sink(sink) if sink.info.sink_folds_by_key && !sink.primary_key.is_empty() => {
+                Some(sink.primary_key.clone())
+            }
+            NodeKind::Calc(calc) if calc.filter.is_none() => own.as_ref().and_then(|columns| {
+                columns
+                    .iter()
+                    .map(|c| match calc.project.get(*c) {
+                        Some(ScalarExpr::Column { index, .. }) => Some(*index),
+                        _ => None,
+                    })
+                    .collect()
+            }),
+            _ => None,
+        };
+        let below = below.map(|mut columns: Vec<usize>| {
+            columns.sort_unstable();
+            columns
+        });
+        let inputs = node.inputs.clone();
+        if let (NodeKind::GroupAggregate(group), Some(columns)) = (&mut nodes[id].kind, &own) {
+            let keys: Vec<usize> = (0..group.keys.len()).collect();
+            group.fold_per_step = !keys.is_empty() && *columns == keys;
+        }
+        for input in inputs {
+            folds_by[input] = Some(match folds_by[input].take() {
+                None => below.clone(),
+                Some(others) if others == below => others,
+                Some(_) => None,
+            });
+        }
+    }
+    for node in nodes.iter_mut() {
+        if node.changelog_mode != ChangelogMode::Upsert {
+            if let NodeKind::GroupAggregate(group) = &mut node.kind {
+                group.fold_per_step = false;
+            }
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Runs the jobs of a file: each INSERT outside a STATEMENT SET is its own loop in its own thread, all of them side by side; a bare SELECT
+//! runs to its end before the next statement shows its rows. One failing job does not stop the others; the worst end is the exit code.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use wiesel_core::ErrorKind;
+use wiesel_core::table::ConnectorRegistry;
+use wiesel_engine::step::control::{Control, FailPoints};
+use wiesel_engine::step::job::{Job, JobEnd, JobSpec};
+use wiesel_engine::step::metrics::Metrics;
+use wiesel_expr::Session;
+use wiesel_sql::session::PlannedJob;
+
+use crate::cli::Exit;
+use crate::log::Log;
+use crate::status::Status;
+use crate::tableau::Tableau;
+
+/// What all jobs of a run have in common.
+pub(crate) struct RunOptions {
+    /// Connectors.
+    pub(crate) registry: Arc<dyn ConnectorRegistry>,
+    /// `.wiesel/<pipeline.name, else file stem>`, or the same below `--state`.
+    pub(crate) state_dir: PathBuf,
+    /// Start anew although there is a checkpoint.
+    pub(crate) fresh: bool,
+    /// `--memory`, shared by all jobs.
+    pub(crate) memory_bytes: u64,
+    /// Where to die, for tests of recovery.
+    pub(crate) fail_points: FailPoints,
+}
+
+/// A job in its thread.
+pub(crate) struct Running {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its counters.
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// The jobs of a run.
+pub(crate) struct Jobs<'a> {
+    options: &'a RunOptions,
+    log: &'a Arc<Log>,
+    control: Stops,
+    running: Vec<Running>,
+    ends: (Sender<End>, Receiver<End>),
+    started: usize,
+    worst: Exit,
+}
+
+struct End {
+    index: usize,
+    exit: Exit,
+    text: String,
+}
+
+/// Every job's handle, for signals.
+#[derive(Clone, Default)]
+pub(crate) struct Stops(Arc<std::sync::Mutex<(Vec<Control>, u32)>>);
+
+impl Stops {
+    fn add(&self, control: Control) {
+        let mut all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for _ in 0..all.1 {
+            control.stop();
+        }
+        all.0.push(control);
+    }
+
+    /// Stops every job, also those that start later. The first time with a checkpoint, the second time at once.
+    pub(crate) fn stop(&self) -> u32 {
+        let mut all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        all.1 += 1;
+        for control in &all.0 {
+            control.stop();
+        }
+        all.1
+    }
+
+    /// Whether a stop was asked for.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).1 > 0
+    }
+
+    /// Listens for SIGINT and SIGTERM for the rest of the process.
+    pub(crate) fn listen(&self, log: &Arc<Log>) -> std::io::Result<()> {
+        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+        let (stops, log) = (self.clone(), log.clone());
+        #[allow(clippy::disallowed_methods, reason = "this thread waits for signals and ends with the process")]
+        std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            for _ in signals.forever() {
+                match stops.stop() {
+                    1 => log.info("stopping with a checkpoint; once more stops at once"),
+                    _ => log.info("stopping at once"),
+                }
+            }
+        })?;
+        Ok(())
+    }
+}
+
+impl<'a> Jobs<'a> {
+    /// No job yet.
+    pub(crate) fn new(options: &'a RunOptions, log: &'a Arc<Log>, control: Stops) -> Self {
+        Jobs { options, log, control, running: Vec::new(), ends: channel(), started: 0, worst: Exit::Done }
+    }
+
+    /// Starts a job in its thread.
+    pub(crate) fn start(&mut self, job: PlannedJob, jobs_in_file: usize) {
+        let name = job.plan.job_name.clone();
+        let control = Control::new();
+        let metrics = Arc::new(Metrics::new(&job.plan));
+        let spec = self.spec(job, jobs_in_file);
+        self.control.add(control.clone());
+        self.running.push(Running { name: name.clone(), metrics: metrics.clone() });
+        let (index, ends, log) = (self.running.len() - 1, self.ends.0.clone(), self.log.clone());
+        self.started += 1;
+        #[allow(clippy::disallowed_methods, reason = "one thread per job; joined through its end message")]
+        let spawned = std::thread::Builder::new().name("job".to_owned()).spawn(move || {
+            let end = run_one(index, spec, &control, &metrics, &log, &name);
+            // The receiver lives as long as the process waits for ends.
+            _ = ends.send(end);
+        });
+        if let Err(e) = spawned {
+            self.log.error(&format!("cannot start a thread: {e}"));
+            self.started -= 1;
+            self.worst = Exit::Failed;
+        }
+    }
+
+    /// Waits until every started job has ended, showing the status line meanwhile.
+    pub(crate) fn wait(&mut self, status: &mut Status) {
+        while self.started > 0 {
+            match self.ends.1.recv_timeout(status.interval()) {
+                Ok(end) => {
+                    self.started -= 1;
+                    self.worst = self.worst.max(end.exit);
+                    status.clear();
+                    self.notes();
+                    let name = self.running.get(end.index).map_or("", |r| r.name.as_str());
+                    match end.exit {
+                        Exit::Done => self.log.info(&format!("job `{name}`: {}", end.text)),
+                        _ => self.log.error(&format!("job `{name}`: {}", end.text)),
+                    }
+                }
+                Err(_) => {
+                    self.notes();
+                    status.show(&self.running);
+                }
+            }
+        }
+    }
+
+    /// The worst end so far.
+    pub(crate) fn exit(&self) -> Exit {
+        self.worst
+    }
+
+    fn notes(&self) {
+        for running in &self.running {
+            for note in running.metrics.take_notes() {
+                self.log.info(&format!("job `{}`: {note}", running.name));
+            }
+        }
+    }
+
+    fn spec(&self, job: PlannedJob, jobs_in_file: usize) -> JobSpec {
+        let workers = job.config.parallelism.unwrap_or_else(cores);
+        let memory = self.options.memory_bytes / u64::try_from(jobs_in_file.max(1)).unwrap_or(1);
+        let root = match &job.config.checkpoint_dir {
+            Some(dir) => {
+                let name = self.options.state_dir.file_name().map(Path::new).unwrap_or_else(|| Path::new("job"));
+                PathBuf::from(dir.strip_prefix("file://").unwrap_or(dir)).join(name)
+            }
+            None => self.options.state_dir.clone(),
+        };
+        let session = Session { time_zone: job.config.time_zone.clone(), legacy_cast: job.config.legacy_cast };
+        let mut config = job.config;
+        let mut spec_collector = None;
+        if let Some(schema) = job.query_schema {
+            // A query that is shown has nothing to resume: its rows are on the terminal already.
+            config.checkpoint_interval_ms = Some(0);
+            spec_collector = Some(collector(&schema, session));
+        }
+        let state_dir = root.join(&job.loop_name);
+        let mut spec =
+            JobSpec::new(job.plan, config, self.options.registry.clone(), state_dir, memory, workers);
+        spec.fresh = self.options.fresh || spec_collector.is_some();
+        spec.collector = spec_collector;
+        spec.fail_points = self.options.fail_points.clone();
+        spec
+    }
+}
+
+fn collector(schema: &wiesel_core::Schema, session: Session) -> wiesel_engine::step::Collector {
+    let mut tableau = Tableau::new(std::io::stdout(), schema, session);
+    Box::new(move |_schema, batch| {
+        let tableau = tableau.as_mut().map_err(|e| e.clone())?;
+        tableau.print(&batch)
+    })
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn run_one(index: usize, spec: JobSpec, control: &Control, metrics: &Arc<Metrics>, log: &Log, name: &str) -> End {
+    let result = Job::open(spec, control, metrics).and_then(|job| {
+        log.info(&format!("job `{name}`: {}; {}", job.resume(), deliveries(metrics)));
+        job.run()
+    });
+    match result {
+        Ok(JobEnd::Finished) => End { index, exit: Exit::Done, text: format!("finished; {}", totals(metrics)) },
+        Ok(JobEnd::Stopped { checkpoint: Some(id) }) => {
+            End { index, exit: Exit::Done, text: format!("stopped with checkpoint {id}; the same command resumes") }
+        }
+        Ok(JobEnd::Stopped { checkpoint: None }) => End { index, exit: Exit::Done, text: "stopped".to_owned() },
+        Ok(JobEnd::Aborted { standing }) => {
+            let standing = standing.map_or_else(|| "none".to_owned(), |id| id.to_string());
+            End { index, exit: Exit::Failed, text: format!("stopped at once; checkpoint that stands: {standing}") }
+        }
+        Err(error) => {
+            let exit = if error.kind() == ErrorKind::Config { Exit::Usage } else { Exit::Failed };
+            let report = if error.kind() == ErrorKind::Internal { "\nthis is a bug of wiesel: please report it" } else { "" };
+            End { index, exit, text: format!("failed [{}]: {error}{report}", error.code()) }
+        }
+    }
+}
+
+fn deliveries(metrics: &Metrics) -> String {
+    let sinks: Vec<String> = metrics
+        .sinks
+        .iter()
+        .filter(|s| !s.table.is_empty())
+        .map(|s| format!("{} ({})", s.table, s.delivery))
+        .collect();
+    if sinks.is_empty() { "shows its rows".to_owned() } else { format!("writes {}", sinks.join(", ")) }
+}
+
+fn totals(metrics: &Metrics) -> String {
+    use std::sync::atomic::Ordering::Relaxed;
+    let read: u64 = metrics.sources.iter().map(|s| s.rows.load(Relaxed)).sum();
+    let skipped: u64 = metrics.sources.iter().map(|s| s.skipped.load(Relaxed)).sum();
+    let written: u64 = metrics.sinks.iter().map(|s| s.received.load(Relaxed)).sum();
+    let late = metrics.late_rows.load(Relaxed);
+    let mut text = format!("{read} rows in, {written} changes out");
+    if skipped > 0 {
+        text.push_str(&format!(", {skipped} records skipped"));
+    }
+    if late > 0 {
+        text.push_str(&format!(", {late} late rows dropped"));
+    }
+    text
+}

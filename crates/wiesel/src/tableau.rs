@@ -1,0 +1,148 @@
+//! A bare SELECT on the terminal, in the form of Flink's tableau: an `op` column, columns as wide as their type may need, 30 at most.
+
+use std::io::{self, BufWriter, Write};
+
+use arrow_array::Array;
+use arrow_array::cast::AsArray;
+use wiesel_core::{ChangeBatch, DataType, Error, Result, Schema, TypeKind};
+use wiesel_expr::{EvalContext, Evaluator, ScalarExpr, Session};
+
+/// Columns are cut beyond this, as `table.display.max-column-width` says by default.
+const WIDTH_MAX: usize = 30;
+
+/// Prints a table row by row.
+pub(crate) struct Tableau<W: Write> {
+    out: BufWriter<W>,
+    widths: Vec<usize>,
+    texts: Vec<Evaluator>,
+    context: EvalContext,
+    rows: u64,
+}
+
+impl<W: Write> Tableau<W> {
+    /// Prints the head of a table.
+    pub(crate) fn new(out: W, schema: &Schema, session: Session) -> Result<Self> {
+        let widths = schema.fields().iter().map(|f| width_of(&f.data_type, &f.name)).collect();
+        let texts = schema
+            .fields()
+            .iter()
+            .enumerate()
+            .map(|(index, field)| {
+                Evaluator::new(ScalarExpr::Cast {
+                    input: Box::new(ScalarExpr::Column { index, data_type: field.data_type.clone() }),
+                    data_type: DataType::string(),
+                    is_try: true,
+                })
+            })
+            .collect();
+        let context = EvalContext { now_ms: 0, seed: 0, watermark_ms: i64::MIN, session };
+        let mut tableau = Tableau { out: BufWriter::new(out), widths, texts, context, rows: 0 };
+        tableau.border()?;
+        let names: Vec<String> = schema.fields().iter().map(|f| f.name.clone()).collect();
+        tableau.line("op", names.iter().map(String::as_str))?;
+        tableau.border()?;
+        tableau.flush()?;
+        Ok(tableau)
+    }
+
+    /// Prints changes.
+    pub(crate) fn print(&mut self, batch: &ChangeBatch) -> Result<()> {
+        let columns = self
+            .texts
+            .iter_mut()
+            .map(|text| text.evaluate(&batch.rows, &self.context))
+            .collect::<Result<Vec<_>>>()?;
+        for row in 0..batch.len() {
+            let values = columns.iter().map(|c| if c.is_null(row) { "<NULL>" } else { c.as_string::<i32>().value(row) });
+            let values: Vec<&str> = values.collect();
+            self.line(batch.kind(row).symbol(), values.into_iter())?;
+            self.rows += 1;
+        }
+        self.flush()
+    }
+
+    /// Prints the foot.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        self.border()?;
+        let rows = self.rows;
+        let plural = if rows == 1 { "row" } else { "rows" };
+        writeln!(self.out, "Received a total of {rows} {plural}").map_err(closed)?;
+        self.flush()
+    }
+
+    fn border(&mut self) -> Result<()> {
+        write!(self.out, "+----+").map_err(closed)?;
+        for width in &self.widths {
+            write!(self.out, "{}+", "-".repeat(width + 2)).map_err(closed)?;
+        }
+        writeln!(self.out).map_err(closed)
+    }
+
+    fn line<'a>(&mut self, op: &str, values: impl Iterator<Item = &'a str>) -> Result<()> {
+        write!(self.out, "| {op} |").map_err(closed)?;
+        for (value, width) in values.zip(&self.widths) {
+            let length = value.chars().count();
+            if length <= *width {
+                write!(self.out, " {}{value} |", " ".repeat(width - length)).map_err(closed)?;
+            } else {
+                let cut: String = value.chars().take(width.saturating_sub(3)).collect();
+                write!(self.out, " {cut}... |").map_err(closed)?;
+            }
+        }
+        writeln!(self.out).map_err(closed)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.out.flush().map_err(closed)
+    }
+}
+
+fn closed(error: io::Error) -> Error {
+    Error::config(format!("stdout does not take rows any more: {error}"))
+}
+
+fn width_of(data_type: &DataType, name: &str) -> usize {
+    let by_type = match &data_type.kind {
+        TypeKind::Boolean => 7,
+        TypeKind::TinyInt => 4,
+        TypeKind::SmallInt => 6,
+        TypeKind::Int => 11,
+        TypeKind::BigInt => 20,
+        TypeKind::Decimal { precision, .. } => usize::from(*precision) + 3,
+        TypeKind::Char(n) | TypeKind::VarChar(n) => usize::try_from(*n).unwrap_or(WIDTH_MAX),
+        TypeKind::Date => 10,
+        TypeKind::Time(_) => 8,
+        TypeKind::Timestamp(0) | TypeKind::TimestampLtz(0) => 19,
+        TypeKind::Timestamp(p) | TypeKind::TimestampLtz(p) => 20 + usize::from(*p),
+        _ => WIDTH_MAX,
+    };
+    by_type.max(name.chars().count()).clamp(6, WIDTH_MAX)
+}
+
+/// A small table of text (SHOW, DESCRIBE).
+pub(crate) fn text_table(columns: &[String], rows: &[Vec<Option<String>>]) -> String {
+    let cell = |value: &Option<String>| value.clone().unwrap_or_else(|| "<NULL>".to_owned());
+    let widths: Vec<usize> = columns
+        .iter()
+        .enumerate()
+        .map(|(i, name)| {
+            let longest = rows.iter().filter_map(|r| r.get(i)).map(|v| cell(v).chars().count()).max();
+            longest.unwrap_or(0).max(name.chars().count())
+        })
+        .collect();
+    let border: String = widths.iter().map(|w| format!("+{}", "-".repeat(w + 2))).collect::<String>() + "+\n";
+    let line = |values: Vec<String>| {
+        let cells: String = values
+            .iter()
+            .zip(&widths)
+            .map(|(v, w)| format!("| {}{v} ", " ".repeat(w.saturating_sub(v.chars().count()))))
+            .collect();
+        cells + "|\n"
+    };
+    let mut text = border.clone() + &line(columns.to_vec()) + &border;
+    for row in rows {
+        text.push_str(&line(row.iter().map(cell).collect()));
+    }
+    let plural = if rows.len() == 1 { "row" } else { "rows" };
+    text + &border + &format!("{} {plural} in set\n", rows.len())
+}

@@ -1,0 +1,103 @@
+//! `cargo xtask ci PART`: one part of what continuous integration asks, so that a laptop can answer one question.
+//! `.ci/run` calls the parts one after another.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+
+use crate::cargo;
+use crate::commands::test::repository;
+use crate::commands::tidy::TidyCommand;
+
+/// Runs one check of continuous integration.
+#[derive(Debug, clap::Args)]
+pub(crate) struct CiCommand {
+    #[arg(value_enum)]
+    part: Part,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Part {
+    /// Every Rust file is formatted.
+    Fmt,
+    /// No warning of the compiler or of clippy.
+    Clippy,
+    /// Heads, notes, switched-off tests.
+    Tidy,
+    /// The documentation builds without a warning and no link in a Markdown file leads nowhere.
+    Docs,
+}
+
+impl CiCommand {
+    /// Runs the command to its end.
+    pub(crate) fn run(&self) -> Result<()> {
+        match self.part {
+            Part::Fmt => cargo::run(&["fmt", "--all", "--check"], &[]),
+            Part::Clippy => {
+                cargo::run(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"], &[])
+            }
+            Part::Tidy => TidyCommand {}.run(),
+            Part::Docs => {
+                cargo::run(&["doc", "--workspace", "--no-deps", "--quiet"], &[("RUSTDOCFLAGS", "-D warnings")])?;
+                check_links(repository()?)
+            }
+        }
+    }
+}
+
+/// Every relative link in the Markdown files must lead to a file.
+fn check_links(root: &Path) -> Result<()> {
+    let mut broken = Vec::new();
+    for file in crate::tidy::files(root)? {
+        if file.extension().is_none_or(|extension| extension != "md") {
+            continue;
+        }
+        let folder = file.parent().unwrap_or(root);
+        for target in links(&fs::read_to_string(&file)?) {
+            let is_outside = target.contains("://") || target.starts_with(['#', '<']) || target.starts_with("mailto:");
+            let path = target.split('#').next().unwrap_or_default();
+            if !is_outside && !folder.join(path).exists() {
+                broken.push(format!("{}: `{target}` leads nowhere", file.strip_prefix(root)?.display()));
+            }
+        }
+    }
+    for line in &broken {
+        println!("{line}");
+    }
+    ensure!(broken.is_empty(), "{} broken links", broken.len());
+    Ok(())
+}
+
+/// Targets of `[text](target)`, outside code blocks.
+fn links(markdown: &str) -> Vec<String> {
+    let mut targets = Vec::new();
+    let mut is_code = false;
+    for line in markdown.lines() {
+        if line.trim_start().starts_with("```") {
+            is_code = !is_code;
+        }
+        if is_code {
+            continue;
+        }
+        // Code in backticks is every second piece.
+        let text: String = line.split('`').step_by(2).collect();
+        for piece in text.split("](").skip(1) {
+            if let Some((target, _)) = piece.split_once(')') {
+                targets.push(target.split(' ').next().unwrap_or_default().to_owned());
+            }
+        }
+    }
+    targets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::links;
+
+    #[test]
+    fn links_are_found_in_prose_and_not_in_code() {
+        let text = "See [a](a.md) and [b](b/c.md#part \"title\").\n```\n[no](no.md)\n```\nNot `[x](y.md)` either.\n";
+        assert_eq!(links(text), ["a.md", "b/c.md#part"]);
+    }
+}

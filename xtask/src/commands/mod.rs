@@ -1,0 +1,7 @@
+//! The commands of `cargo xtask`, one file each.
+
+pub(crate) mod bench;
+pub(crate) mod ci;
+pub(crate) mod services;
+pub(crate) mod test;
+pub(crate) mod tidy;

@@ -1,0 +1,3 @@
+//! The cases, one file per subject. The list of them stands in `e2e/mod.rs`.
+
+pub(crate) mod harness;

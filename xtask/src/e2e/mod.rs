@@ -1,0 +1,107 @@
+//! End-to-end cases: the built program against real servers, seen only through its command line and through what the servers hold.
+//!
+//! **Adding a case.** Write a function in a file under `cases/` and add one entry, in the order of the names, to `CASES` below:
+//!
+//! ```text
+//! Case { name: "filter_reaches_elasticsearch", needs: &[Kafka, Es7], limit_s: 60, run: filter::reaches_elasticsearch },
+//!
+//! pub(crate) fn reaches_elasticsearch(context: &Context) -> Result<()> {
+//!     let kafka = context.kafka()?;
+//!     let topic = context.unique("clicks");                            // free of other cases
+//!     kafka.create_topic(&topic, 4)?;
+//!     kafka.produce(&topic, [r#"{"user_id":"a"}"#, r#"{"user_id":"b"}"#])?;
+//!     let job = context.write("job.sql", &format!("CREATE TABLE ... '{topic}' ..."))?;
+//!     context.run(["run", &job], 30)?.expect_code(0)?;                 // wiesel, with a time limit in seconds
+//!     let elasticsearch = context.elasticsearch(Line::Seven)?;
+//!     elasticsearch.refresh("clicks")?;
+//!     ensure!(elasticsearch.count("clicks")? == 2, "both rows must be there");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! `context.spawn([...])` starts wiesel in the background (`kill`, `terminate`, `wait`, `wait_until`); `context.postgres()?.query(...)`
+//! asks PostgreSQL; `context.wait_until(limit_s, what, || ...)` waits for a state of the outside world, which is the only kind of
+//! waiting here: no case sleeps for a guessed time. `context.note(...)` says what a reader of a failure needs.
+//!
+//! Cases run one after another, sorted by name, each in its own folder and thread with its own time limit. The servers are shared, so
+//! a case uses names of its own (`unique`), and may stop or kill a server only if it starts it again (`context.services()`). A case
+//! that fails or panics does not stop the others; what wiesel printed in it is shown then.
+
+mod cases;
+pub(crate) mod context;
+pub(crate) mod elasticsearch;
+pub(crate) mod kafka;
+pub(crate) mod postgres;
+pub(crate) mod program;
+pub(crate) mod runner;
+
+use anyhow::Result;
+
+use crate::services::Service::{self, Es7, Es8, Kafka, Postgres};
+use cases::harness;
+use context::Context;
+
+/// One end-to-end test.
+#[derive(Clone, Copy)]
+pub(crate) struct Case {
+    /// What must hold, as words joined by underscores; the list is sorted by it and filters look at it.
+    pub(crate) name: &'static str,
+    /// The servers it talks to; only those that some chosen case needs are started.
+    pub(crate) needs: &'static [Service],
+    /// After so many seconds the case has failed and the programs that it started are killed.
+    pub(crate) limit_s: u64,
+    /// The case itself.
+    pub(crate) run: fn(&Context) -> Result<()>,
+}
+
+/// Every case, sorted by name.
+pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "harness_elasticsearch_7_takes_a_bulk_and_finds_it",
+        needs: &[Es7],
+        limit_s: 60,
+        run: harness::elasticsearch_7_takes_a_bulk_and_finds_it,
+    },
+    Case {
+        name: "harness_elasticsearch_8_takes_a_bulk_and_finds_it",
+        needs: &[Es8],
+        limit_s: 60,
+        run: harness::elasticsearch_8_takes_a_bulk_and_finds_it,
+    },
+    Case {
+        name: "harness_kafka_accepts_each_login_and_refuses_a_wrong_one",
+        needs: &[Kafka],
+        limit_s: 60,
+        run: harness::kafka_accepts_each_login_and_refuses_a_wrong_one,
+    },
+    Case {
+        name: "harness_kafka_gives_back_what_it_was_given",
+        needs: &[Kafka],
+        limit_s: 60,
+        run: harness::kafka_gives_back_what_it_was_given,
+    },
+    Case {
+        name: "harness_kafka_survives_a_kill_with_its_data",
+        needs: &[Kafka],
+        limit_s: 120,
+        run: harness::kafka_survives_a_kill_with_its_data,
+    },
+    Case {
+        name: "harness_postgres_answers_a_query",
+        needs: &[Postgres],
+        limit_s: 60,
+        run: harness::postgres_answers_a_query,
+    },
+    Case {
+        name: "harness_programs_are_watched_and_killed",
+        needs: &[],
+        limit_s: 60,
+        run: harness::programs_are_watched_and_killed,
+    },
+    Case {
+        name: "harness_servers_come_back_after_a_kill",
+        needs: &[Es7, Es8, Postgres],
+        limit_s: 120,
+        run: harness::servers_come_back_after_a_kill,
+    },
+];

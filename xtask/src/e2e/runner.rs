@@ -1,0 +1,128 @@
+//! Runs the chosen end-to-end cases one after another and counts.
+//!
+//! Each case runs on its own thread, so that a panic or a hang is the case's own: the runner waits with the case's time limit, kills
+//! the programs that the case had started, and goes on. A thread that hangs is left behind; the process ends soon anyway.
+
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use super::context::Context;
+use super::{CASES, Case};
+use crate::services::process::{POLL_INTERVAL, interrupted};
+use crate::services::{Service, Services};
+
+/// How many cases passed and failed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    /// Cases that did what they must.
+    pub(crate) passed: u64,
+    /// Cases that did not.
+    pub(crate) failed: u64,
+}
+
+/// Runs the cases whose name contains `filter` (all without one) against the program `binary`.
+pub(crate) fn run(filter: Option<&str>, binary: &Path) -> Result<Counts> {
+    ensure!(CASES.is_sorted_by_key(|case| case.name), "the list of end-to-end cases is not sorted by name");
+    let chosen: Vec<Case> =
+        CASES.iter().filter(|case| filter.is_none_or(|text| case.name.contains(text))).copied().collect();
+    let mut counts = Counts::default();
+    if chosen.is_empty() {
+        return Ok(counts);
+    }
+    let wanted: BTreeSet<Service> = chosen.iter().flat_map(|case| case.needs).copied().collect();
+    println!("\nstarting {wanted:?} for {} end-to-end cases", chosen.len());
+    let start = Instant::now();
+    let services = match Services::start(&wanted) {
+        Ok(services) => Arc::new(services),
+        Err(error) => {
+            println!("the servers did not start, so every end-to-end case failed: {error:#}");
+            counts.failed = chosen.len() as u64;
+            return Ok(counts);
+        }
+    };
+    println!("ready after {:.1} s", start.elapsed().as_secs_f64());
+    for case in chosen {
+        if interrupted() {
+            break;
+        }
+        if run_case(case, &services, binary)? {
+            counts.passed += 1;
+        } else {
+            counts.failed += 1;
+        }
+    }
+    // Said out loud and not left to the last owner's drop: a hung case's thread may be one of the owners.
+    services.close();
+    ensure!(!interrupted(), "interrupted");
+    Ok(counts)
+}
+
+fn run_case(case: Case, services: &Arc<Services>, binary: &Path) -> Result<bool> {
+    let context = Arc::new(Context::new(case.name, Arc::clone(services), binary)?);
+    let (sender, outcome) = channel();
+    let start = Instant::now();
+    let of_case = Arc::clone(&context);
+    let thread = std::thread::spawn(move || {
+        let result = catch_unwind(AssertUnwindSafe(|| (case.run)(&of_case)));
+        let failure = match result {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(format!("{error:#}")),
+            Err(payload) => Some(format!("panicked: {}", panic_text(payload.as_ref()))),
+        };
+        // The runner no longer listens when the limit is over; it has counted the case as failed then.
+        drop(of_case);
+        drop(sender.send(failure));
+    });
+    let limit = Duration::from_secs(case.limit_s);
+    let mut is_hung = true;
+    let failure = loop {
+        match outcome.recv_timeout(POLL_INTERVAL) {
+            Ok(failure) => {
+                is_hung = false;
+                break failure;
+            }
+            Err(RecvTimeoutError::Timeout) if interrupted() => {
+                break Some("interrupted".to_owned());
+            }
+            Err(RecvTimeoutError::Timeout) if start.elapsed() >= limit => {
+                break Some(format!("not done within its limit of {} s", case.limit_s));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                break Some("its thread ended without an answer".to_owned());
+            }
+        }
+    };
+    context.kill_programs();
+    if is_hung {
+        // Its thread keeps the context alive, so the folder goes by hand; when that fails the system's own cleaning takes it.
+        drop(std::fs::remove_dir_all(context.folder()));
+    } else {
+        // It has caught its own panics, so there is nothing to learn from the join.
+        drop(thread.join());
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    match failure {
+        None => println!("e2e {} ... ok ({seconds:.1} s)", case.name),
+        Some(failure) => {
+            println!("e2e {} ... FAILED ({seconds:.1} s)\n{}", case.name, context.report());
+            println!("  {}\n", failure.replace('\n', "\n  "));
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn panic_text(payload: &(dyn Any + Send)) -> &str {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        return text;
+    }
+    payload.downcast_ref::<String>().map_or("(a panic without text)", String::as_str)
+}

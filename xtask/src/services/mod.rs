@@ -1,0 +1,160 @@
+//! The real servers that tests and the bench run against, started on this machine without containers.
+//!
+//! One file per server; `process` starts and stops them, `cache` holds their downloads. All listen on free loopback ports, keep their
+//! data in one temporary folder, and are stopped by their own process ids when `Services` is dropped. Starting is in two phases,
+//! start all and then wait for all, because each of them spends its first seconds on one core.
+
+pub(crate) mod cache;
+pub(crate) mod elasticsearch;
+pub(crate) mod flink;
+pub(crate) mod kafka;
+pub(crate) mod packages;
+pub(crate) mod postgres;
+pub(crate) mod process;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context as _, Result};
+use tempfile::TempDir;
+
+use elasticsearch::{Elasticsearch, Line};
+use kafka::Kafka;
+use postgres::Postgres;
+
+/// A server that a test case can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub(crate) enum Service {
+    /// Apache Kafka.
+    Kafka,
+    /// Elasticsearch 7.17.
+    Es7,
+    /// Elasticsearch 8.19.
+    Es8,
+    /// PostgreSQL.
+    Postgres,
+}
+
+impl Service {
+    /// All of them.
+    pub(crate) const ALL: [Service; 4] = [Service::Kafka, Service::Es7, Service::Es8, Service::Postgres];
+}
+
+/// The running servers. Each sits behind a mutex because a test case may stop, kill and restart it.
+pub(crate) struct Services {
+    kafka: Option<Mutex<Kafka>>,
+    es7: Option<Mutex<Elasticsearch>>,
+    es8: Option<Mutex<Elasticsearch>>,
+    postgres: Option<Mutex<Postgres>>,
+    /// Dropped last: the servers above still write while they stop.
+    folder: TempDir,
+}
+
+impl Services {
+    /// Installs what is missing, starts the servers of `wanted`, and returns when all of them serve.
+    pub(crate) fn start(wanted: &BTreeSet<Service>) -> Result<Services> {
+        packages::ensure_for_services(wanted)?;
+        let folder = tempfile::Builder::new()
+            .prefix("wiesel-services-")
+            .tempdir()
+            .context("make a folder for the servers' data")?;
+        let mut services = Services { kafka: None, es7: None, es8: None, postgres: None, folder };
+        for service in wanted {
+            let path = services.folder.path().join(format!("{service:?}").to_lowercase());
+            match service {
+                Service::Kafka => services.kafka = Some(Mutex::new(Kafka::start(&path)?)),
+                Service::Es7 => services.es7 = Some(Mutex::new(Elasticsearch::start(Line::Seven, &path)?)),
+                Service::Es8 => services.es8 = Some(Mutex::new(Elasticsearch::start(Line::Eight, &path)?)),
+                Service::Postgres => services.postgres = Some(Mutex::new(Postgres::start(&path)?)),
+            }
+        }
+        for service in wanted {
+            match service {
+                Service::Kafka => services.kafka()?.wait_ready()?,
+                Service::Es7 => services.elasticsearch(Line::Seven)?.wait_ready()?,
+                Service::Es8 => services.elasticsearch(Line::Eight)?.wait_ready()?,
+                Service::Postgres => services.postgres()?.wait_ready()?,
+            }
+        }
+        Ok(services)
+    }
+
+    /// Stops all servers and removes their folder; what cannot be done is said on stderr. A server that a hung test case holds is left
+    /// to the kernel, which ends it with us.
+    pub(crate) fn close(&self) {
+        fn stop<T>(server: Option<&Mutex<T>>, stop: impl FnOnce(&mut T) -> Result<()>) {
+            let Some(mut server) = server.and_then(|server| server.try_lock().ok()) else { return };
+            if let Err(error) = stop(&mut server) {
+                eprintln!("xtask: stop a server: {error:#}");
+            }
+        }
+        stop(self.kafka.as_ref(), Kafka::stop);
+        stop(self.es7.as_ref(), Elasticsearch::stop);
+        stop(self.es8.as_ref(), Elasticsearch::stop);
+        stop(self.postgres.as_ref(), Postgres::stop);
+        if let Err(error) = std::fs::remove_dir_all(self.folder()) {
+            eprintln!("xtask: remove `{}`: {error}", self.folder().display());
+        }
+    }
+
+    /// Where the servers keep their data and logs.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The broker.
+    pub(crate) fn kafka(&self) -> Result<MutexGuard<'_, Kafka>> {
+        lock(self.kafka.as_ref(), "kafka")
+    }
+
+    /// The node of that line.
+    pub(crate) fn elasticsearch(&self, line: Line) -> Result<MutexGuard<'_, Elasticsearch>> {
+        match line {
+            Line::Seven => lock(self.es7.as_ref(), "es7"),
+            Line::Eight => lock(self.es8.as_ref(), "es8"),
+        }
+    }
+
+    /// The database server.
+    pub(crate) fn postgres(&self) -> Result<MutexGuard<'_, Postgres>> {
+        lock(self.postgres.as_ref(), "postgres")
+    }
+
+    /// `KEY=VALUE` lines that say how to reach the running servers.
+    pub(crate) fn environment(&self) -> Result<String> {
+        let mut lines = Vec::new();
+        if self.kafka.is_some() {
+            let kafka = self.kafka()?;
+            lines.push(format!("KAFKA_PLAINTEXT={}", kafka.plaintext()));
+            lines.push(format!("KAFKA_SASL_PLAINTEXT={}", kafka.sasl_plaintext()));
+            lines.push(format!("KAFKA_SASL_SSL={}", kafka.sasl_ssl()));
+            lines.push(format!("KAFKA_CA={}", kafka.ca_file().display()));
+            lines.push(format!("KAFKA_USER={}", kafka::USER));
+            lines.push(format!("KAFKA_PASSWORD={}", kafka::PASSWORD));
+        }
+        for (key, line, is_running) in
+            [("ES7_URL", Line::Seven, self.es7.is_some()), ("ES8_URL", Line::Eight, self.es8.is_some())]
+        {
+            if is_running {
+                lines.push(format!("{key}={}", self.elasticsearch(line)?.url()));
+            }
+        }
+        if self.postgres.is_some() {
+            let postgres = self.postgres()?;
+            lines.push(format!("PG_ADDRESS={}", postgres.address()));
+            lines.push(format!("PG_URL={}", postgres.url()));
+            lines.push(format!("PG_JDBC_URL=jdbc:postgresql://{}/{}", postgres.address(), postgres::DATABASE));
+            lines.push(format!("PG_USER={}", postgres::USER));
+            lines.push(format!("PG_PASSWORD={}", postgres::PASSWORD));
+        }
+        lines.push(format!("SERVICES_FOLDER={}", self.folder().display()));
+        Ok(lines.join("\n") + "\n")
+    }
+}
+
+/// A case that panicked while it held a server leaves it to the next one: the server itself is a process, not memory.
+fn lock<'a, T>(server: Option<&'a Mutex<T>>, name: &str) -> Result<MutexGuard<'a, T>> {
+    let server = server.with_context(|| format!("`{name}` was not started: name it in the case's `needs`"))?;
+    Ok(server.lock().unwrap_or_else(PoisonError::into_inner))
+}

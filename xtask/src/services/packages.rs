@@ -1,0 +1,74 @@
+//! Debian packages that the build and the servers need: installed when we are root and they are missing, else named in the error.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use super::Service;
+use super::process::run_tool;
+
+/// Something that must be there, and the Debian package that brings it.
+struct Need {
+    is_there: fn() -> bool,
+    package: &'static str,
+}
+
+const JAVA: [Need; 2] = [
+    // The JDK, not the run time alone: the starter classes of Elasticsearch are compiled here.
+    Need { is_there: || in_path("javac") && in_path("jar"), package: "default-jdk-headless" },
+    Need { is_there: || in_path("mvn"), package: "maven" },
+];
+const OPENSSL: Need = Need { is_there: || in_path("openssl"), package: "openssl" };
+const POSTGRES: Need = Need { is_there: || super::postgres::find_binary("postgres").is_ok(), package: "postgresql" };
+
+const PIP: Need = Need { is_there: has_pip, package: "python3-pip" };
+
+/// Makes sure that the programs behind `wanted` are there.
+pub(crate) fn ensure_for_services(wanted: &BTreeSet<Service>) -> Result<()> {
+    let mut needs: Vec<&Need> = Vec::new();
+    if wanted.iter().any(|service| *service != Service::Postgres) {
+        needs.extend(&JAVA);
+    }
+    if wanted.contains(&Service::Kafka) {
+        needs.push(&OPENSSL);
+    }
+    if wanted.contains(&Service::Postgres) {
+        needs.push(&POSTGRES);
+    }
+    ensure(&needs)
+}
+
+/// Makes sure that what fetches and starts a Flink cluster is there.
+pub(crate) fn ensure_for_flink() -> Result<()> {
+    ensure(&[&JAVA[0], &JAVA[1], &PIP])
+}
+
+fn ensure(needs: &[&Need]) -> Result<()> {
+    let missing: Vec<&str> = needs.iter().filter(|need| !(need.is_there)()).map(|need| need.package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let line = format!("apt-get install -y --no-install-recommends {}", missing.join(" "));
+    let is_root = run_tool("ask for the user id", Command::new("id").arg("-u"))?.trim() == "0";
+    if !is_root || !in_path("apt-get") {
+        bail!("missing on this machine: {}; as root, run: {line}", missing.join(", "));
+    }
+    eprintln!("xtask: {line}");
+    run_tool("update Debian's package lists", Command::new("apt-get").args(["update", "-qq"]))?;
+    let mut install = Command::new("apt-get");
+    install
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .args(["install", "-y", "-qq", "--no-install-recommends"])
+        .args(&missing);
+    run_tool("install Debian packages", &mut install)?;
+    Ok(())
+}
+
+fn in_path(program: &str) -> bool {
+    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|folder| folder.join(program).is_file())
+}
+
+fn has_pip() -> bool {
+    Command::new("python3").args(["-m", "pip", "--version"]).output().is_ok_and(|output| output.status.success())
+}
