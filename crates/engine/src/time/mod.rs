@@ -310,11 +310,9 @@ mod tests {
                 generator.fold(split, maximum);
             }
             let time = generator.step_end(now, splits, false);
-            let expected = expected
-                .map_or(EdgeTime { watermark: WATERMARK_MIN, is_idle: true }, |watermark| EdgeTime {
-                    watermark,
-                    is_idle: false,
-                });
+            let expected = expected.map_or(EdgeTime { watermark: WATERMARK_MIN, is_idle: true }, |watermark| {
+                EdgeTime { watermark, is_idle: false }
+            });
             assert_eq!(time, expected, "{splits:?} at {now}");
         }
     }
