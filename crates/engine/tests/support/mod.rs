@@ -69,6 +69,8 @@ pub(crate) enum Event {
     Gate(usize),
     /// Waits until this source was told of one more checkpoint.
     Checkpoint,
+    /// The system is away for one poll.
+    Away,
     Fail(&'static str),
 }
 
@@ -195,6 +197,10 @@ impl Source for ScriptedSource {
                     return Ok(());
                 }
                 self.checkpoints_awaited = self.checkpoints + 1;
+            }
+            Some(Event::Away) => {
+                self.next += 1;
+                return Err(Error::unavailable("the broker is away"));
             }
             Some(Event::Fail(text)) => return Err(Error::data(text)),
             Some(Event::CaughtUp(split)) => events.push(SourceEvent::CaughtUp(split)),
