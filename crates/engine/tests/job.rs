@@ -222,8 +222,9 @@ fn a_failing_source_ends_the_job_and_is_named() {
 }
 
 #[test]
-fn a_source_that_is_away_at_first_is_waited_for() {
-    let source = bounded(vec![rows(0..10)]);
+fn a_source_that_is_away_at_first_or_in_between_is_waited_for() {
+    let mut source = bounded(vec![rows(0..5), rows(5..10)]);
+    source.events.insert(1, Event::Away);
     source.refusals.store(1, Relaxed);
     let script = script(source, exactly_once());
     let dir = tempfile::tempdir().unwrap();
