@@ -8,7 +8,7 @@ use fastrand::Rng;
 use wiesel_expr::time::civil;
 
 /// A system that data can be made for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct System {
     /// The name of its folder under `examples/`.
     pub(crate) name: &'static str,
