@@ -132,7 +132,9 @@ pub(crate) enum Event {
     Rows(Vec<Change>),
     /// The step ends: watermark, clock.
     Advance(i64, i64),
-    /// Flush, checkpoint (full or not), and go on with a fresh operator restored from it.
+    /// The last step before a checkpoint ends: what is held back is told.
+    Flush,
+    /// Checkpoint (full or not), and go on with a fresh operator restored from it.
     Restart(bool),
 }
 
@@ -157,8 +159,8 @@ pub(crate) fn run(
                 (watermark, now_ms) = (*to, *now);
                 assert_eq!(operator.advance(watermark, &context(now_ms), &mut output).unwrap(), watermark);
             }
+            Event::Flush => operator.flush(&context(now_ms), &mut output).unwrap(),
             Event::Restart(full) => {
-                operator.flush(&context(now_ms), &mut output).unwrap();
                 if *full {
                     checkpoint = Checkpoint::default();
                 }

@@ -648,7 +648,7 @@ mod tests {
                         }
                     }
                 }
-                Event::Restart(_) => {}
+                Event::Flush | Event::Restart(_) => {}
             }
         }
         out
