@@ -13,7 +13,7 @@ use crate::services::process::run_tool;
 
 /// The most memory that wiesel may need, in MB.
 const PEAK_MB_MAX: f64 = 200.0;
-/// The most time to the first row beyond the broker's own, in milliseconds.
+/// The most time to the first row, in milliseconds.
 const FIRST_ROW_MS_MAX: f64 = 150.0;
 
 /// Who ran.
@@ -51,7 +51,6 @@ pub(crate) struct Report {
     machine: String,
     lines: Vec<Line>,
     first_rows: Vec<(String, Vec<f64>)>,
-    broker_ms: Option<f64>,
     notes: Vec<String>,
 }
 
@@ -63,7 +62,6 @@ impl Report {
             machine: machine()?,
             lines: Vec::new(),
             first_rows: Vec::new(),
-            broker_ms: None,
             notes: Vec::new(),
         })
     }
@@ -76,11 +74,6 @@ impl Report {
     /// Adds the times to the first row, in milliseconds.
     pub(crate) fn first_row(&mut self, engine: &str, times_ms: Vec<f64>) {
         self.first_rows.push((engine.to_owned(), times_ms));
-    }
-
-    /// Sets the broker's own time to the first message.
-    pub(crate) fn broker_answer(&mut self, time_ms: f64) {
-        self.broker_ms = Some(time_ms);
     }
 
     /// Adds a line below the tables.
@@ -159,12 +152,12 @@ impl Report {
         let peak = of_wiesel.flat_map(|line| &line.usages).map(|usage| usage.peak_mb).fold(0.0, f64::max);
         let is_small = yes_or_no(peak < PEAK_MB_MAX);
         text += &format!("| peak memory of the process | {PEAK_MB_MAX:.0} MB | {peak:.0} MB | {is_small} |\n");
-        let first_row = self.first_rows.iter().find(|(engine, _)| engine == "wiesel");
-        if let (Some((_, times)), Some(broker)) = (first_row, self.broker_ms) {
-            let beyond = median(&sorted(times.iter().copied())) - broker;
+        // The broker's own answer is part of the time, and would not be held against wiesel: within the limit with it is enough.
+        if let Some((_, times)) = self.first_rows.iter().find(|(engine, _)| engine == "wiesel") {
+            let found = median(&sorted(times.iter().copied()));
+            let is_quick = yes_or_no(found < FIRST_ROW_MS_MAX);
             text += &format!(
-                "| process start to first row, beyond the broker's own {broker:.0} ms | {FIRST_ROW_MS_MAX:.0} ms | {beyond:.0} ms | {} |\n",
-                yes_or_no(beyond < FIRST_ROW_MS_MAX)
+                "| process start to first row, the broker's answer included | {FIRST_ROW_MS_MAX:.0} ms | {found:.0} ms | {is_quick} |\n"
             );
         }
         text
