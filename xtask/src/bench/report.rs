@@ -129,7 +129,7 @@ impl Report {
         )
     }
 
-    /// The bar that the project sets itself, against Flink 2.3 as measured once on a quiet machine.
+    /// The bar that the project sets itself: against Flink 2.3 in this run, and as it was measured once.
     fn bar(&self) -> String {
         if !self.lines.iter().any(|line| line.engine == Engine::Wiesel) {
             return String::new();
@@ -137,16 +137,16 @@ impl Report {
         let mut text = String::from("\n| bar | allowed | found | reached |\n|---|---|---|---|\n");
         for workload in WORKLOADS {
             let Some(found) = self.cpu_us_median(workload, Engine::Wiesel) else { continue };
-            let against = self.cpu_us_median(workload, Engine::Flink(Release::V2));
-            let flink = against.unwrap_or(workload.flink_us_reference);
-            let allowed = flink * workload.ratio_max;
-            let source = if against.is_some() { "here" } else { "measured earlier" };
-            text += &format!(
-                "| {}: CPU at most {} of Flink 2.3's {flink:.2} us ({source}) | {allowed:.2} us | {found:.2} us | {} |\n",
-                workload.title,
-                workload.ratio_max,
-                yes_or_no(found <= allowed),
-            );
+            // The figure of a quiet machine is the harder bar where this one was busy: that raises everybody's CPU per event.
+            let here = self.cpu_us_median(workload, Engine::Flink(Release::V2)).map(|flink| (flink, "here"));
+            for (flink, source) in here.into_iter().chain([(workload.flink_us_reference, "on a quiet machine, once")]) {
+                let allowed = flink * workload.ratio_max;
+                let is_reached = yes_or_no(found <= allowed);
+                text += &format!(
+                    "| {}: CPU at most {} of Flink 2.3's {flink:.2} us {source} | {allowed:.2} us | {found:.2} us | {is_reached} |\n",
+                    workload.title, workload.ratio_max,
+                );
+            }
         }
         let of_wiesel = self.lines.iter().filter(|line| line.engine == Engine::Wiesel);
         let peak = of_wiesel.flat_map(|line| &line.usages).map(|usage| usage.peak_mb).fold(0.0, f64::max);
