@@ -11,6 +11,7 @@
 //! Behaviours that are left out are Flink's defaults. JSON_VALUE gives STRING; RETURNING is a CAST around it.
 
 mod path;
+pub(crate) mod print;
 mod scan;
 
 use std::borrow::Cow;
