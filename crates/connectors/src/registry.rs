@@ -12,7 +12,7 @@ use wiesel_core::{Error, ErrorKind, Field, Result, Schema};
 
 #[cfg(feature = "kafka")]
 use crate::kafka;
-use crate::{blackhole, datagen, elasticsearch, jdbc, print};
+use crate::{blackhole, datagen, elasticsearch, filesystem, jdbc, print};
 
 /// What connectors need to know about the program around them.
 #[derive(Debug, Clone, Default)]
@@ -70,6 +70,13 @@ const CONNECTORS: &[Connector] = &[
         source: None,
         sink: Some(elasticsearch::sink),
         probe: elasticsearch::probe,
+    },
+    Connector {
+        name: "filesystem",
+        info: filesystem::info,
+        source: Some(filesystem::source),
+        sink: Some(filesystem::sink),
+        probe: filesystem::probe,
     },
     Connector {
         name: "jdbc",
