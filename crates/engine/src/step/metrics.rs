@@ -39,6 +39,8 @@ pub struct Metrics {
 /// The counters of one source.
 #[derive(Debug, Default)]
 pub struct SourceMetrics {
+    /// The source's node in the plan.
+    pub node: usize,
     /// The table.
     pub table: String,
     /// Records brought by the connector into finished steps.
@@ -91,6 +93,8 @@ pub struct NodeMetrics {
     pub busy_ns: AtomicU64,
     /// Rows dropped because they came behind the watermark.
     pub late_rows: AtomicU64,
+    /// Retractions that found nothing to take back.
+    pub ignored_retractions: AtomicU64,
     /// Bytes of state.
     pub state_bytes: AtomicU64,
 }
@@ -112,10 +116,11 @@ impl Metrics {
     /// Counters at zero for the parts of a plan.
     pub fn new(plan: &StreamPlan) -> Self {
         let mut metrics = Metrics { watermark_ms: AtomicI64::new(i64::MIN), ..Metrics::default() };
-        for node in &plan.nodes {
+        for (id, node) in plan.nodes.iter().enumerate() {
             metrics.nodes.push(NodeMetrics { label: node.label.clone(), ..NodeMetrics::default() });
             if let NodeKind::Source(source) = &node.kind {
-                metrics.sources.push(SourceMetrics { table: source.table.name.clone(), ..SourceMetrics::default() });
+                let table = source.table.name.clone();
+                metrics.sources.push(SourceMetrics { node: id, table, ..SourceMetrics::default() });
             }
         }
         for &sink in &plan.sinks {
@@ -151,6 +156,11 @@ impl Metrics {
     /// The node that was busy longest, with its time in ns.
     pub fn slowest(&self) -> Option<(&NodeMetrics, u64)> {
         self.nodes.iter().map(|n| (n, n.busy_ns.load(Relaxed))).max_by_key(|(_, ns)| *ns)
+    }
+
+    /// The counters of the source at a node of the plan; constant rows have none.
+    pub(crate) fn source_of(&self, node: usize) -> Option<&SourceMetrics> {
+        self.sources.iter().find(|s| s.node == node)
     }
 
     pub(crate) fn note(&self, text: impl Into<String>) {
