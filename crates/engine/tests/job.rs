@@ -1,5 +1,7 @@
 //! Whole jobs against a scripted outside: order, ends, checkpoints, recovery, failures.
 
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
 mod support;
 
 use std::sync::Arc;
@@ -220,8 +222,9 @@ fn a_failing_source_ends_the_job_and_is_named() {
 }
 
 #[test]
-fn a_source_that_is_away_at_first_is_waited_for() {
-    let source = bounded(vec![rows(0..10)]);
+fn a_source_that_is_away_at_first_or_in_between_is_waited_for() {
+    let mut source = bounded(vec![rows(0..5), rows(5..10)]);
+    source.events.insert(1, Event::Away);
     source.refusals.store(1, Relaxed);
     let script = script(source, exactly_once());
     let dir = tempfile::tempdir().unwrap();
@@ -318,4 +321,127 @@ fn a_null_event_time_is_a_data_error_that_names_column_and_table() {
         assert_eq!(error.kind(), ErrorKind::Data);
         assert!(error.message().contains("`ts` of table `t`"), "{error}");
     }
+}
+
+/// Folds +U/-U/+I/-D texts into the rows that stand at the end.
+fn folded(changes: &[String]) -> Vec<String> {
+    let mut table: Vec<String> = Vec::new();
+    for change in changes {
+        let (kind, row) = change.split_at(3);
+        match kind.trim() {
+            "+I" | "+U" => table.push(row.to_owned()),
+            _ => {
+                let position = table.iter().position(|r| r == row).expect("only rows that stand are taken back");
+                table.swap_remove(position);
+            }
+        }
+    }
+    table.sort();
+    table
+}
+
+fn group_plan(script: &Script) -> StreamPlan {
+    let mut builder = PlanBuilder::new();
+    let source = builder.source(script, "t");
+    let group = builder.count_by(source, 1);
+    builder.sink(script, "out", group, &[0]);
+    builder.plan
+}
+
+#[test]
+fn a_group_by_gives_the_same_table_with_any_workers_and_any_restart() {
+    let expected: Vec<String> = {
+        let mut groups = std::collections::BTreeMap::new();
+        for (id, v, _) in rows(0..400) {
+            let group = groups.entry(v).or_insert((0, 0));
+            *group = (group.0 + 1, group.1 + id);
+        }
+        let mut rows: Vec<String> = groups.iter().map(|(v, (count, sum))| format!("{v} {count} {sum}")).collect();
+        rows.sort();
+        rows
+    };
+    for per_worker in [false, true] {
+        for (first, second, third) in [(1, 1, 1), (1, 2, 1), (2, 3, 2), (3, 1, 2)] {
+            let mut source = bounded((0..4).map(|n| rows(n * 100..(n + 1) * 100)).collect());
+            source.events.insert(1, Event::Gate(1));
+            source.events.insert(4, Event::Gate(2));
+            let script = script(source, SinkScript { per_worker, ..exactly_once() });
+            let plan = group_plan(&script);
+            let dir = tempfile::tempdir().unwrap();
+            for (run, workers) in [first, second].into_iter().enumerate() {
+                let job = start(spec(&plan, &script, dir.path(), workers));
+                let read = if run == 0 { 100 } else { 200 };
+                let metrics = Arc::clone(&job.metrics);
+                script.sinks["out"]
+                    .written
+                    .wait("the rows of a run", |_| metrics.nodes[1].rows_in.load(Relaxed) == read);
+                job.control.stop();
+                assert!(matches!(job.end().unwrap(), JobEnd::Stopped { .. }));
+                script.sources["t"].gate.change(|g| *g = run + 1);
+            }
+            let job = start(spec(&plan, &script, dir.path(), third));
+            assert_eq!(job.end().unwrap(), JobEnd::Finished);
+            script.sinks["out"].visible.change(|v| {
+                assert_eq!(folded(v), expected, "{first}, {second}, {third} workers, per worker: {per_worker}");
+            });
+        }
+    }
+}
+
+#[test]
+fn a_half_filled_window_survives_a_restart_and_fires_once() {
+    for (push_down, first, second) in [(true, 1, 2), (true, 2, 1), (false, 1, 1), (false, 2, 2)] {
+        // Windows of one second; the last poll brings a row of the first window, which is late by then.
+        let polls =
+            vec![vec![(1, 7, 100), (2, 8, 200)], vec![(3, 7, 900), (4, 7, 1_500)], vec![(5, 8, 300), (6, 8, 1_600)]];
+        let mut source = bounded(polls);
+        source.push_down = push_down;
+        source.events.insert(1, Event::Gate(1));
+        source.events.insert(3, Event::Gate(2));
+        let script = script(source, exactly_once());
+        let mut builder = PlanBuilder::new();
+        let source = builder.source(&script, "t");
+        let watermark = builder.watermark(source, push_down, 0, 0);
+        let window = builder.window_count(watermark, 1, 1_000);
+        builder.sink(&script, "out", window, &[]);
+        let dir = tempfile::tempdir().unwrap();
+        let job = start(spec(&builder.plan, &script, dir.path(), first));
+        let metrics = Arc::clone(&job.metrics);
+        script.sinks["out"].written.wait("the first rows", |_| metrics.nodes[2].rows_in.load(Relaxed) == 2);
+        job.control.stop();
+        assert!(matches!(job.end().unwrap(), JobEnd::Stopped { .. }));
+        script.sinks["out"].visible.change(|v| assert_eq!(*v, Vec::<String>::new()));
+
+        script.sources["t"].gate.change(|g| *g = 1);
+        let job = start(spec(&builder.plan, &script, dir.path(), second));
+        script.sinks["out"].written.wait("the first window", |w| w.len() == 2);
+        script.sources["t"].gate.change(|g| *g = 2);
+        let metrics = Arc::clone(&job.metrics);
+        assert_eq!(job.end().unwrap(), JobEnd::Finished);
+        script.sinks["out"].visible.change(|v| {
+            v.sort();
+            assert_eq!(*v, ["+I 7 1 2000", "+I 7 2 1000", "+I 8 1 1000", "+I 8 1 2000"], "push down: {push_down}");
+        });
+        assert_eq!(metrics.late_rows.load(Relaxed), 1);
+    }
+}
+
+#[test]
+fn a_union_passes_the_rows_of_both_inputs() {
+    let sources = [("t", Arc::new(bounded(vec![rows(0..10)]))), ("u", Arc::new(bounded(vec![rows(10..20)])))].into();
+    let script = Arc::new(Script { sources, sinks: [("out", Arc::new(exactly_once()))].into() });
+    let mut builder = PlanBuilder::new();
+    let (t, u) = (builder.source(&script, "t"), builder.source(&script, "u"));
+    let union = builder.node(NodeKind::UnionAll, &[t, u], schema());
+    builder.sink(&script, "out", union, &[]);
+    for workers in [1, 2] {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(start(spec(&builder.plan, &script, dir.path(), workers)).end().unwrap(), JobEnd::Finished);
+    }
+    script.sinks["out"].written.change(|written| {
+        written.sort();
+        let mut expected = [row_texts(0..20), row_texts(0..20)].concat();
+        expected.sort();
+        assert_eq!(*written, expected);
+    });
 }

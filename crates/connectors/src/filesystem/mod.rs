@@ -47,9 +47,10 @@ use self::parquet::ParquetPlan;
 use self::partition::PartitionColumn;
 use self::sink::{FileEncoding, FilesystemSinkFactory};
 use crate::formats::{EncoderFactory, FormatContext, encoder_factory};
+use crate::registry::ConnectorContext;
 
 /// Checks the options and says what the connector can do.
-pub fn info(table: &TableDescriptor) -> Result<ConnectorInfo> {
+pub fn info(table: &TableDescriptor, _context: &ConnectorContext) -> Result<ConnectorInfo> {
     let columns: Vec<usize> = (0..table.columns.len())
         .filter(|i| table.columns.get(*i).is_some_and(|c| c.kind == ColumnKind::Physical))
         .collect();
@@ -75,7 +76,11 @@ pub fn info(table: &TableDescriptor) -> Result<ConnectorInfo> {
 }
 
 /// Reading files is not supported yet.
-pub fn source(table: &TableDescriptor, _request: &SourceRequest) -> Result<Box<dyn SourceFactory>> {
+pub fn source(
+    table: &TableDescriptor,
+    _request: &SourceRequest,
+    _context: &ConnectorContext,
+) -> Result<Box<dyn SourceFactory>> {
     Err(Error::new(
         ErrorKind::Config,
         "W0503",
@@ -85,13 +90,17 @@ pub fn source(table: &TableDescriptor, _request: &SourceRequest) -> Result<Box<d
 }
 
 /// A sink that writes the table's files.
-pub fn sink(table: &TableDescriptor, request: &SinkRequest) -> Result<Box<dyn SinkFactory>> {
+pub fn sink(
+    table: &TableDescriptor,
+    request: &SinkRequest,
+    _context: &ConnectorContext,
+) -> Result<Box<dyn SinkFactory>> {
     let plan = plan(table, &request.columns, &request.time_zone)?;
     Ok(Box::new(FilesystemSinkFactory::new(table, request, plan)))
 }
 
 /// Checks that files can be written where the table lies.
-pub fn probe(table: &TableDescriptor, as_sink: bool) -> Result<()> {
+pub fn probe(table: &TableDescriptor, as_sink: bool, _context: &ConnectorContext) -> Result<()> {
     let mut options = Options::new(&table.name, &table.options);
     let path = FilesystemOptions::read(&mut options, table)?.path;
     let existing = path.ancestors().find(|p| p.exists()).unwrap_or_else(|| Path::new("."));

@@ -119,10 +119,13 @@ pub(crate) fn write(
     Ok((bytes, hasher.finalize()))
 }
 
-/// State read back: per operator and table, key and vnode to value.
+/// Key and vnode to value. The key comes first, so that a prefix is one range over all vnodes.
+pub(crate) type Entries = BTreeMap<(Vec<u8>, u8), Vec<u8>>;
+
+/// State read back, by operator id and table.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct RestoredState {
-    pub(crate) tables: BTreeMap<(String, u8), BTreeMap<(Vec<u8>, u8), Vec<u8>>>,
+    pub(crate) tables: BTreeMap<(String, u8), Entries>,
 }
 
 impl RestoredState {
@@ -229,9 +232,9 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
 
-    type Entries = Vec<(u8, u8, Vec<u8>, Vec<u8>)>;
+    type Flat = Vec<(u8, u8, Vec<u8>, Vec<u8>)>;
 
-    fn entries(state: &RestoredState) -> Entries {
+    fn entries(state: &RestoredState) -> Flat {
         let tables = state.tables.iter();
         tables
             .flat_map(|((_, table), entries)| {
@@ -269,7 +272,7 @@ mod tests {
         let mut state = RestoredState::default();
         state.merge(&first).unwrap();
         state.merge(&second).unwrap();
-        let expected: Entries = vec![
+        let expected: Flat = vec![
             (0, 9, b"w1/c".to_vec(), b"5".to_vec()),
             (0, 9, b"w2/b".to_vec(), b"6".to_vec()),
             (1, 7, b"w1/a".to_vec(), b"4".to_vec()),

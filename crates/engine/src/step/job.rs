@@ -3,6 +3,7 @@
 //! The loop thread is worker 0; with one worker there are no other threads but those of the sources. A step has one clock reading and one
 //! seed. Between steps nothing is in flight inside the dataflow, so that is where checkpoints, stops and ends happen.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -27,7 +28,8 @@ use super::graph::{Graph, GraphNode, Role};
 use super::intake::{Budget, Intake};
 use super::metrics::{Metrics, lock};
 use super::worker::{
-    Collector, Command, Held, NodeState, Part, Released, Shared, SinkPart, StepInput, WatermarkPart, Worker, earliest,
+    Collector, Command, Held, NodeState, Part, Released, Shared, SinkPart, StepInput, Task, WatermarkPart, Worker,
+    earliest, panic_text,
 };
 use crate::checkpoint::Resume;
 use crate::checkpoint::folder::Folder;
@@ -189,9 +191,10 @@ impl Job {
             }
             Err(error) => return Err(error),
         };
-        let end = running.run_to_end();
+        // A panic between two steps leaves all workers at their meeting point, so the job can still end as with any other error.
+        let end = catch_unwind(AssertUnwindSafe(|| running.run_to_end()));
         running.shut_down();
-        end
+        end.unwrap_or_else(|panic| Err(Error::internal(format!("the loop panicked: {}", panic_text(panic.as_ref())))))
     }
 }
 
@@ -266,6 +269,8 @@ struct Running {
     ids: Vec<String>,
     /// Set when the job ends with a checkpoint of this kind.
     ending: Option<CheckpointKind>,
+    /// The note about it was given.
+    is_over_budget: bool,
     stop_deadline: Option<Instant>,
 }
 
@@ -367,6 +372,7 @@ impl Running {
             keeper,
             ids,
             ending: None,
+            is_over_budget: false,
             stop_deadline: None,
         };
         if let Some(manifest) = &recovered.manifest {
@@ -473,6 +479,9 @@ impl Running {
     fn begin(&mut self, kind: CheckpointKind, now_ms: i64) -> Result<()> {
         let Some((id, full)) = self.keeper.as_ref().map(Keeper::next) else { return Ok(()) };
         self.spec.fail_points.reach("ckpt.begin");
+        // A step without rows, in which everything that is held back only to send less goes out.
+        let input = StepInput { is_before_checkpoint: true, ..self.step_input(Vec::new(), now_ms) };
+        self.command(Command::Step(input))?;
         self.prepared.clear();
         self.command(Command::Snapshot { id, kind, full })?;
         let mut buffers = Vec::new();
@@ -558,14 +567,18 @@ impl Running {
         let budget = self.size.budget;
         // A job that ends takes nothing new; only what a cut held back still has to pass.
         let is_full_step = self.ending.is_none() && self.flow.take(budget, self.spec.workers, &mut tasks);
-        self.step += 1;
-        let mut seed = self.seed.to_le_bytes().to_vec();
-        seed.extend_from_slice(&self.step.to_le_bytes());
-        let input = StepInput { tasks, now_ms, seed: xxhash_rust::xxh3::xxh3_64(&seed) };
+        let input = self.step_input(tasks, now_ms);
         self.command(Command::Step(input))?;
-        self.shared.metrics.steps.fetch_add(1, Relaxed);
         self.size.adapt(env::monotonic().saturating_duration_since(began), is_full_step);
         Ok(())
+    }
+
+    fn step_input(&mut self, tasks: Vec<Task>, now_ms: i64) -> StepInput {
+        self.step += 1;
+        self.shared.metrics.steps.store(self.step, Relaxed);
+        let mut seed = self.seed.to_le_bytes().to_vec();
+        seed.extend_from_slice(&self.step.to_le_bytes());
+        StepInput { tasks, now_ms, seed: xxhash_rust::xxh3::xxh3_64(&seed), is_before_checkpoint: false }
     }
 
     /// Lets all workers do a command, this thread among them, and reads their reports.
@@ -595,7 +608,7 @@ impl Running {
         self.is_full = false;
         let metrics = &self.shared.metrics;
         let mut sums = vec![(SinkCounters::default(), None); metrics.sinks.len()];
-        let mut state: Vec<(usize, u64)> = vec![(0, 0); metrics.nodes.len()];
+        let mut state: Vec<(u64, u64, u64)> = vec![(0, 0, 0); metrics.nodes.len()];
         for report in &self.shared.reports {
             let mut report = lock(report);
             self.next_timer_ms = earliest(self.next_timer_ms, report.next_timer_ms);
@@ -611,22 +624,29 @@ impl Running {
                 sum.retried += counters.retried;
                 *text = text.take().or_else(|| waiting.clone());
             }
-            for &(place, bytes, late) in &report.operators {
-                let Some(node) = state.get_mut(self.shared.graph.nodes[place].plan_node) else { continue };
-                node.0 += bytes;
-                node.1 += late;
+            for operator in &report.operators {
+                let Some(node) = state.get_mut(self.shared.graph.nodes[operator.place].plan_node) else { continue };
+                node.0 += operator.state_bytes as u64;
+                node.1 += operator.late_rows;
+                node.2 += operator.ignored_retractions;
             }
         }
         for (sink, (sum, text)) in metrics.sinks.iter().zip(sums) {
             sink.set(&sum);
             sink.set_waiting(text.map(|t| format!("sink `{}`: {t}", sink.table)));
         }
-        for (node, (bytes, late)) in metrics.nodes.iter().zip(&state) {
-            node.state_bytes.store(*bytes as u64, Relaxed);
+        for (node, (bytes, late, ignored)) in metrics.nodes.iter().zip(&state) {
+            node.state_bytes.store(*bytes, Relaxed);
             node.late_rows.store(*late, Relaxed);
+            node.ignored_retractions.store(*ignored, Relaxed);
         }
-        metrics.state_bytes.store(state.iter().map(|(bytes, _)| *bytes as u64).sum(), Relaxed);
-        metrics.late_rows.store(state.iter().map(|(_, late)| *late).sum(), Relaxed);
+        let state_bytes = state.iter().map(|s| s.0).sum();
+        if state_bytes > self.spec.memory_bytes && !std::mem::replace(&mut self.is_over_budget, true) {
+            let (held, budget) = (state_bytes >> 20, self.spec.memory_bytes >> 20);
+            metrics.note(format!("the job's state takes {held} MiB, more than its memory budget of {budget} MiB"));
+        }
+        metrics.state_bytes.store(state_bytes, Relaxed);
+        metrics.late_rows.store(state.iter().map(|s| s.1).sum(), Relaxed);
     }
 
     fn sink_instances(&self) -> usize {
@@ -713,7 +733,7 @@ impl Flow {
     }
 
     /// Cuts a step's tasks; says whether the budget was what ended it.
-    fn take(&mut self, budget: Budget, workers: usize, tasks: &mut Vec<super::worker::Task>) -> bool {
+    fn take(&mut self, budget: Budget, workers: usize, tasks: &mut Vec<Task>) -> bool {
         let waits = |source: usize, carry: &[Vec<Held>], of: &[usize]| {
             of.iter().zip(carry).any(|(&s, held)| s == source && !held.is_empty())
         };
@@ -1014,6 +1034,9 @@ impl WorkerBuilder<'_> {
             Role::Exchange(_, distribution) => Ok(Part::Exchange(Splitter::new(distribution, self.shared.workers))),
             Role::Operator => {
                 let node = &self.spec.plan.nodes[graph_node.plan_node];
+                if matches!(node.kind, NodeKind::UnionAll) {
+                    return Ok(Part::Union);
+                }
                 let inputs: Vec<&Schema> = node.inputs.iter().map(|&i| &self.spec.plan.nodes[i].schema).collect();
                 let context =
                     OperatorContext { worker, workers: self.shared.workers, is_batch: self.spec.config.is_batch };

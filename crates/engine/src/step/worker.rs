@@ -78,6 +78,8 @@ pub(crate) struct StepInput {
     pub(crate) tasks: Vec<Task>,
     pub(crate) now_ms: i64,
     pub(crate) seed: u64,
+    /// A checkpoint follows: what operators hold back only to send less goes out.
+    pub(crate) is_before_checkpoint: bool,
 }
 
 /// Some records of one split.
@@ -128,11 +130,19 @@ pub(crate) struct Report {
     pub(crate) sinks: Vec<(usize, SinkCounters, Option<String>)>,
     /// Sink instances that finished preparing.
     pub(crate) prepared: Vec<(usize, usize, Prepared)>,
-    /// By node of the graph: state bytes and late rows.
-    pub(crate) operators: Vec<(Place, usize, u64)>,
+    pub(crate) operators: Vec<OperatorReport>,
     /// By node of the graph: the watermark its input stands at.
     pub(crate) input_watermarks: Vec<(Place, i64)>,
     pub(crate) snapshot: Option<RunBuffer>,
+}
+
+/// What an operator of one worker tells.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OperatorReport {
+    pub(crate) place: Place,
+    pub(crate) state_bytes: usize,
+    pub(crate) late_rows: u64,
+    pub(crate) ignored_retractions: u64,
 }
 
 impl Shared {
@@ -152,6 +162,7 @@ pub(crate) struct Worker {
     context: EvalContext,
     output: Output,
     split: SplitIndex,
+    is_before_checkpoint: bool,
 }
 
 /// One worker's part of one node.
@@ -168,6 +179,8 @@ pub(crate) enum Part {
     Watermark(WatermarkPart),
     Exchange(Splitter),
     Operator(Box<dyn Operator>),
+    /// UNION ALL: rows pass in the order of the ports.
+    Union,
     Sink(Box<SinkPart>),
     Collect(Option<Collector>),
     /// A sink that has its one instance on another worker.
@@ -203,7 +216,7 @@ impl NodeState {
 impl Worker {
     pub(crate) fn new(index: usize, nodes: Vec<NodeState>, session: Session) -> Self {
         let context = EvalContext { now_ms: 0, seed: 0, watermark_ms: WATERMARK_MIN, session };
-        Worker { index, nodes, context, output: Output::default(), split: 0 }
+        Worker { index, nodes, context, output: Output::default(), split: 0, is_before_checkpoint: false }
     }
 
     /// The life of a worker thread.
@@ -259,6 +272,7 @@ impl Worker {
     fn tasks(&mut self, shared: &Shared, input: &StepInput) -> Result<()> {
         self.context.now_ms = input.now_ms;
         self.context.seed = input.seed;
+        self.is_before_checkpoint = input.is_before_checkpoint;
         while !shared.failed.load(Relaxed) {
             let index = shared.task_cursor.fetch_add(1, Ordering::AcqRel);
             let Some(task) = input.tasks.get(index) else { break };
@@ -369,6 +383,11 @@ impl Worker {
                     None => Ok(()),
                 }
             }
+            Part::Union => {
+                metrics.rows_in.fetch_add(batch.len() as u64, Relaxed);
+                metrics.rows_out.fetch_add(batch.len() as u64, Relaxed);
+                self.deliver(shared, place, tag, batch)
+            }
             Part::Source(_) | Part::Elsewhere => Err(Error::internal("rows came to a node that takes none")),
         }
     }
@@ -451,15 +470,20 @@ impl Worker {
                 let began = env::monotonic();
                 node.input_watermark = input.watermark;
                 self.context.watermark_ms = input.watermark;
-                let out = operator
-                    .advance(input.watermark, &self.context, &mut self.output)
-                    .map_err(|e| e.at(format!("operator `{}`", metrics.label)))?;
+                let at = |e: Error| e.at(format!("operator `{}`", metrics.label));
+                let out = operator.advance(input.watermark, &self.context, &mut self.output).map_err(at)?;
+                if self.is_before_checkpoint {
+                    operator.flush(&self.context, &mut self.output).map_err(at)?;
+                }
                 debug_assert!(out >= node.out.watermark, "a watermark never goes back: `{}`", metrics.label);
                 node.out = EdgeTime { watermark: out.max(node.out.watermark), is_idle: input.is_idle };
                 add_busy(&metrics.busy_ns, began);
                 return self.flush(shared, place, Tag::worker(self.index));
             }
-            _ => node.input_watermark = input.watermark,
+            _ => {
+                node.input_watermark = input.watermark;
+                node.out = input;
+            }
         }
         Ok(())
     }
@@ -477,7 +501,12 @@ impl Worker {
             match &mut node.part {
                 Part::Operator(operator) => {
                     report.next_timer_ms = earliest(report.next_timer_ms, operator.next_timer_ms());
-                    report.operators.push((place, operator.state_bytes(), operator.late_rows()));
+                    report.operators.push(OperatorReport {
+                        place,
+                        state_bytes: operator.state_bytes(),
+                        late_rows: operator.late_rows(),
+                        ignored_retractions: operator.ignored_retractions(),
+                    });
                 }
                 Part::Sink(part) => part.finish(report, now_ms).map_err(|e| e.at(format!("sink `{}`", part.table)))?,
                 _ => {}
