@@ -8,7 +8,7 @@ use fastrand::Rng;
 use wiesel_expr::time::civil;
 
 /// A system that data can be made for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct System {
     /// The name of its folder under `examples/`.
     pub(crate) name: &'static str,
@@ -29,21 +29,9 @@ struct Row {
 
 /// Every system, sorted by name.
 pub(crate) const SYSTEMS: &[System] = &[
-    System {
-        name: "logs-to-elasticsearch",
-        topic: "test-logs",
-        brokers: "localhost:9092",
-        rate: 5.0,
-        line: edge_log,
-    },
+    System { name: "logs-to-elasticsearch", topic: "test-logs", brokers: "localhost:9092", rate: 5.0, line: edge_log },
     System { name: "logs-to-parquet", topic: "last9Topic", brokers: "broker:9092", rate: 10.0, line: application_log },
-    System {
-        name: "payments-to-elasticsearch",
-        topic: "payment_msg",
-        brokers: "kafka:9092",
-        rate: 1.0,
-        line: payment,
-    },
+    System { name: "payments-to-elasticsearch", topic: "payment_msg", brokers: "kafka:9092", rate: 1.0, line: payment },
     System {
         name: "web-traffic-to-postgresql",
         topic: "web_traffic_topic",

@@ -236,8 +236,7 @@ impl<'a> Jobs<'a> {
             });
         }
         let state_dir = root.join(&job.loop_name);
-        let mut spec =
-            JobSpec::new(job.plan, config, self.options.registry.clone(), state_dir, memory, workers);
+        let mut spec = JobSpec::new(job.plan, config, self.options.registry.clone(), state_dir, memory, workers);
         spec.fresh = self.options.fresh || spec_collector.is_some();
         spec.collector = spec_collector;
         spec.fail_points = self.options.fail_points.clone();
@@ -262,7 +261,9 @@ fn totals_collector(
     let mut texts = crate::tableau::Texts::new(schema, session);
     Box::new(move |_schema, batch| {
         let rows = texts.rows(&batch)?;
-        totals.take(&names, rows).map_err(|e| wiesel_core::Error::config(format!("stdout does not take rows any more: {e}")))
+        totals
+            .take(&names, rows)
+            .map_err(|e| wiesel_core::Error::config(format!("stdout does not take rows any more: {e}")))
     })
 }
 
@@ -287,19 +288,16 @@ fn run_one(index: usize, spec: JobSpec, control: &Control, metrics: &Arc<Metrics
         }
         Err(error) => {
             let exit = if error.kind() == ErrorKind::Config { Exit::Usage } else { Exit::Failed };
-            let report = if error.kind() == ErrorKind::Internal { "\nthis is a bug of wiesel: please report it" } else { "" };
+            let report =
+                if error.kind() == ErrorKind::Internal { "\nthis is a bug of wiesel: please report it" } else { "" };
             End { index, exit, text: format!("failed [{}]: {error}{report}", error.code()) }
         }
     }
 }
 
 fn deliveries(metrics: &Metrics) -> String {
-    let sinks: Vec<String> = metrics
-        .sinks
-        .iter()
-        .filter(|s| !s.table.is_empty())
-        .map(|s| format!("{} ({})", s.table, s.delivery))
-        .collect();
+    let sinks: Vec<String> =
+        metrics.sinks.iter().filter(|s| !s.table.is_empty()).map(|s| format!("{} ({})", s.table, s.delivery)).collect();
     if sinks.is_empty() { "shows its rows".to_owned() } else { format!("writes {}", sinks.join(", ")) }
 }
 

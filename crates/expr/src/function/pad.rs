@@ -39,11 +39,10 @@ pub(crate) static REPEAT: Plain = Plain::new(
                 out.null();
                 continue;
             };
-            for _ in 0..if text.is_empty() { 0 } else { count } {
+            let count = if text.is_empty() { 0 } else { usize::try_from(count).unwrap_or(0) };
+            out.check_room(text.len().saturating_mul(count))?;
+            for _ in 0..count {
                 out.push_str(text);
-                if out.is_full() {
-                    return out.finish();
-                }
             }
             out.end();
         }
@@ -83,10 +82,11 @@ fn pad(args: &[Operand], rows: usize, side: Side) -> Result<ArrayRef> {
         };
         let kept = &text[..byte_index(text, length)];
         let mut missing = length - kept.chars().count().min(length);
+        out.check_room(missing)?;
         if matches!(side, Side::End) {
             out.push_str(kept);
         }
-        while missing > 0 && !out.is_full() {
+        while missing > 0 {
             for c in pad.chars().take(missing) {
                 out.push(c);
             }
@@ -118,7 +118,7 @@ mod tests {
             (
                 "REPEAT",
                 vec![s("abcdefghij"), i(i32::MAX)],
-                "error: the texts that a function made for one batch exceed 2 GiB",
+                "error: the texts that a function makes for one batch exceed 2 GiB",
             ),
             ("REVERSE", vec![s("aäb")], "bäa"),
             ("REVERSE", vec![null_s()], "NULL"),

@@ -354,7 +354,7 @@ mod tests {
             ("REGEXP_EXTRACT", vec![s("xyz"), s("foo(.*)"), i(1)], "NULL"),
             ("REGEXP_EXTRACT", vec![s("foo"), s("foo"), i(5)], "NULL"),
             ("REGEXP_EXTRACT", vec![s("foo"), s("(x)?foo"), i(1)], "NULL"),
-            ("REGEXP_EXTRACT", vec![s("channel=abc&x=1"), s("(&|^)channel=([^&]*)"), i(2)], "NULL"),
+            ("REGEXP_EXTRACT", vec![s("xchannel=abc&x=1"), s("(&|^)channel=([^&]*)"), i(2)], "NULL"),
             ("REGEXP_EXTRACT", vec![s("x=1&channel=abc"), s("(&|^)channel=([^&]*)"), i(2)], "abc"),
             ("REGEXP_REPLACE", vec![s("foobar"), s("oo|ar"), s("")], "fb"),
             ("REGEXP_REPLACE", vec![s("a1b22"), s("(\\d+)"), s("<$1>")], "a<1>b<22>"),

@@ -72,7 +72,8 @@ impl Generate {
         let log = Log::stderr();
         let Some(system) = SYSTEMS.iter().find(|s| s.name == self.system) else {
             let names = SYSTEMS.iter().map(|s| s.name);
-            let hint = nearest(&self.system, names.clone()).map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
+            let hint =
+                nearest(&self.system, names.clone()).map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
             log.error(&format!("no system `{}`{hint}; systems: {}", self.system, names.collect::<Vec<_>>().join(", ")));
             return Exit::Usage;
         };
