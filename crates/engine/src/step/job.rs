@@ -398,7 +398,7 @@ impl Running {
         let mut is_woken = true;
         loop {
             if self.control.is_aborted() {
-                return Ok(JobEnd::Aborted { standing: self.standing() });
+                return Ok(self.aborted());
             }
             let now_ms = self.spec.clock.now_ms();
             is_woken |= self.flow.drain(now_ms, &self.shared.metrics)?;
@@ -437,7 +437,7 @@ impl Running {
         if self.control.is_stopping() {
             let deadline = *self.stop_deadline.get_or_insert_with(|| env::monotonic() + STOP_MAX);
             if env::monotonic() >= deadline {
-                return Ok(Some(JobEnd::Aborted { standing: self.standing() }));
+                return Ok(Some(self.aborted()));
             }
         }
         let Some(kind) = self.ending else { return Ok(None) };
@@ -457,6 +457,10 @@ impl Running {
             self.begin(kind, now_ms)?;
         }
         Ok(None)
+    }
+
+    fn aborted(&self) -> JobEnd {
+        JobEnd::Aborted { standing: self.keeper.as_ref().and_then(Keeper::standing_at_abort) }
     }
 
     fn standing(&self) -> Option<u64> {
