@@ -2,7 +2,10 @@
 
 mod arithmetic;
 mod binding;
+mod collection;
 mod comparison;
+mod define;
+mod json;
 mod logic;
 mod null;
 #[cfg(test)]
@@ -107,18 +110,35 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &comparison::EQUAL,
     &comparison::GREATER,
     &comparison::GREATER_EQUAL,
+    &collection::ARRAY,
+    &collection::ARRAY_CONTAINS,
+    &collection::CARDINALITY,
     &comparison::IS_DISTINCT_FROM,
     &logic::IS_FALSE,
+    &json::IS_JSON_ARRAY,
+    &json::IS_JSON_OBJECT,
+    &json::IS_JSON_SCALAR,
+    &json::IS_JSON_VALUE,
     &comparison::IS_NOT_DISTINCT_FROM,
     &logic::IS_NOT_FALSE,
+    &json::IS_NOT_JSON_ARRAY,
+    &json::IS_NOT_JSON_OBJECT,
+    &json::IS_NOT_JSON_SCALAR,
+    &json::IS_NOT_JSON_VALUE,
     &null::IS_NOT_NULL,
     &logic::IS_NOT_TRUE,
     &logic::IS_NOT_UNKNOWN,
     &null::IS_NULL,
     &logic::IS_TRUE,
     &logic::IS_UNKNOWN,
+    &collection::ITEM,
+    &json::JSON_EXISTS,
+    &json::JSON_QUERY,
+    &json::JSON_VALUE,
+    &collection::MAP,
     &arithmetic::MOD,
     &logic::Not,
+    &collection::ROW,
 ];
 
 #[cfg(test)]

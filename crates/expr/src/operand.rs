@@ -3,15 +3,17 @@
 //! An argument is a column or a constant, and a function must not care which: every reader has a *step*, 1 for a column and 0 for a
 //! constant, and row `i` lives at index `i * step`. So one loop serves both, and a constant is never spread over the rows.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
+use arrow_array::builder::StringBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::{
     Array, ArrayRef, ArrowPrimitiveType, BinaryArray, BooleanArray, PrimitiveArray, StringArray, UInt32Array,
     new_empty_array,
 };
 use arrow_buffer::NullBuffer;
-use wiesel_core::{Result, Value};
+use wiesel_core::{Error, Result, Value};
 
 use crate::function::Operand;
 
@@ -248,5 +250,85 @@ impl<T> PerText<T> {
             text.clone_into(&mut self.text);
         }
         Ok(self.compiled.as_mut().expect("it was compiled above"))
+    }
+}
+
+/// The most bytes of text one column may hold: Arrow's offsets are 32 bits wide.
+const TEXT_BYTES_MAX: usize = i32::MAX as usize;
+
+/// Builds a text column piece by piece, without a buffer per row. Too much text is an error at the end, never a panic.
+#[derive(Debug)]
+pub struct TextBuilder {
+    builder: StringBuilder,
+    byte_count: usize,
+}
+
+impl TextBuilder {
+    /// For `rows` values of about `bytes` bytes in all.
+    pub fn new(rows: usize, bytes: usize) -> TextBuilder {
+        TextBuilder { builder: StringBuilder::with_capacity(rows, bytes.min(TEXT_BYTES_MAX)), byte_count: 0 }
+    }
+
+    /// Adds text to the open row.
+    #[inline]
+    pub fn push_str(&mut self, text: &str) {
+        self.byte_count = self.byte_count.saturating_add(text.len());
+        if self.byte_count <= TEXT_BYTES_MAX {
+            self.builder.write_str(text).expect("a StringBuilder takes all text");
+        }
+    }
+
+    /// Adds a character to the open row.
+    #[inline]
+    pub fn push(&mut self, c: char) {
+        self.push_str(c.encode_utf8(&mut [0; 4]));
+    }
+
+    /// Ends the row.
+    #[inline]
+    pub fn end(&mut self) {
+        self.builder.append_value("");
+    }
+
+    /// A row of this text.
+    #[inline]
+    pub fn value(&mut self, text: &str) {
+        self.push_str(text);
+        self.end();
+    }
+
+    /// A row of NULL; nothing may have been pushed into it.
+    #[inline]
+    pub fn null(&mut self) {
+        self.builder.append_null();
+    }
+
+    /// A row of this text, or of NULL.
+    #[inline]
+    pub fn option(&mut self, text: Option<&str>) {
+        match text {
+            Some(text) => self.value(text),
+            None => self.null(),
+        }
+    }
+
+    /// Whether the texts have outgrown one column, so that going on is of no use.
+    pub fn is_full(&self) -> bool {
+        self.byte_count > TEXT_BYTES_MAX
+    }
+
+    /// The column.
+    pub fn finish(mut self) -> Result<ArrayRef> {
+        if self.is_full() {
+            return Err(Error::data("the texts that a function made for one batch exceed 2 GiB"));
+        }
+        Ok(Arc::new(self.builder.finish()))
+    }
+}
+
+impl Write for TextBuilder {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.push_str(text);
+        Ok(())
     }
 }

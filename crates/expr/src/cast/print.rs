@@ -12,13 +12,14 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use arrow_array::builder::{BinaryBuilder, StringBuilder};
+use arrow_array::builder::BinaryBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, BinaryArray, types as at};
 use wiesel_core::types::MAX_LENGTH;
 use wiesel_core::{Error, Result, TypeKind};
 
 use crate::cast::{CastContext, decimal};
+use crate::operand::TextBuilder;
 use crate::time::civil::DateTime;
 use crate::time::column::Timestamps;
 use crate::time::text::{write_date, write_time, write_timestamp};
@@ -26,11 +27,11 @@ use crate::time::zone::Zone;
 
 /// Casts any column to CHAR(n) or VARCHAR(n).
 pub fn to_strings(array: &ArrayRef, from: &TypeKind, to: &TypeKind, context: &CastContext) -> Result<ArrayRef> {
-    let mut builder = StringBuilder::with_capacity(array.len(), array.len() * 8);
+    let mut builder = TextBuilder::new(array.len(), array.len() * 8);
     let mut text = String::new();
     for row in 0..array.len() {
         if array.is_null(row) {
-            builder.append_null();
+            builder.null();
             continue;
         }
         text.clear();
@@ -38,7 +39,7 @@ pub fn to_strings(array: &ArrayRef, from: &TypeKind, to: &TypeKind, context: &Ca
             .map_err(|_| Error::internal("text of a value could not be written"))?;
         append_fitted(&mut builder, &text, to);
     }
-    Ok(Arc::new(builder.finish()))
+    builder.finish()
 }
 
 /// CHAR and VARCHAR to another length: CHAR pads with blanks, both cut.
@@ -51,24 +52,24 @@ pub fn fit_strings(array: &ArrayRef, from: &TypeKind, to: &TypeKind) -> Result<A
         return Ok(Arc::clone(array));
     }
     let strings = array.as_string::<i32>();
-    let mut builder = StringBuilder::with_capacity(array.len(), strings.value_data().len());
+    let mut builder = TextBuilder::new(array.len(), strings.value_data().len());
     for text in strings {
         match text {
-            None => builder.append_null(),
+            None => builder.null(),
             Some(text) => append_fitted(&mut builder, text, to),
         }
     }
-    Ok(Arc::new(builder.finish()))
+    builder.finish()
 }
 
-fn append_fitted(builder: &mut StringBuilder, text: &str, to: &TypeKind) {
+fn append_fitted(builder: &mut TextBuilder, text: &str, to: &TypeKind) {
     let (length_max, pads) = match to {
         TypeKind::Char(n) => (*n, true),
         TypeKind::VarChar(n) => (*n, false),
         _ => (MAX_LENGTH, false),
     };
     if length_max == MAX_LENGTH {
-        builder.append_value(text);
+        builder.value(text);
         return;
     }
     let length_max = length_max as usize;
@@ -76,14 +77,13 @@ fn append_fitted(builder: &mut StringBuilder, text: &str, to: &TypeKind) {
         Some((end, _)) => &text[..end],
         None => text,
     };
-    // Writing into a StringBuilder cannot fail; an empty value then ends the row.
-    let _ = builder.write_str(cut);
+    builder.push_str(cut);
     if pads {
         for _ in cut.chars().count()..length_max {
-            let _ = builder.write_char(' ');
+            builder.push(' ');
         }
     }
-    builder.append_value("");
+    builder.end();
 }
 
 /// BINARY and VARBINARY to another length: BINARY pads with zero bytes, both cut.
