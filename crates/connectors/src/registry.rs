@@ -12,7 +12,7 @@ use wiesel_core::{Error, ErrorKind, Field, Result, Schema};
 
 #[cfg(feature = "kafka")]
 use crate::kafka;
-use crate::{blackhole, datagen, elasticsearch, jdbc, print};
+use crate::{blackhole, datagen, elasticsearch, filesystem, jdbc, print};
 
 /// What connectors need to know about the program around them.
 #[derive(Debug, Clone, Default)]
@@ -70,6 +70,13 @@ const CONNECTORS: &[Connector] = &[
         source: None,
         sink: Some(elasticsearch::sink),
         probe: elasticsearch::probe,
+    },
+    Connector {
+        name: "filesystem",
+        info: filesystem::info,
+        source: Some(filesystem::source),
+        sink: Some(filesystem::sink),
+        probe: filesystem::probe,
     },
     Connector {
         name: "jdbc",
@@ -226,7 +233,7 @@ pub(crate) fn schema(table: &TableDescriptor, indices: &[usize]) -> Result<Schem
 pub(crate) mod tests {
     use std::collections::BTreeMap;
 
-    use wiesel_core::{ChangelogMode, DataType};
+    use wiesel_core::DataType;
 
     use super::*;
 
@@ -246,18 +253,6 @@ pub(crate) mod tests {
             primary_key: key.iter().map(|k| (*k).to_owned()).collect(),
             partition_keys: Vec::new(),
             options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>(),
-        }
-    }
-
-    /// A request to write all columns of a table.
-    pub(crate) fn sink_request(table: &TableDescriptor, changelog_mode: ChangelogMode) -> SinkRequest {
-        SinkRequest {
-            columns: (0..table.columns.len()).collect(),
-            changelog_mode,
-            time_zone: "UTC".to_owned(),
-            workers: 1,
-            job_name: "test".to_owned(),
-            checkpoint_interval_is_set: false,
         }
     }
 

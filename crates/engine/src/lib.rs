@@ -15,7 +15,7 @@ pub mod state;
 pub mod step;
 pub mod time;
 
-pub use checkpoint::{CheckpointInfo, Kind as CheckpointKind, Resume};
+pub use checkpoint::{CheckpointInfo, Kind as CheckpointKind, Resume, list};
 pub use step::Collector;
 pub use step::control::{Clock, Control, FailPoints, SystemClock};
 pub use step::job::{Job, JobEnd, JobSpec, run};

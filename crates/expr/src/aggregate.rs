@@ -2,7 +2,8 @@
 
 use wiesel_core::{DataType, TypeKind};
 
-use crate::function::FunctionError;
+use crate::FunctionError;
+use crate::cast::decimal::PRECISION_MAX;
 
 /// The aggregate functions of the first slice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,32 +56,6 @@ impl AggregateFunction {
         })
     }
 
-    /// The type of the result for arguments of the given types. Everything but COUNT may be NULL: a group may hold no value.
-    pub fn result_type(self, args: &[DataType]) -> Result<DataType, FunctionError> {
-        let expected = |what: &str| FunctionError { expected: format!("{}({what})", self.name()) };
-        if matches!(self, AggregateFunction::CountStar | AggregateFunction::Count) {
-            return Ok(DataType::not_null(TypeKind::BigInt));
-        }
-        let [arg] = args else { return Err(expected("one value")) };
-        let kind = match (self, &arg.kind) {
-            (AggregateFunction::Sum, TypeKind::Decimal { scale, .. }) => {
-                TypeKind::Decimal { precision: 38, scale: *scale }
-            }
-            (AggregateFunction::Avg, TypeKind::Decimal { scale, .. }) => {
-                TypeKind::Decimal { precision: 38, scale: (*scale).max(6) }
-            }
-            (AggregateFunction::Sum | AggregateFunction::Avg, kind) if !kind.is_numeric() => {
-                return Err(expected("a number"));
-            }
-            (
-                AggregateFunction::Min | AggregateFunction::Max,
-                TypeKind::Array(_) | TypeKind::Map(..) | TypeKind::Multiset(_) | TypeKind::Row(_),
-            ) => return Err(expected("a value that has an order")),
-            (_, kind) => kind.clone(),
-        };
-        Ok(DataType::new(kind))
-    }
-
     /// The SQL name.
     pub fn name(self) -> &'static str {
         match self {
@@ -92,5 +67,71 @@ impl AggregateFunction {
             AggregateFunction::FirstValue => "FIRST_VALUE",
             AggregateFunction::LastValue => "LAST_VALUE",
         }
+    }
+
+    /// The type of the result over arguments of these types. COUNT is BIGINT NOT NULL; every other result may be NULL, because there may
+    /// be no value to aggregate.
+    pub fn result_type(self, args: &[DataType]) -> Result<DataType, FunctionError> {
+        let refused = |usage: &str| FunctionError { expected: format!("{} takes {usage}", self.name()) };
+        let kind = match (self, args) {
+            (AggregateFunction::CountStar, _) => return Ok(DataType::not_null(TypeKind::BigInt)),
+            (AggregateFunction::Count, [_, ..]) => return Ok(DataType::not_null(TypeKind::BigInt)),
+            (AggregateFunction::Count, []) => return Err(refused("one or more values, or *")),
+            (AggregateFunction::Sum, [arg]) => match &arg.kind {
+                TypeKind::Decimal { scale, .. } => TypeKind::Decimal { precision: PRECISION_MAX, scale: *scale },
+                kind if kind.is_numeric() => kind.clone(),
+                _ => return Err(refused("(number)")),
+            },
+            (AggregateFunction::Avg, [arg]) => match &arg.kind {
+                TypeKind::Decimal { scale, .. } => {
+                    TypeKind::Decimal { precision: PRECISION_MAX, scale: (*scale).max(6) }
+                }
+                kind if kind.is_numeric() => kind.clone(),
+                _ => return Err(refused("(number)")),
+            },
+            (AggregateFunction::Min | AggregateFunction::Max, [arg]) => match &arg.kind {
+                TypeKind::Array(_) | TypeKind::Map(..) | TypeKind::Multiset(_) | TypeKind::Row(_) | TypeKind::Null => {
+                    return Err(refused("(value) of a type with an order"));
+                }
+                kind => kind.clone(),
+            },
+            (AggregateFunction::FirstValue | AggregateFunction::LastValue, [arg]) => arg.kind.clone(),
+            _ => return Err(refused("one value")),
+        };
+        Ok(DataType::new(kind))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn result_types_follow_flink() {
+        let dec = |precision, scale| TypeKind::Decimal { precision, scale };
+        let cases = [
+            ("SUM", TypeKind::Int, Some(TypeKind::Int)),
+            ("SUM", dec(10, 2), Some(dec(38, 2))),
+            ("SUM", TypeKind::Double, Some(TypeKind::Double)),
+            ("SUM", TypeKind::Date, None),
+            ("AVG", TypeKind::BigInt, Some(TypeKind::BigInt)),
+            ("AVG", dec(10, 2), Some(dec(38, 6))),
+            ("AVG", dec(20, 8), Some(dec(38, 8))),
+            ("MIN", TypeKind::VarChar(5), Some(TypeKind::VarChar(5))),
+            ("MAX", TypeKind::Array(Box::new(DataType::int())), None),
+            (
+                "FIRST_VALUE",
+                TypeKind::Array(Box::new(DataType::int())),
+                Some(TypeKind::Array(Box::new(DataType::int()))),
+            ),
+        ];
+        for (name, input, expected) in cases {
+            let function = AggregateFunction::lookup(name).expect("an aggregate");
+            let result = function.result_type(&[DataType::not_null(input.clone())]).ok();
+            assert_eq!(result, expected.map(DataType::new), "{name} of {input}");
+        }
+        let count = AggregateFunction::Count.result_type(&[DataType::int(), DataType::string()]);
+        assert_eq!(count, Ok(DataType::not_null(TypeKind::BigInt)));
+        assert!(AggregateFunction::Sum.result_type(&[]).is_err());
     }
 }

@@ -483,3 +483,6 @@ pub(crate) fn evaluate_constant(expr: &ScalarExpr, context: &EvalContext) -> Res
     let column = repeat(column.array(), 1)?;
     Ok(Value::from_array(&column, &expr.data_type(), 0))
 }
+
+#[cfg(test)]
+mod tests;

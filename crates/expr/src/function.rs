@@ -2,14 +2,31 @@
 
 mod arithmetic;
 mod binding;
+mod case;
 mod collection;
 mod comparison;
+mod concat;
+mod datetime;
 mod define;
+mod extreme;
+mod hash;
+mod in_list;
 mod json;
+mod like;
 mod logic;
+mod math;
 mod null;
+mod pad;
+mod random;
+mod regexp;
+mod round;
+mod search;
+mod split;
+mod substring;
 #[cfg(test)]
 pub(crate) mod testing;
+mod trim;
+mod type_of;
 
 use arrow_array::ArrayRef;
 use wiesel_core::{DataType, Result, Value};
@@ -110,9 +127,47 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &comparison::EQUAL,
     &comparison::GREATER,
     &comparison::GREATER_EQUAL,
+    &math::ABS,
+    &math::ACOS,
     &collection::ARRAY,
     &collection::ARRAY_CONTAINS,
+    &math::ASIN,
+    &math::ATAN,
+    &math::ATAN2,
+    &trim::BTRIM,
     &collection::CARDINALITY,
+    &round::CEIL,
+    &round::CEILING,
+    &datetime::floor::CEIL_TO,
+    &substring::CHARACTER_LENGTH,
+    &substring::CHAR_LENGTH,
+    &concat::CONCAT,
+    &concat::CONCAT_WS,
+    &datetime::parse::CONVERT_TZ,
+    &math::COS,
+    &datetime::now::CURRENT_DATE,
+    &datetime::now::CURRENT_ROW_TIMESTAMP,
+    &datetime::now::CURRENT_TIME,
+    &datetime::now::CURRENT_TIMESTAMP,
+    &datetime::now::CURRENT_WATERMARK,
+    &datetime::format::DATE_FORMAT,
+    &datetime::extract::DAYOFMONTH,
+    &datetime::extract::DAYOFWEEK,
+    &datetime::extract::DAYOFYEAR,
+    &math::DEGREES,
+    &math::E,
+    &search::ENDSWITH,
+    &math::EXP,
+    &datetime::extract::EXTRACT,
+    &round::FLOOR,
+    &datetime::floor::FLOOR_TO,
+    &hash::FROM_BASE64,
+    &datetime::epoch::FROM_UNIXTIME,
+    &extreme::GREATEST,
+    &datetime::extract::HOUR,
+    &in_list::IN,
+    &case::INITCAP,
+    &search::INSTR,
     &comparison::IS_DISTINCT_FROM,
     &logic::IS_FALSE,
     &json::IS_JSON_ARRAY,
@@ -135,10 +190,75 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &json::JSON_EXISTS,
     &json::JSON_QUERY,
     &json::JSON_VALUE,
+    &extreme::LEAST,
+    &substring::LEFT,
+    &like::LIKE,
+    &math::LN,
+    &datetime::now::LOCALTIME,
+    &datetime::now::LOCALTIMESTAMP,
+    &search::LOCATE,
+    &math::LOG,
+    &math::LOG10,
+    &math::LOG2,
+    &case::LOWER,
+    &pad::LPAD,
+    &trim::LTRIM,
     &collection::MAP,
+    &hash::MD5,
+    &datetime::extract::MINUTE,
     &arithmetic::MOD,
+    &datetime::extract::MONTH,
     &logic::Not,
+    &datetime::now::NOW,
+    &substring::OVERLAY,
+    &math::PI,
+    &search::POSITION,
+    &math::POWER,
+    &datetime::now::PROCTIME,
+    &datetime::extract::QUARTER,
+    &math::RADIANS,
+    &random::RAND,
+    &random::RAND_INTEGER,
+    &regexp::REGEXP,
+    &regexp::REGEXP_EXTRACT,
+    &regexp::REGEXP_REPLACE,
+    &pad::REPEAT,
+    &search::REPLACE,
+    &pad::REVERSE,
+    &substring::RIGHT,
+    &round::ROUND,
     &collection::ROW,
+    &pad::RPAD,
+    &trim::RTRIM,
+    &datetime::extract::SECOND,
+    &hash::SHA224,
+    &hash::SHA256,
+    &hash::SHA384,
+    &hash::SHA512,
+    &math::SIGN,
+    &math::SIN,
+    &split::SPLIT,
+    &split::SPLIT_INDEX,
+    &math::SQRT,
+    &search::STARTSWITH,
+    &substring::SUBSTR,
+    &substring::SUBSTRING,
+    &math::TAN,
+    &datetime::add::TIMESTAMPADD,
+    &datetime::diff::TIMESTAMPDIFF,
+    &hash::TO_BASE64,
+    &datetime::parse::TO_DATE,
+    &datetime::parse::TO_TIMESTAMP,
+    &datetime::epoch::TO_TIMESTAMP_LTZ,
+    &trim::TRIM,
+    &round::TRUNCATE,
+    &type_of::TYPEOF,
+    &datetime::epoch::UnixTimestamp,
+    &case::UPPER,
+    &random::UUID,
+    &datetime::extract::WEEK,
+    &datetime::extract::YEAR,
+    &concat::CONCAT_OPERATOR,
 ];
 
 #[cfg(test)]

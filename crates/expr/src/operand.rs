@@ -142,11 +142,18 @@ impl Booleans<'_> {
 }
 
 /// Reads numbers row by row.
-#[derive(Clone, Copy)]
 pub struct Numbers<'a, T: ArrowPrimitiveType> {
     array: &'a PrimitiveArray<T>,
     step: usize,
 }
+
+impl<T: ArrowPrimitiveType> Clone for Numbers<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: ArrowPrimitiveType> Copy for Numbers<'_, T> {}
 
 impl<T: ArrowPrimitiveType> Numbers<'_, T> {
     /// The number of a row; `None` for NULL.
@@ -312,16 +319,17 @@ impl TextBuilder {
         }
     }
 
-    /// Whether the texts have outgrown one column, so that going on is of no use.
-    pub fn is_full(&self) -> bool {
-        self.byte_count > TEXT_BYTES_MAX
+    /// Fails when so many more bytes outgrow one column; asked before text is multiplied.
+    pub fn check_room(&self, bytes: usize) -> Result<()> {
+        if self.byte_count.saturating_add(bytes) > TEXT_BYTES_MAX {
+            return Err(Error::data("the texts that a function makes for one batch exceed 2 GiB"));
+        }
+        Ok(())
     }
 
     /// The column.
     pub fn finish(mut self) -> Result<ArrayRef> {
-        if self.is_full() {
-            return Err(Error::data("the texts that a function made for one batch exceed 2 GiB"));
-        }
+        self.check_room(0)?;
         Ok(Arc::new(self.builder.finish()))
     }
 }

@@ -210,7 +210,7 @@ fn cores() -> usize {
 
 fn run_one(index: usize, spec: JobSpec, control: &Control, metrics: &Arc<Metrics>, log: &Log, name: &str) -> End {
     let result = Job::open(spec, control, metrics).and_then(|job| {
-        log.info(&format!("job `{name}`: {}", deliveries(metrics)));
+        log.info(&format!("job `{name}`: {}; {}", job.resume(), deliveries(metrics)));
         job.run()
     });
     match result {

@@ -308,6 +308,7 @@ fn show_row(target: &Target, rows: &RecordBatch) -> String {
         text.push('=');
         java_text::append_value(&mut text, column, &field.data_type.kind, 0);
     }
+    let text: String = text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
     match text.char_indices().nth(SHOWN_CHARS_MAX) {
         Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
         None => text,

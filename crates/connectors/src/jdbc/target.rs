@@ -6,15 +6,16 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
+use arrow_array::{ArrayRef, new_empty_array};
 use postgres::config::SslMode;
-use postgres::types::Type;
+use postgres::types::{ToSql, Type};
 use postgres::{Client, Config, NoTls, Statement};
 use wiesel_core::diagnostic::nearest;
 use wiesel_core::table::TableDescriptor;
-use wiesel_core::{Error, Result, Schema, TypeKind};
+use wiesel_core::{DataType, Error, Result, Schema, TypeKind};
 
 use super::options::JdbcOptions;
-use super::parameter::{array_cast, parameter_type};
+use super::parameter::{ColumnParameter, array_cast, parameter_type};
 use super::row_buffer::key_columns;
 use super::statement::{self, StatementColumn, quote_ident};
 use crate::registry::unsupported;
@@ -150,31 +151,30 @@ impl Target {
         let (table, sql_name) = self.find_table(client)?;
         let columns = self.find_columns(client, table)?;
         let key: Vec<usize> = self.key.iter().map(|(position, _)| *position).collect();
-        let insert = self.prepare_statement(client, &statement::insert(&sql_name, &columns, &key), None)?;
+        let all: Vec<usize> = (0..self.schema.len()).collect();
+        let insert = self.prepare_statement(client, &statement::insert(&sql_name, &columns, &key), &all)?;
         let delete = if key.is_empty() {
             None
         } else {
             let of_key: Vec<StatementColumn> = key.iter().filter_map(|i| columns.get(*i).cloned()).collect();
-            Some(self.prepare_statement(client, &statement::delete(&sql_name, &of_key), Some(&key))?)
+            Some(self.prepare_statement(client, &statement::delete(&sql_name, &of_key), &key)?)
         };
         Ok(Prepared { insert, delete, table })
     }
 
-    fn prepare_statement(
-        &self,
-        client: &mut Client,
-        sql: &str,
-        positions: Option<&[usize]>,
-    ) -> Result<Statement, Failure> {
-        let fields = self.schema.fields();
-        let all: Vec<usize> = (0..fields.len()).collect();
-        let types: Vec<Type> = positions
-            .unwrap_or(&all)
-            .iter()
-            .filter_map(|i| fields.get(*i))
-            .filter_map(|f| parameter_type(&f.data_type.kind))
-            .map(|(_, array)| array)
-            .collect();
+    /// Prepares a statement that takes the columns at `positions`. It is explained first: planning finds a missing unique constraint
+    /// and, for the insert, a missing right, which preparing alone does not.
+    fn prepare_statement(&self, client: &mut Client, sql: &str, positions: &[usize]) -> Result<Statement, Failure> {
+        let fields: Vec<&DataType> =
+            positions.iter().filter_map(|i| self.schema.fields().get(*i)).map(|f| &f.data_type).collect();
+        let types: Vec<Type> =
+            fields.iter().filter_map(|t| parameter_type(&t.kind)).map(|(_, array_type)| array_type).collect();
+        let nothing: Vec<ArrayRef> = fields.iter().map(|t| new_empty_array(&t.to_arrow())).collect();
+        let empty: Vec<ColumnParameter<'_>> =
+            fields.iter().zip(&nothing).map(|(data_type, array)| ColumnParameter { data_type, array }).collect();
+        let references: Vec<&(dyn ToSql + Sync)> = empty.iter().map(|p| p as &(dyn ToSql + Sync)).collect();
+        let explain = client.prepare_typed(&format!("EXPLAIN {sql}"), &types).map_err(|e| self.failure(&e))?;
+        client.query(&explain, &references).map_err(|e| self.failure(&e))?;
         client.prepare_typed(sql, &types).map_err(|e| self.failure(&e))
     }
 
@@ -352,8 +352,6 @@ fn with_causes(error: &postgres::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use wiesel_core::DataType;
-
     use super::*;
     use crate::registry::ConnectorContext;
     use crate::registry::tests::table;

@@ -52,7 +52,22 @@ impl Cluster<'_> {
         properties.extend(self.properties.client.iter().cloned());
         properties.push(("bootstrap.servers".to_owned(), self.properties.bootstrap_servers.clone()));
         properties.extend(owned(settings.fixed));
+        self.check_files()?;
         Client::new(kind, &properties, self.address_map, on_event).map_err(|error| self.config_error(&error))
+    }
+
+    /// OpenSSL's words about a file that is not there name neither file nor reason.
+    fn check_files(&self) -> Result<()> {
+        for (name, path) in &self.properties.client {
+            let is_file = name.starts_with("ssl.") && name.ends_with(".location") && path != "probe";
+            if let Some(error) = is_file.then(|| std::fs::metadata(path).err()).flatten() {
+                return Err(Error::config(format!(
+                    "table `{}`: the file `{path}` (`{name}` of the Kafka client) cannot be read: {error}",
+                    self.table
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn config_error(&self, error: &ConfigError) -> Error {
@@ -202,7 +217,7 @@ impl Cluster<'_> {
 
     /// No answer in time.
     fn unreachable(&self, last: Option<&KafkaError>) -> Error {
-        let reason = last.map_or_else(|| "no answer".to_owned(), |error| without_client_name(&error.reason));
+        let reason = last.map_or_else(|| "no answer".to_owned(), |error| without_final_stop(&error.reason));
         Error::unavailable(format!(
             "{} did not answer within {} s (table `{}`): {reason}",
             self.brokers(),
@@ -215,11 +230,17 @@ impl Cluster<'_> {
     /// What a broker's error means for the table.
     pub(super) fn failed(&self, error: &KafkaError) -> Error {
         let user = self.properties.user.as_deref().unwrap_or("(none)");
-        let reason = without_client_name(&error.reason);
+        let servers = &self.properties.bootstrap_servers;
+        let reason = without_final_stop(&error.reason);
         match error.code {
-            code::AUTHENTICATION | code::SASL_AUTHENTICATION_FAILED => Error::permission(format!(
-                "Kafka refused the user `{user}` at {} (table `{}`): {reason}",
+            code::AUTHENTICATION if reason.contains("handshake failed") => Error::config(format!(
+                "{} does not take the SASL mechanism of table `{}`: {reason}",
                 self.brokers(),
+                self.table
+            ))
+            .hint("is 'properties.security.protocol' the one of this listener, and 'properties.sasl.mechanism' enabled there?"),
+            code::AUTHENTICATION | code::SASL_AUTHENTICATION_FAILED => Error::permission(format!(
+                "Kafka refused the user `{user}` at {servers} (table `{}`): {reason}",
                 self.table
             ))
             .hint("check user, password and mechanism in 'properties.sasl.jaas.config' and 'properties.sasl.mechanism'"),
@@ -307,8 +328,8 @@ fn is_healing(code: i32) -> bool {
         || matches!(code, 5..=9 | 13..=16 | 56 | 75 | 78 | 100)
 }
 
-/// librdkafka puts the client's and broker's names in front of some texts; the table is named by the message already.
-pub(super) fn without_client_name(reason: &str) -> String {
+/// The words of librdkafka in the form of a message, which has no final stop.
+pub(super) fn without_final_stop(reason: &str) -> String {
     reason.trim().trim_end_matches('.').to_owned()
 }
 

@@ -632,7 +632,7 @@ mod tests {
     }
 
     const PLAIN: &str =
-        "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"u\" password=\"p\";";
+        "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"u\" password=\"sesame\";";
 
     #[test]
     fn the_list_of_java_properties_is_sorted_and_points_to_properties_of_librdkafka() {
@@ -690,7 +690,7 @@ mod tests {
         let shaded = format!("org.apache.flink.kafka.shaded.{PLAIN}");
         let scram = "org.apache.kafka.common.security.scram.ScramLoginModule required\n username='a b'\n password=\"q\\\"\\\\;=\" ;";
         let cases: &[(&str, &str, &str, &str)] =
-            &[("PLAIN", PLAIN, "u", "p"), ("PLAIN", &shaded, "u", "p"), ("SCRAM-SHA-512", scram, "a b", "q\"\\;=")];
+            &[("PLAIN", PLAIN, "u", "sesame"), ("PLAIN", &shaded, "u", "sesame"), ("SCRAM-SHA-512", scram, "a b", "q\"\\;=")];
         for (mechanism, text, user, password) in cases {
             let properties =
                 read(&[("security.protocol", "SASL_SSL"), ("sasl.mechanism", mechanism), ("sasl.jaas.config", text)])

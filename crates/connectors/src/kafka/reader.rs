@@ -104,16 +104,19 @@ pub(super) fn write_header(arena: &mut Vec<u8>, name: &[u8], value: Option<&[u8]
     }
 }
 
+/// Name and value of a header.
+type Header<'a> = (&'a [u8], Option<&'a [u8]>);
+
 /// The first header in `bytes`, and what follows it.
-fn read_header(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
+fn read_header(bytes: &[u8]) -> Option<(Header<'_>, &[u8])> {
     let (length, bytes) = bytes.split_first_chunk::<4>()?;
     let (name, bytes) = bytes.split_at_checked(u32::from_le_bytes(*length) as usize)?;
     let (length, bytes) = bytes.split_first_chunk::<4>()?;
     match u32::from_le_bytes(*length) {
-        u32::MAX => Some((name, None, bytes)),
+        u32::MAX => Some(((name, None), bytes)),
         length => {
             let (value, bytes) = bytes.split_at_checked(length as usize)?;
-            Some((name, Some(value), bytes))
+            Some(((name, Some(value)), bytes))
         }
     }
 }
@@ -270,8 +273,8 @@ fn headers(data_type: &DataType, records: &Records<'_>) -> Result<ArrayRef> {
         let range = record.key_end as usize..record.value_start as usize;
         let mut bytes = records.batch.arena.get(range).unwrap_or_default();
         // A map has each key once, and as in Flink the last header of a name wins.
-        let mut entries: Vec<(&[u8], Option<&[u8]>)> = Vec::new();
-        while let Some((name, value, rest)) = read_header(bytes) {
+        let mut entries: Vec<Header<'_>> = Vec::new();
+        while let Some(((name, value), rest)) = read_header(bytes) {
             entries.retain(|(known, _)| *known != name);
             entries.push((name, value));
             bytes = rest;

@@ -267,6 +267,8 @@ impl KafkaSink {
         trouble.look(self.flight.client());
         if landed.acknowledged > 0 || self.flight.total() == 0 {
             self.waiting = None;
+        } else if self.waiting.is_some() {
+            // Said once; the reason that came first is the one that tells most.
         } else if let Some(refusal) = trouble.refusal {
             let user = self.user.as_deref().unwrap_or("(none)");
             self.waiting = Some(format!("{} refuses the user `{user}`: {}", self.brokers, refusal.reason));

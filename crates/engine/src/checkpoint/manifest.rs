@@ -172,3 +172,62 @@ mod bytes_list {
         texts.iter().map(|text| STANDARD.decode(text).map_err(D::Error::custom)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        Manifest {
+            format: FORMAT,
+            id: 7,
+            time_ms: 1,
+            duration_ms: 2,
+            kind: Kind::Stop,
+            job: "a \"job\"\nof two lines".to_owned(),
+            written_bytes: 3,
+            operators: vec![OperatorEntry { id: "0a".to_owned(), label: "Calc".to_owned() }],
+            sources: vec![SourceEntry {
+                operator: "0b".to_owned(),
+                table: "t".to_owned(),
+                splits: vec![SplitEntry { name: "t-0".to_owned(), position: i64::MAX }],
+            }],
+            watermarks: vec![WatermarkEntry {
+                operator: "0c".to_owned(),
+                emitted: i64::MIN,
+                splits: vec![("t-0".to_owned(), i64::MIN)],
+            }],
+            inputs: vec![InputEntry { operator: "0a".to_owned(), watermark: i64::MIN }],
+            sinks: vec![SinkEntry {
+                operator: "0d".to_owned(),
+                table: "out".to_owned(),
+                delivery: "exactly-once".to_owned(),
+                states: vec![vec![0, 255]],
+                pending: vec![PendingEntry { checkpoint: 6, work: vec![b"rows".to_vec()] }],
+            }],
+            runs: vec![RunEntry { file: "state-7.run".to_owned(), bytes: 9, crc32: u32::MAX }],
+        }
+    }
+
+    #[test]
+    fn a_manifest_reads_back_as_it_was_written() {
+        assert_eq!(Manifest::decode(&manifest().encode().unwrap()).unwrap(), manifest());
+    }
+
+    #[test]
+    fn damage_anywhere_is_an_error() {
+        let bytes = manifest().encode().unwrap();
+        for position in 0..bytes.len() - 1 {
+            let mut flipped = bytes.clone();
+            flipped[position] ^= 1;
+            assert!(Manifest::decode(&flipped).is_err(), "a flip at {position}");
+            assert!(Manifest::decode(&bytes[..position]).is_err(), "cut at {position}");
+        }
+    }
+
+    #[test]
+    fn another_format_is_refused_by_its_number() {
+        let error = Manifest::decode(&Manifest { format: 2, ..manifest() }.encode().unwrap()).unwrap_err();
+        assert!(error.message().contains("format 2"), "{error}");
+    }
+}

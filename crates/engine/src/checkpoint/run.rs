@@ -119,10 +119,13 @@ pub(crate) fn write(
     Ok((bytes, hasher.finalize()))
 }
 
-/// State read back: per operator and table, key and vnode to value.
+/// Key and vnode to value. The key comes first, so that a prefix is one range over all vnodes.
+pub(crate) type Entries = BTreeMap<(Vec<u8>, u8), Vec<u8>>;
+
+/// State read back, by operator id and table.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct RestoredState {
-    pub(crate) tables: BTreeMap<(String, u8), BTreeMap<(Vec<u8>, u8), Vec<u8>>>,
+    pub(crate) tables: BTreeMap<(String, u8), Entries>,
 }
 
 impl RestoredState {
@@ -222,5 +225,74 @@ impl<'a> Reader<'a> {
         let crc = u32::from_le_bytes(self.array()?);
         let block = self.take(usize::try_from(length).map_err(|_| damaged("a length beyond memory"))?)?;
         if crc32fast::hash(block) != crc { Err(damaged("the checksum of a block does not agree")) } else { Ok(block) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Flat = Vec<(u8, u8, Vec<u8>, Vec<u8>)>;
+
+    fn entries(state: &RestoredState) -> Flat {
+        let tables = state.tables.iter();
+        tables
+            .flat_map(|((_, table), entries)| {
+                entries.iter().map(|((key, vnode), value)| (*table, *vnode, key.clone(), value.clone()))
+            })
+            .collect()
+    }
+
+    fn written(write_entries: impl Fn(&mut RunBuffer)) -> Vec<u8> {
+        let mut buffer = RunBuffer::default();
+        buffer.set_operator(1);
+        write_entries(&mut buffer);
+        let mut bytes = Vec::new();
+        let ids = ["a".to_owned(), "b".to_owned()];
+        let (length, crc) = write(&mut bytes, &ids, &[buffer], || {}).unwrap();
+        assert_eq!((length, crc), (bytes.len() as u64, crc32fast::hash(&bytes)));
+        bytes
+    }
+
+    #[test]
+    fn later_entries_win_and_a_prefix_takes_all_vnodes_away() {
+        let first = written(|w| {
+            w.put(0, 7, b"w1/a", b"1");
+            w.put(0, 9, b"w1/b", b"2");
+            w.put(0, 9, b"w2/b", b"3");
+            w.put(1, 7, b"w1/a", b"4");
+            w.put(0, 1, b"x", &vec![0; BLOCK_BYTES]);
+        });
+        let second = written(|w| {
+            w.delete_prefix(0, b"w1/");
+            w.put(0, 9, b"w1/c", b"5");
+            w.put(0, 9, b"w2/b", b"6");
+            w.delete(0, 1, b"x");
+        });
+        let mut state = RestoredState::default();
+        state.merge(&first).unwrap();
+        state.merge(&second).unwrap();
+        let expected: Flat = vec![
+            (0, 9, b"w1/c".to_vec(), b"5".to_vec()),
+            (0, 9, b"w2/b".to_vec(), b"6".to_vec()),
+            (1, 7, b"w1/a".to_vec(), b"4".to_vec()),
+        ];
+        assert_eq!(entries(&state), expected);
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_found() {
+        let bytes = written(|w| w.put(0, 7, b"key", b"value"));
+        for position in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[position] ^= 0x10;
+            assert!(RestoredState::default().merge(&flipped).is_err(), "a flip at {position}");
+        }
+        let mut state = RestoredState::default();
+        for length in 0..bytes.len() {
+            let outcome = state.merge(&bytes[..length]);
+            // Whole blocks may end anywhere between two blocks; the manifest's length finds that.
+            assert!(outcome.is_err() || entries(&state).is_empty(), "cut at {length}");
+        }
     }
 }

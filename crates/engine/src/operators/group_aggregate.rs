@@ -20,9 +20,9 @@ use wiesel_expr::EvalContext;
 use wiesel_plan::{GroupAggregateNode, MiniBatch};
 
 use super::ROWS_PER_BATCH;
-use super::aggregate::{AggregateSpec, Groups, Plan, PlannedRows, Prepared, Trace, Values};
+use super::aggregate::{AggregateSpec, Groups, Plan, PlannedRows, Prepared, Trace, Values, check_version};
 use crate::operator::{Operator, Output, StateWriter, WATERMARK_MAX};
-use crate::state::codec::decode_keys;
+use crate::state::codec::{Reader, STATE_VERSION, decode_keys};
 use crate::state::vnode::KeyHasher;
 
 /// Slots looked at for expired groups at every step end.
@@ -60,7 +60,12 @@ struct Bundle {
     before: Vec<Values>,
     emptied: Vec<u32>,
     new: Vec<u32>,
+    /// The keys under which the last snapshot holds what was not told then.
+    stored: Vec<(Vec<u8>, u8)>,
 }
+
+/// The state table of groups that changed in a mini-batch which a checkpoint cut: what readers know of them.
+const PENDING_TABLE: u8 = u8::MAX;
 
 impl GroupAggregate {
     /// Builds the operator of a node that gives `schema` in `changelog_mode`.
@@ -92,6 +97,7 @@ impl GroupAggregate {
                 before: spec.values(),
                 emptied: Vec::new(),
                 new: Vec::new(),
+                stored: Vec::new(),
             }),
             traces: spec.traces(),
             spec,
@@ -360,20 +366,33 @@ impl Operator for GroupAggregate {
     }
 
     fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<()> {
-        if self.bundle.as_ref().is_some_and(|bundle| !bundle.touched.is_empty()) {
-            return Err(Error::internal("a GROUP BY holds changes back at a checkpoint, `flush` was not called"));
-        }
         self.groups.snapshot(full, &[], writer);
+        if let Some(bundle) = &mut self.bundle {
+            bundle.snapshot(full, &self.groups, writer);
+        }
         Ok(())
     }
 
-    fn restore(&mut self, table: u8, _: u8, key: &[u8], value: &[u8]) -> Result<()> {
+    fn restore(&mut self, table: u8, vnode: u8, key: &[u8], value: &[u8]) -> Result<()> {
+        if table == PENDING_TABLE {
+            let slot = self.groups.restore_slot(key);
+            let bundle = self.bundle.as_mut().ok_or_else(|| {
+                Error::config("a checkpoint holds part of a mini-batch, but `table.exec.mini-batch.enabled` is off now")
+                    .hint("set it as it was, or start anew with --fresh")
+            })?;
+            bundle.stored.push((key.to_vec(), vnode));
+            return bundle.restore(slot, value);
+        }
         let sequence = self.groups.restore(&self.spec, table, key, value)?;
         self.sequence = self.sequence.max(sequence + 1);
         Ok(())
     }
 
     fn restored(&mut self, _: i64) -> Result<()> {
+        if let Some(bundle) = &mut self.bundle {
+            let groups = &self.groups;
+            bundle.emptied.extend(bundle.touched.iter().filter(|slot| groups.row_count(**slot) == 0));
+        }
         Ok(())
     }
 
@@ -411,6 +430,36 @@ impl Bundle {
         self.touched.extend_from_slice(&self.new);
     }
 
+    fn snapshot(&mut self, full: bool, groups: &Groups, writer: &mut dyn StateWriter) {
+        for (key, vnode) in self.stored.drain(..).filter(|_| !full) {
+            writer.delete(PENDING_TABLE, vnode, &key);
+        }
+        let mut value = Vec::new();
+        for (index, &slot) in self.touched.iter().enumerate() {
+            value.clear();
+            value.extend([STATE_VERSION, u8::from(self.existed[index])]);
+            self.before.iter().for_each(|values| values.encode(index, &mut value));
+            let (key, vnode) = (groups.table.key(slot), groups.table.vnode(slot));
+            writer.put(PENDING_TABLE, vnode, key, &value);
+            self.stored.push((key.to_vec(), vnode));
+        }
+    }
+
+    fn restore(&mut self, slot: u32, value: &[u8]) -> Result<()> {
+        let mut reader = Reader::new(value);
+        check_version(reader.byte()?)?;
+        self.existed.push(reader.byte()? != 0);
+        for values in &mut self.before {
+            values.decode(&mut reader)?;
+        }
+        self.touched.push(slot);
+        self.is_touched.resize(self.is_touched.len().max(slot as usize + 1), false);
+        self.is_touched[slot as usize] = true;
+        // Due at the first step end.
+        self.since_ms = Some(i64::MIN);
+        Ok(())
+    }
+
     fn due_ms(&self) -> Option<i64> {
         let latency_ms = self.mini_batch?.latency_ms;
         Some(self.since_ms?.saturating_add(i64::try_from(latency_ms).unwrap_or(i64::MAX)))
@@ -421,5 +470,465 @@ impl Bundle {
         watermark == WATERMARK_MAX
             || self.rows >= mini_batch.rows
             || self.due_ms().is_some_and(|due_ms| now_ms >= due_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operators::testing::{Change, Event, change, fold, row, run, schema, show, string};
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use wiesel_core::{DataType, TypeKind, Value};
+    use wiesel_expr::{AggregateCall, AggregateFunction as F};
+
+    fn call(function: F, args: &[usize], kind: TypeKind) -> AggregateCall {
+        AggregateCall { function, args: args.to_vec(), distinct: false, filter: None, data_type: DataType::new(kind) }
+    }
+
+    fn distinct(call: AggregateCall) -> AggregateCall {
+        AggregateCall { distinct: true, ..call }
+    }
+
+    fn node(aggregates: Vec<AggregateCall>) -> GroupAggregateNode {
+        GroupAggregateNode {
+            keys: vec![0],
+            aggregates,
+            input_retracts: true,
+            fold_per_step: false,
+            mini_batch: None,
+            state_ttl_ms: 0,
+        }
+    }
+
+    // Input: k STRING, n BIGINT, s STRING, d DECIMAL(10, 2), x DOUBLE, i INT, f BOOLEAN.
+    fn input() -> Schema {
+        let decimal = TypeKind::Decimal { precision: 10, scale: 2 };
+        schema(&[string(), TypeKind::BigInt, string(), decimal, TypeKind::Double, TypeKind::Int, TypeKind::Boolean])
+    }
+
+    fn wide(text: &str) -> Change {
+        // kind k n s; the other columns follow from n.
+        let (kind, mut values) = change(text);
+        let number = if let Value::Int(n) = values[1] { Some(n) } else { None };
+        let or_null = |value: Option<Value>| value.unwrap_or(Value::Null);
+        values.push(or_null(number.map(|n| Value::Decimal(i128::from(n) * 50))));
+        #[allow(clippy::cast_precision_loss, reason = "small numbers")]
+        values.push(or_null(number.map(|n| Value::Double(n as f64 / 4.0))));
+        values.push(or_null(number.map(Value::Int)));
+        values.push(or_null(number.map(|n| Value::Boolean(n % 2 == 0))));
+        (kind, values)
+    }
+
+    fn output(node: &GroupAggregateNode) -> Schema {
+        let mut types = vec![string(); node.keys.len()];
+        types.extend(node.aggregates.iter().map(|a| a.data_type.kind.clone()));
+        schema(&types)
+    }
+
+    fn drive(node: &GroupAggregateNode, mode: ChangelogMode, events: &[Event]) -> Vec<Change> {
+        let new =
+            || -> Box<dyn Operator> { Box::new(GroupAggregate::new(node, &input(), &output(node), mode).unwrap()) };
+        run(&new, &input(), &output(node), 0, events)
+    }
+
+    fn changelog(node: &GroupAggregateNode, mode: ChangelogMode, rows: &[&str]) -> Vec<String> {
+        let rows = rows.iter().map(|text| wide(text)).collect();
+        show(&drive(node, mode, &[Event::Rows(rows), Event::Advance(0, 0)]))
+    }
+
+    #[test]
+    fn every_row_of_a_group_gives_a_change() {
+        let count = node(vec![call(F::CountStar, &[], TypeKind::BigInt)]);
+        let rows = ["+I a 1 x", "+I NULL 1 x", "+I a 2 y", "-U a 1 x", "-D a 2 y", "-D b 1 x", "+I a 3 z"];
+        let full = ["+I a 1", "+I NULL 1", "-U a 1", "+U a 2", "-U a 2", "+U a 1", "-D a 1", "+I a 1"];
+        assert_eq!(changelog(&count, ChangelogMode::Full, &rows), full);
+        let upsert = ["+I a 1", "+I NULL 1", "+U a 2", "+U a 1", "-D a 1", "+I a 1"];
+        assert_eq!(changelog(&count, ChangelogMode::Upsert, &rows), upsert);
+        let folded = GroupAggregateNode { fold_per_step: true, ..count };
+        assert_eq!(changelog(&folded, ChangelogMode::Full, &rows), ["+I a 1", "+I NULL 1"]);
+    }
+
+    #[test]
+    fn a_group_that_is_gone_at_the_steps_end_gives_nothing_or_a_delete() {
+        let folded = GroupAggregateNode { fold_per_step: true, ..node(vec![call(F::Sum, &[1], TypeKind::BigInt)]) };
+        let step = |rows: &[&str]| Event::Rows(rows.iter().map(|r| wide(r)).collect());
+        let events = [
+            step(&["+I a 1 x", "-D a 1 x", "+I b 2 x"]),
+            Event::Advance(0, 0),
+            step(&["+I b 3 x", "-D b 3 x"]),
+            Event::Advance(0, 0),
+            step(&["-U b 2 x", "+U b 7 x"]),
+            Event::Advance(0, 0),
+            step(&["-D b 7 x"]),
+            Event::Advance(0, 0),
+        ];
+        let expected = ["+I b 2", "-U b 2", "+U b 7", "-D b 7"];
+        assert_eq!(show(&drive(&folded, ChangelogMode::Full, &events)), expected);
+    }
+
+    #[test]
+    fn an_unchanged_result_gives_nothing_unless_a_time_to_live_is_set() {
+        let max = node(vec![call(F::Max, &[1], TypeKind::BigInt)]);
+        let rows = ["+I a 5 x", "+I a 3 x", "+I a NULL x", "+I a 6 x"];
+        assert_eq!(changelog(&max, ChangelogMode::Full, &rows), ["+I a 5", "-U a 5", "+U a 6"]);
+        let with_ttl = GroupAggregateNode { state_ttl_ms: 10, ..max };
+        assert_eq!(changelog(&with_ttl, ChangelogMode::Upsert, &rows), ["+I a 5", "+U a 5", "+U a 5", "+U a 6"]);
+    }
+
+    #[test]
+    fn select_distinct_gives_the_first_row_of_each_group() {
+        let distinct = node(vec![]);
+        let rows = ["+I a 1 x", "+I a 2 y", "+I NULL 1 x", "+I b 1 x", "+I NULL 2 z"];
+        assert_eq!(changelog(&distinct, ChangelogMode::Insert, &rows), ["+I a", "+I NULL", "+I b"]);
+    }
+
+    #[test]
+    fn a_global_aggregate_has_one_group_and_no_row_before_the_first() {
+        let global = GroupAggregateNode { keys: vec![], ..node(vec![call(F::CountStar, &[], TypeKind::BigInt)]) };
+        assert_eq!(changelog(&global, ChangelogMode::Upsert, &["+I a 1 x", "+I b 1 x"]), ["+I 1", "+U 2"]);
+        assert!(changelog(&global, ChangelogMode::Upsert, &[]).is_empty());
+    }
+
+    #[test]
+    fn each_aggregate_gives_flinks_result() {
+        let decimal = |precision, scale| TypeKind::Decimal { precision, scale };
+        // The aggregate, and its last result over the rows below.
+        let cases = [
+            (call(F::CountStar, &[], TypeKind::BigInt), "5"),
+            (call(F::Count, &[1], TypeKind::BigInt), "4"),
+            (call(F::Count, &[1, 2], TypeKind::BigInt), "4"),
+            (distinct(call(F::Count, &[2], TypeKind::BigInt)), "3"),
+            (distinct(call(F::Count, &[2, 1], TypeKind::BigInt)), "4"),
+            (call(F::Sum, &[1], TypeKind::BigInt), "13"),
+            (distinct(call(F::Sum, &[1], TypeKind::BigInt)), "13"),
+            (call(F::Sum, &[3], decimal(38, 2)), "650"),
+            (call(F::Sum, &[4], TypeKind::Double), "3.25"),
+            (call(F::Avg, &[1], TypeKind::BigInt), "3"),
+            (call(F::Avg, &[3], decimal(38, 6)), "1625000"),
+            (call(F::Avg, &[4], TypeKind::Double), "0.8125"),
+            (call(F::Min, &[1], TypeKind::BigInt), "-2"),
+            (call(F::Max, &[1], TypeKind::BigInt), "9"),
+            (call(F::Min, &[2], string()), "x"),
+            (call(F::Max, &[2], string()), "zz"),
+            (call(F::Max, &[3], decimal(10, 2)), "450"),
+            (call(F::Min, &[4], TypeKind::Double), "-0.5"),
+            (call(F::Max, &[6], TypeKind::Boolean), "TRUE"),
+            (call(F::FirstValue, &[1], TypeKind::BigInt), "5"),
+            (call(F::LastValue, &[1], TypeKind::BigInt), "-2"),
+            (call(F::LastValue, &[2], string()), "y"),
+            (AggregateCall { filter: Some(6), ..call(F::CountStar, &[], TypeKind::BigInt) }, "1"),
+            (AggregateCall { filter: Some(6), ..call(F::Sum, &[1], TypeKind::BigInt) }, "-2"),
+        ];
+        let rows = ["+I a 5 x", "+I a NULL zz", "+I a 9 x", "+I a 1 x", "+I a -2 y"];
+        for (call, expected) in cases {
+            for input_retracts in [true, false] {
+                let node = GroupAggregateNode { input_retracts, ..node(vec![call.clone()]) };
+                let last = changelog(&node, ChangelogMode::Upsert, &rows).pop().unwrap();
+                assert_eq!(&last[5..], expected, "{call:?}, retracts: {input_retracts}");
+            }
+        }
+    }
+
+    #[test]
+    fn aggregates_of_nothing_are_null_and_counts_are_zero() {
+        let node = node(vec![
+            call(F::Count, &[1], TypeKind::BigInt),
+            call(F::Sum, &[1], TypeKind::BigInt),
+            call(F::Avg, &[4], TypeKind::Double),
+            call(F::Min, &[2], string()),
+            call(F::FirstValue, &[1], TypeKind::BigInt),
+        ]);
+        let rows = ["+I a NULL NULL"];
+        assert_eq!(changelog(&node, ChangelogMode::Full, &rows), ["+I a 0 NULL NULL NULL NULL"]);
+        let rows = ["+I a NULL NULL", "+I a 4 b", "-D a 4 b"];
+        let last = changelog(&node, ChangelogMode::Full, &rows).pop().unwrap();
+        assert_eq!(last, "+U a 0 NULL NULL NULL NULL");
+    }
+
+    #[test]
+    fn sums_of_integers_wrap_at_the_width_of_their_type() {
+        let node = node(vec![call(F::Sum, &[5], TypeKind::Int), call(F::Sum, &[1], TypeKind::BigInt)]);
+        let rows = ["+I a 2147483647 x", "+I a 1 x"];
+        let last = changelog(&node, ChangelogMode::Upsert, &rows).pop().unwrap();
+        assert_eq!(last, "+U a -2147483648 2147483648");
+    }
+
+    #[test]
+    fn a_retraction_brings_the_next_value_back() {
+        let node = node(vec![
+            call(F::Max, &[2], string()),
+            call(F::FirstValue, &[2], string()),
+            call(F::LastValue, &[2], string()),
+            distinct(call(F::Count, &[2], TypeKind::BigInt)),
+        ]);
+        let rows = ["+I a 1 p", "+I a 1 r", "+I a 1 q", "-D a 1 r", "-D a 1 p"];
+        let expected = ["+I a p p p 1", "+U a r p r 2", "+U a r p q 3", "+U a q p q 2", "+U a q q q 1"];
+        assert_eq!(changelog(&node, ChangelogMode::Upsert, &rows), expected);
+    }
+
+    #[test]
+    fn a_key_that_was_silent_for_its_time_to_live_begins_anew() {
+        let node = GroupAggregateNode {
+            state_ttl_ms: 10,
+            ..node(vec![call(F::CountStar, &[], TypeKind::BigInt), distinct(call(F::Count, &[1], TypeKind::BigInt))])
+        };
+        let rows = |text: &str| Event::Rows(vec![wide(text)]);
+        let events = |restart: bool| {
+            let mut events = vec![rows("+I a 1 x"), Event::Advance(0, 9), rows("+I a 1 x")];
+            // 9 ms later it lives, 10 ms behind the last write it does not.
+            events.extend([Event::Advance(0, 18), rows("+I a 2 x")]);
+            if restart {
+                events.push(Event::Restart(false));
+            }
+            events.extend([Event::Advance(0, 28), rows("+I a 1 x"), Event::Advance(0, 38), rows("-D a 1 x")]);
+            events
+        };
+        let expected = ["+I a 1 1", "-U a 1 1", "+U a 2 1", "-U a 2 1", "+U a 3 2", "+I a 1 1"];
+        for restart in [false, true] {
+            assert_eq!(show(&drive(&node, ChangelogMode::Full, &events(restart))), expected);
+        }
+    }
+
+    #[test]
+    fn a_mini_batch_is_told_when_its_time_or_size_is_reached_or_a_checkpoint_comes() {
+        let node = GroupAggregateNode {
+            mini_batch: Some(MiniBatch { latency_ms: 10, rows: 3 }),
+            ..node(vec![call(F::CountStar, &[], TypeKind::BigInt)])
+        };
+        let rows = |texts: &[&str]| Event::Rows(texts.iter().map(|t| wide(t)).collect());
+        let cases: [(&[Event], &[&str]); 4] = [
+            (&[rows(&["+I a 1 x", "+I a 2 x"]), Event::Advance(0, 9)], &[]),
+            (&[rows(&["+I a 1 x", "+I a 2 x"]), Event::Advance(0, 10)], &["+I a 2"]),
+            (&[rows(&["+I a 1 x", "+I a 2 x"]), rows(&["+I b 1 x"]), Event::Advance(0, 0)], &["+I a 2", "+I b 1"]),
+            (&[rows(&["+I a 1 x", "+I a 2 x"]), Event::Advance(0, 0), Event::Flush], &["+I a 2"]),
+        ];
+        for (events, expected) in cases {
+            assert_eq!(show(&drive(&node, ChangelogMode::Full, events)), expected, "{events:?}");
+        }
+        let mut operator = GroupAggregate::new(&node, &input(), &output(&node), ChangelogMode::Full).unwrap();
+        assert_eq!(operator.next_timer_ms(), None);
+        let batch = crate::operators::testing::batch(&input(), &[wide("+I a 1 x")]);
+        let context = crate::operators::testing::context(5);
+        operator.process(0, batch, &context, &mut Output::default()).unwrap();
+        assert_eq!(operator.next_timer_ms(), Some(15));
+    }
+
+    // The reference: the rows of each group in a list, aggregated anew every time. Beside it the values of every column in the order
+    // they came, because a retraction takes back the earliest occurrence of its value, whichever row that was.
+    fn reference(rows: &[Change], calls: &[AggregateCall]) -> BTreeMap<String, Vec<Value>> {
+        #[derive(Default)]
+        struct Group {
+            members: Vec<Vec<Value>>,
+            arrivals: Vec<Vec<Value>>,
+        }
+        let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+        for (kind, row) in rows {
+            let key = format!("{:?}", &row[..1]);
+            let group = groups.entry(key.clone()).or_default();
+            group.arrivals.resize(row.len(), vec![]);
+            if kind.is_add() {
+                group.members.push(row.clone());
+            } else {
+                let place = group.members.iter().position(|m| m == row).unwrap();
+                group.members.remove(place);
+            }
+            for (arrived, value) in group.arrivals.iter_mut().zip(row) {
+                if kind.is_add() {
+                    arrived.push(value.clone());
+                } else {
+                    let place = arrived.iter().position(|v| v == value).unwrap();
+                    arrived.remove(place);
+                }
+            }
+            if group.members.is_empty() {
+                groups.remove(&key);
+            }
+        }
+        groups
+            .into_iter()
+            .map(|(key, group)| {
+                let mut row = vec![group.members[0][0].clone()];
+                row.extend(calls.iter().map(|call| match call.function {
+                    F::FirstValue => arrived(&group.arrivals[call.args[0]]).next().unwrap_or(Value::Null),
+                    F::LastValue => arrived(&group.arrivals[call.args[0]]).last().unwrap_or(Value::Null),
+                    _ => reference_value(call, &group.members),
+                }));
+                (key, row)
+            })
+            .collect()
+    }
+
+    fn arrived(values: &[Value]) -> impl Iterator<Item = Value> {
+        values.iter().filter(|v| !v.is_null()).cloned()
+    }
+
+    fn reference_value(call: &AggregateCall, members: &[Vec<Value>]) -> Value {
+        let passes = |row: &&Vec<Value>| call.filter.is_none_or(|f| row[f] == Value::Boolean(true));
+        let rows: Vec<&Vec<Value>> = members.iter().filter(passes).collect();
+        if call.function == F::CountStar {
+            return Value::Int(i64::try_from(rows.len()).unwrap());
+        }
+        let mut values: Vec<Value> = rows.iter().map(|r| r[call.args[0]].clone()).filter(|v| !v.is_null()).collect();
+        if call.distinct {
+            let mut seen = Vec::new();
+            values.retain(|v| {
+                let is_new = !seen.contains(v);
+                seen.push(v.clone());
+                is_new
+            });
+        }
+        let number = |v: &Value| if let Value::Int(n) = v { *n } else { 0 };
+        let text = |v: &Value| format!("{v:?}");
+        match call.function {
+            F::Count => Value::Int(i64::try_from(values.len()).unwrap()),
+            _ if values.is_empty() => Value::Null,
+            F::Sum => Value::Int(values.iter().map(number).sum()),
+            F::Avg => Value::Int(values.iter().map(number).sum::<i64>() / i64::try_from(values.len()).unwrap()),
+            F::Min => values.iter().min_by_key(|v| (number(v), text(v))).unwrap().clone(),
+            F::Max => values.iter().max_by_key(|v| (number(v), text(v))).unwrap().clone(),
+            other => panic!("{other:?} is answered elsewhere"),
+        }
+    }
+
+    fn calls() -> Vec<AggregateCall> {
+        vec![
+            call(F::CountStar, &[], TypeKind::BigInt),
+            call(F::Count, &[2], TypeKind::BigInt),
+            call(F::Sum, &[1], TypeKind::BigInt),
+            call(F::Avg, &[1], TypeKind::BigInt),
+            call(F::Min, &[1], TypeKind::BigInt),
+            call(F::Max, &[2], string()),
+            call(F::FirstValue, &[2], string()),
+            call(F::LastValue, &[1], TypeKind::BigInt),
+            distinct(call(F::Count, &[2], TypeKind::BigInt)),
+            AggregateCall { filter: Some(6), ..distinct(call(F::Sum, &[1], TypeKind::BigInt)) },
+        ]
+    }
+
+    /// Rows whose retractions take back rows that stand.
+    fn input_rows() -> impl Strategy<Value = Vec<Change>> {
+        let value = prop_oneof![Just("NULL"), Just("1"), Just("2"), Just("-3"), Just("40")];
+        let text = prop_oneof![Just("NULL"), Just("p"), Just("q"), Just("r")];
+        let key = prop_oneof![Just("a"), Just("b"), Just("NULL")];
+        let row = (key, value, text, any::<prop::sample::Index>(), 0..3);
+        prop::collection::vec(row, 0..60).prop_map(|rows| {
+            let mut standing: Vec<Vec<Value>> = Vec::new();
+            let mut changes = Vec::new();
+            for (key, value, text, which, action) in rows {
+                if action == 0 && !standing.is_empty() {
+                    // The earliest equal row, as FIRST_VALUE takes back the earliest occurrence.
+                    let row = which.get(&standing).clone();
+                    let place = standing.iter().position(|r| *r == row).unwrap();
+                    changes.push((RowKind::Delete, standing.remove(place)));
+                } else {
+                    let (_, row) = wide(&format!("+I {key} {value} {text}"));
+                    standing.push(row.clone());
+                    changes.push((RowKind::Insert, row));
+                }
+            }
+            changes
+        })
+    }
+
+    /// Cuts rows into batches and steps, with restarts between steps.
+    fn cut(rows: &[Change], cuts: &[(usize, u8)]) -> Vec<Event> {
+        let (mut events, mut rest) = (Vec::new(), rows);
+        let mut now_ms = 0;
+        for (length, what) in cuts {
+            let (head, tail) = rest.split_at((*length).min(rest.len()));
+            rest = tail;
+            if !head.is_empty() {
+                events.push(Event::Rows(head.to_vec()));
+            }
+            if *what > 0 {
+                now_ms += 1;
+                events.push(Event::Advance(0, now_ms));
+            }
+            // Loops may flush before they take a checkpoint, or leave a mini-batch to it.
+            if *what == 3 {
+                events.push(Event::Flush);
+            }
+            if *what > 2 {
+                events.push(Event::Restart(*what == 5));
+            }
+        }
+        if !rest.is_empty() {
+            events.push(Event::Rows(rest.to_vec()));
+        }
+        events.push(Event::Advance(WATERMARK_MAX, now_ms + 1));
+        events
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_and_any_restart_gives_the_reference_table(
+            rows in input_rows(),
+            cuts in prop::collection::vec((0_usize..9, 0_u8..6), 0..12),
+            shape in 0..3,
+        ) {
+            let node = GroupAggregateNode {
+                fold_per_step: shape == 1,
+                mini_batch: (shape == 2).then_some(MiniBatch { latency_ms: 2, rows: 7 }),
+                ..node(calls())
+            };
+            let events = cut(&rows, &cuts);
+            let full = drive(&node, ChangelogMode::Full, &events);
+            prop_assert_eq!(fold(&full, 1), reference(&rows, &node.aggregates));
+            let upsert = drive(&node, ChangelogMode::Upsert, &events);
+            let without_before: Vec<Change> = full.iter().filter(|c| c.0 != RowKind::UpdateBefore).cloned().collect();
+            prop_assert_eq!(upsert, without_before);
+            if shape == 0 {
+                let whole = drive(&node, ChangelogMode::Full, &cut(&rows, &[]));
+                prop_assert_eq!(full, whole, "with mini-batch off a cut never shows");
+            }
+        }
+
+        #[test]
+        fn insert_only_accumulators_agree_with_retracting_ones(
+            rows in input_rows(),
+            cuts in prop::collection::vec((0_usize..9, 0_u8..6), 0..12),
+        ) {
+            let rows: Vec<Change> = rows.into_iter().filter(|r| r.0 == RowKind::Insert).collect();
+            let retracting = node(calls());
+            let plain = GroupAggregateNode { input_retracts: false, ..retracting.clone() };
+            let events = cut(&rows, &cuts);
+            let mode = ChangelogMode::Full;
+            prop_assert_eq!(drive(&plain, mode, &events), drive(&retracting, mode, &events));
+        }
+    }
+
+    #[test]
+    fn output_batches_are_bounded() {
+        let node = GroupAggregateNode { fold_per_step: true, ..node(vec![call(F::CountStar, &[], TypeKind::BigInt)]) };
+        let rows: Vec<Change> = (0..40_000)
+            .map(|i| {
+                let mut row = row("k 1 x");
+                row[0] = Value::String(format!("k{i}"));
+                row.extend([Value::Null, Value::Null, Value::Null, Value::Null]);
+                (RowKind::Insert, row)
+            })
+            .collect();
+        let mut operator = GroupAggregate::new(&node, &input(), &output(&node), ChangelogMode::Full).unwrap();
+        let mut emitted = Output::default();
+        let context = crate::operators::testing::context(0);
+        operator.process(0, crate::operators::testing::batch(&input(), &rows), &context, &mut emitted).unwrap();
+        operator.advance(0, &context, &mut emitted).unwrap();
+        assert_eq!(emitted.batches.iter().map(ChangeBatch::len).sum::<usize>(), 40_000);
+        assert!(emitted.batches.iter().all(|batch| batch.len() <= ROWS_PER_BATCH));
+        assert!(operator.state_bytes() > 40_000 * 6);
+    }
+
+    #[test]
+    fn aggregates_that_cannot_be_answered_are_refused_by_name() {
+        let refused = |call: AggregateCall| {
+            GroupAggregate::new(&node(vec![call.clone()]), &input(), &output(&node(vec![call])), ChangelogMode::Full)
+                .err()
+                .map(|e| e.message().to_owned())
+        };
+        let first = distinct(call(F::FirstValue, &[1], TypeKind::BigInt));
+        assert_eq!(refused(first).as_deref(), Some("FIRST_VALUE with DISTINCT is not supported"));
+        let sum = call(F::Sum, &[2], string());
+        assert_eq!(refused(sum).as_deref(), Some("SUM takes a number, not STRING"));
     }
 }

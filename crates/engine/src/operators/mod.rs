@@ -2,16 +2,24 @@
 
 pub(crate) mod aggregate;
 mod calc;
+mod deduplicate;
 mod group_aggregate;
+#[cfg(test)]
+mod testing;
+mod union_all;
 mod window;
 mod window_aggregate;
+mod window_table;
 
 use wiesel_core::{Error, Result, Schema};
 use wiesel_plan::{Node, NodeKind};
 
 pub use self::calc::Calc;
+pub use self::deduplicate::Deduplicate;
 pub use self::group_aggregate::GroupAggregate;
+pub use self::union_all::UnionAll;
 pub use self::window_aggregate::WindowAggregate;
+pub use self::window_table::WindowTable;
 use crate::operator::{Operator, OperatorContext};
 
 /// Rows per emitted batch at most, so that what flows stays within the caches whatever fires at once.
@@ -31,10 +39,10 @@ pub fn build(node: &Node, input_schemas: &[&Schema], context: &OperatorContext) 
             Box::new(GroupAggregate::new(aggregate, input()?, &node.schema, node.changelog_mode)?)
         }
         NodeKind::WindowAggregate(window) => Box::new(WindowAggregate::new(window, input()?, &node.schema, context)?),
-        NodeKind::WindowTable(_)
-        | NodeKind::Deduplicate(_)
-        | NodeKind::UnionAll
-        | NodeKind::Source(_)
+        NodeKind::WindowTable(window) => Box::new(WindowTable::new(window, input()?, &node.schema)?),
+        NodeKind::Deduplicate(deduplicate) => Box::new(Deduplicate::new(deduplicate, input()?, node.changelog_mode)?),
+        NodeKind::UnionAll => Box::new(UnionAll::new(input_schemas, &node.schema)?),
+        NodeKind::Source(_)
         | NodeKind::Values(_)
         | NodeKind::Watermark(_)
         | NodeKind::Exchange(_)

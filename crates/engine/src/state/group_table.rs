@@ -77,18 +77,38 @@ impl GroupTable {
         self.index.is_empty()
     }
 
+    /// Makes room for as many groups more as another table has.
+    pub fn reserve_for(&mut self, other: &GroupTable) {
+        let slots = &self.slots;
+        self.index.reserve(other.len(), |place| spread(slots[place.slot as usize].hash));
+        self.slots.reserve(other.len());
+        self.arena.reserve(other.arena.len());
+    }
+
     /// One above the highest slot ever given out: the length that columns by slot must have.
     pub fn slot_count(&self) -> usize {
         self.slots.len()
     }
 
     /// Appends the slot of each of `rows` to `out`; a key that is not there yet gets a new slot.
+    ///
+    /// Two passes, because most of the time goes into waiting for memory: the first asks the index alone, the second compares keys.
+    /// Within a pass no row depends on the one before, so the processor waits for many of them at once.
     pub fn slots(&mut self, keys: &KeyBuffer, hashes: &[u64], rows: &[u32], out: &mut Vec<u32>) {
-        out.reserve(rows.len());
-        for &row in rows {
-            let row = row as usize;
-            let slot = self.slot(keys.key(row), hashes[row]);
-            out.push(slot);
+        let first = out.len();
+        out.extend(rows.iter().map(|&row| {
+            let hash = hashes[row as usize];
+            let wanted = tag(hash);
+            self.index.find(spread(hash), |place| place.tag == wanted).map_or(u32::MAX, |place| place.slot)
+        }));
+        for (slot, &row) in out[first..].iter_mut().zip(rows) {
+            let (key, hash) = (keys.key(row as usize), hashes[row as usize]);
+            let is_found = self.slots.get(*slot as usize).is_some_and(|found| {
+                found.hash == hash && self.arena[found.start..found.start + found.length as usize] == *key
+            });
+            if !is_found {
+                *slot = self.slot(key, hash);
+            }
         }
     }
 
@@ -299,7 +319,7 @@ mod tests {
     #[test]
     fn a_key_keeps_its_slot_and_a_removed_slot_is_used_again() {
         let mut table = GroupTable::new(0);
-        let mut slot = |table: &mut GroupTable, key: &str| table.slot(key.as_bytes(), hash_key(key.as_bytes()));
+        let slot = |table: &mut GroupTable, key: &str| table.slot(key.as_bytes(), hash_key(key.as_bytes()));
         let (a, b) = (slot(&mut table, "a"), slot(&mut table, "b"));
         assert_eq!((slot(&mut table, "a"), slot(&mut table, "b"), table.len()), (a, b, 2));
         table.remove(a);

@@ -67,6 +67,8 @@ struct Entry<V> {
 #[derive(Debug, Clone)]
 pub struct OrderedTable<V> {
     entries: BTreeMap<Box<[u8]>, Entry<V>>,
+    /// Whether there was a snapshot. Before the first one every entry is a change, and nothing is remembered.
+    tracks: bool,
     /// Keys whose entry differs from the last snapshot; one that is not in `entries` was in that snapshot and is gone.
     changed: BTreeSet<Box<[u8]>>,
     bytes: usize,
@@ -74,7 +76,7 @@ pub struct OrderedTable<V> {
 
 impl<V> Default for OrderedTable<V> {
     fn default() -> Self {
-        OrderedTable { entries: BTreeMap::new(), changed: BTreeSet::new(), bytes: 0 }
+        OrderedTable { entries: BTreeMap::new(), tracks: false, changed: BTreeSet::new(), bytes: 0 }
     }
 }
 
@@ -113,10 +115,10 @@ impl<V: StateValue> OrderedTable<V> {
         } else {
             self.bytes += ENTRY_BYTES + key.len() + value.heap_bytes();
             // A key that changed and is not here was deleted since the last snapshot, which holds it still.
-            let is_stored = self.changed.contains(key);
+            let is_stored = self.tracks && self.changed.contains(key);
             self.entries.insert(key.into(), Entry { value, is_stored });
         }
-        if !self.changed.contains(key) {
+        if self.tracks && !self.changed.contains(key) {
             self.changed.insert(key.into());
         }
     }
@@ -127,7 +129,7 @@ impl<V: StateValue> OrderedTable<V> {
         self.bytes -= ENTRY_BYTES + key.len() + entry.value.heap_bytes();
         if entry.is_stored {
             self.changed.insert(key.into());
-        } else {
+        } else if self.tracks {
             self.changed.remove(key);
         }
         Some(entry.value)
@@ -193,8 +195,12 @@ impl<V: StateValue> OrderedTable<V> {
 
     /// Tells every change since the last snapshot (every entry when `full`): the value, or `None` for a key that is gone.
     pub fn take_changes(&mut self, full: bool, mut change: impl FnMut(&[u8], Option<&V>)) {
+        let full = full || !self.tracks;
+        self.tracks = true;
         for key in std::mem::take(&mut self.changed) {
             match self.entries.get_mut(&key) {
+                // A full snapshot begins with nothing, so there is nothing to delete.
+                None if full => {}
                 None => change(&key, None),
                 Some(entry) => {
                     entry.is_stored = true;
@@ -215,6 +221,7 @@ impl<V: StateValue> OrderedTable<V> {
     /// Takes back an entry of a checkpoint.
     pub fn restore(&mut self, key: &[u8], mut value: Reader<'_>) -> Result<()> {
         let value = V::decode(&mut value)?;
+        self.tracks = true;
         self.bytes += ENTRY_BYTES + key.len() + value.heap_bytes();
         if self.entries.insert(key.into(), Entry { value, is_stored: true }).is_some() {
             return Err(Error::internal("a checkpoint gives an entry twice"));

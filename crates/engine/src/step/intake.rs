@@ -27,6 +27,8 @@ const SKEW_MS_MAX: i64 = 60_000;
 pub(crate) struct Intake {
     /// Index into the graph's list of sources.
     pub(crate) index: usize,
+    /// The source's node in the plan.
+    pub(crate) node: usize,
     pub(crate) table: String,
     pub(crate) is_bounded: bool,
     /// `None` for constant rows.
@@ -61,13 +63,13 @@ pub(crate) struct Budget {
 }
 
 impl Intake {
-    pub(crate) fn new(index: usize, table: String, is_bounded: bool) -> Self {
-        Intake { index, table, is_bounded, fetch: None, is_open: false, splits: Vec::new() }
+    pub(crate) fn new(index: usize, node: usize, table: String, is_bounded: bool) -> Self {
+        Intake { index, node, table, is_bounded, fetch: None, is_open: false, splits: Vec::new() }
     }
 
     /// Constant rows: a source that is open and at its end from the start.
-    pub(crate) fn constant(index: usize, batch: Option<RowsBatch>, position: i64) -> Self {
-        let mut intake = Intake::new(index, String::new(), true);
+    pub(crate) fn constant(index: usize, node: usize, batch: Option<RowsBatch>, position: i64) -> Self {
+        let mut intake = Intake::new(index, node, String::new(), true);
         intake.is_open = true;
         let mut split = SplitState::new("values".to_owned(), position, 0);
         split.is_finished = true;

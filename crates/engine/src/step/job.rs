@@ -3,6 +3,7 @@
 //! The loop thread is worker 0; with one worker there are no other threads but those of the sources. A step has one clock reading and one
 //! seed. Between steps nothing is in flight inside the dataflow, so that is where checkpoints, stops and ends happen.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -27,7 +28,8 @@ use super::graph::{Graph, GraphNode, Role};
 use super::intake::{Budget, Intake};
 use super::metrics::{Metrics, lock};
 use super::worker::{
-    Collector, Command, Held, NodeState, Part, Released, Shared, SinkPart, StepInput, WatermarkPart, Worker, earliest,
+    Collector, Command, Held, NodeState, Part, Released, Shared, SinkPart, StepInput, Task, WatermarkPart, Worker,
+    earliest, panic_text,
 };
 use crate::checkpoint::Resume;
 use crate::checkpoint::folder::Folder;
@@ -189,9 +191,10 @@ impl Job {
             }
             Err(error) => return Err(error),
         };
-        let end = running.run_to_end();
+        // A panic between two steps leaves all workers at their meeting point, so the job can still end as with any other error.
+        let end = catch_unwind(AssertUnwindSafe(|| running.run_to_end()));
         running.shut_down();
-        end
+        end.unwrap_or_else(|panic| Err(Error::internal(format!("the loop panicked: {}", panic_text(panic.as_ref())))))
     }
 }
 
@@ -473,6 +476,9 @@ impl Running {
     fn begin(&mut self, kind: CheckpointKind, now_ms: i64) -> Result<()> {
         let Some((id, full)) = self.keeper.as_ref().map(Keeper::next) else { return Ok(()) };
         self.spec.fail_points.reach("ckpt.begin");
+        // A step without rows, in which everything that is held back only to send less goes out.
+        let input = StepInput { is_before_checkpoint: true, ..self.step_input(Vec::new(), now_ms) };
+        self.command(Command::Step(input))?;
         self.prepared.clear();
         self.command(Command::Snapshot { id, kind, full })?;
         let mut buffers = Vec::new();
@@ -558,14 +564,18 @@ impl Running {
         let budget = self.size.budget;
         // A job that ends takes nothing new; only what a cut held back still has to pass.
         let is_full_step = self.ending.is_none() && self.flow.take(budget, self.spec.workers, &mut tasks);
-        self.step += 1;
-        let mut seed = self.seed.to_le_bytes().to_vec();
-        seed.extend_from_slice(&self.step.to_le_bytes());
-        let input = StepInput { tasks, now_ms, seed: xxhash_rust::xxh3::xxh3_64(&seed) };
+        let input = self.step_input(tasks, now_ms);
         self.command(Command::Step(input))?;
-        self.shared.metrics.steps.fetch_add(1, Relaxed);
         self.size.adapt(env::monotonic().saturating_duration_since(began), is_full_step);
         Ok(())
+    }
+
+    fn step_input(&mut self, tasks: Vec<Task>, now_ms: i64) -> StepInput {
+        self.step += 1;
+        self.shared.metrics.steps.store(self.step, Relaxed);
+        let mut seed = self.seed.to_le_bytes().to_vec();
+        seed.extend_from_slice(&self.step.to_le_bytes());
+        StepInput { tasks, now_ms, seed: xxhash_rust::xxh3::xxh3_64(&seed), is_before_checkpoint: false }
     }
 
     /// Lets all workers do a command, this thread among them, and reads their reports.
@@ -674,7 +684,7 @@ impl Flow {
     fn drain(&mut self, now_ms: i64, metrics: &Metrics) -> Result<bool> {
         let mut is_news = false;
         for intake in &mut self.intakes {
-            is_news |= intake.drain(now_ms, metrics.sources.get(intake.index))?;
+            is_news |= intake.drain(now_ms, metrics.source_of(intake.node))?;
         }
         // Splits that a manifest knows go on with their watermarks as soon as the source has named them.
         for (index, (restored, told)) in self.restored.iter_mut().enumerate() {
@@ -713,7 +723,7 @@ impl Flow {
     }
 
     /// Cuts a step's tasks; says whether the budget was what ended it.
-    fn take(&mut self, budget: Budget, workers: usize, tasks: &mut Vec<super::worker::Task>) -> bool {
+    fn take(&mut self, budget: Budget, workers: usize, tasks: &mut Vec<Task>) -> bool {
         let waits = |source: usize, carry: &[Vec<Held>], of: &[usize]| {
             of.iter().zip(carry).any(|(&s, held)| s == source && !held.is_empty())
         };
@@ -942,7 +952,7 @@ fn start_sources(
             (NodeKind::Values(rows), _) => {
                 let position = restored.first().map_or(0, |s| s.start);
                 let batch = if position == 0 { values_batch(rows, &node.schema)? } else { None };
-                Intake::constant(index, batch, position)
+                Intake::constant(index, plan_node, batch, position)
             }
             (NodeKind::Source(source), Some(factory)) => {
                 let context = SourceContext {
@@ -951,7 +961,7 @@ fn start_sources(
                     buffer_bytes_max: bytes_max,
                     waker: control.waker().clone(),
                 };
-                let mut intake = Intake::new(index, source.table.name.clone(), source.info.is_bounded);
+                let mut intake = Intake::new(index, plan_node, source.table.name.clone(), source.info.is_bounded);
                 let bounded = source.info.is_bounded;
                 intake.fetch =
                     Some(Fetch::start(&source.table.name, Arc::clone(factory), context, bounded, bytes_max)?);
@@ -1014,6 +1024,9 @@ impl WorkerBuilder<'_> {
             Role::Exchange(_, distribution) => Ok(Part::Exchange(Splitter::new(distribution, self.shared.workers))),
             Role::Operator => {
                 let node = &self.spec.plan.nodes[graph_node.plan_node];
+                if matches!(node.kind, NodeKind::UnionAll) {
+                    return Ok(Part::Union);
+                }
                 let inputs: Vec<&Schema> = node.inputs.iter().map(|&i| &self.spec.plan.nodes[i].schema).collect();
                 let context =
                     OperatorContext { worker, workers: self.shared.workers, is_batch: self.spec.config.is_batch };

@@ -39,6 +39,8 @@ pub struct Metrics {
 /// The counters of one source.
 #[derive(Debug, Default)]
 pub struct SourceMetrics {
+    /// The source's node in the plan.
+    pub node: usize,
     /// The table.
     pub table: String,
     /// Records brought by the connector into finished steps.
@@ -112,10 +114,11 @@ impl Metrics {
     /// Counters at zero for the parts of a plan.
     pub fn new(plan: &StreamPlan) -> Self {
         let mut metrics = Metrics { watermark_ms: AtomicI64::new(i64::MIN), ..Metrics::default() };
-        for node in &plan.nodes {
+        for (id, node) in plan.nodes.iter().enumerate() {
             metrics.nodes.push(NodeMetrics { label: node.label.clone(), ..NodeMetrics::default() });
             if let NodeKind::Source(source) = &node.kind {
-                metrics.sources.push(SourceMetrics { table: source.table.name.clone(), ..SourceMetrics::default() });
+                let table = source.table.name.clone();
+                metrics.sources.push(SourceMetrics { node: id, table, ..SourceMetrics::default() });
             }
         }
         for &sink in &plan.sinks {
@@ -151,6 +154,11 @@ impl Metrics {
     /// The node that was busy longest, with its time in ns.
     pub fn slowest(&self) -> Option<(&NodeMetrics, u64)> {
         self.nodes.iter().map(|n| (n, n.busy_ns.load(Relaxed))).max_by_key(|(_, ns)| *ns)
+    }
+
+    /// The counters of the source at a node of the plan; constant rows have none.
+    pub(crate) fn source_of(&self, node: usize) -> Option<&SourceMetrics> {
+        self.sources.iter().find(|s| s.node == node)
     }
 
     pub(crate) fn note(&self, text: impl Into<String>) {

@@ -78,6 +78,8 @@ pub(crate) struct StepInput {
     pub(crate) tasks: Vec<Task>,
     pub(crate) now_ms: i64,
     pub(crate) seed: u64,
+    /// A checkpoint follows: what operators hold back only to send less goes out.
+    pub(crate) is_before_checkpoint: bool,
 }
 
 /// Some records of one split.
@@ -152,6 +154,7 @@ pub(crate) struct Worker {
     context: EvalContext,
     output: Output,
     split: SplitIndex,
+    is_before_checkpoint: bool,
 }
 
 /// One worker's part of one node.
@@ -168,6 +171,8 @@ pub(crate) enum Part {
     Watermark(WatermarkPart),
     Exchange(Splitter),
     Operator(Box<dyn Operator>),
+    /// UNION ALL: rows pass in the order of the ports.
+    Union,
     Sink(Box<SinkPart>),
     Collect(Option<Collector>),
     /// A sink that has its one instance on another worker.
@@ -203,7 +208,7 @@ impl NodeState {
 impl Worker {
     pub(crate) fn new(index: usize, nodes: Vec<NodeState>, session: Session) -> Self {
         let context = EvalContext { now_ms: 0, seed: 0, watermark_ms: WATERMARK_MIN, session };
-        Worker { index, nodes, context, output: Output::default(), split: 0 }
+        Worker { index, nodes, context, output: Output::default(), split: 0, is_before_checkpoint: false }
     }
 
     /// The life of a worker thread.
@@ -259,6 +264,7 @@ impl Worker {
     fn tasks(&mut self, shared: &Shared, input: &StepInput) -> Result<()> {
         self.context.now_ms = input.now_ms;
         self.context.seed = input.seed;
+        self.is_before_checkpoint = input.is_before_checkpoint;
         while !shared.failed.load(Relaxed) {
             let index = shared.task_cursor.fetch_add(1, Ordering::AcqRel);
             let Some(task) = input.tasks.get(index) else { break };
@@ -274,7 +280,7 @@ impl Worker {
 
     fn read(&mut self, shared: &Shared, place: Place, task: &Task) -> Result<ChangeBatch> {
         let began = env::monotonic();
-        let metrics = &shared.metrics.sources.get(task.source);
+        let metrics = shared.metrics.source_of(shared.graph.nodes[place].plan_node);
         let batch = match &task.input {
             TaskInput::Rows(rows) => {
                 if let Some(metrics) = metrics {
@@ -295,7 +301,7 @@ impl Worker {
                         Err(_) => metrics.refused.fetch_add(records, Relaxed),
                     };
                 }
-                let read = read.map_err(|e| e.at(format!("table `{}`", label(shared, place))))?;
+                let read = read.map_err(|e| e.at(format!("table `{}`", metrics.map_or("", |m| &m.table))))?;
                 ChangeBatch { rows: read.rows, kinds: read.kinds }
             }
         };
@@ -368,6 +374,11 @@ impl Worker {
                     Some(collector) => collector(&shared.graph.nodes[place].schema, batch),
                     None => Ok(()),
                 }
+            }
+            Part::Union => {
+                metrics.rows_in.fetch_add(batch.len() as u64, Relaxed);
+                metrics.rows_out.fetch_add(batch.len() as u64, Relaxed);
+                self.deliver(shared, place, tag, batch)
             }
             Part::Source(_) | Part::Elsewhere => Err(Error::internal("rows came to a node that takes none")),
         }
@@ -451,15 +462,20 @@ impl Worker {
                 let began = env::monotonic();
                 node.input_watermark = input.watermark;
                 self.context.watermark_ms = input.watermark;
-                let out = operator
-                    .advance(input.watermark, &self.context, &mut self.output)
-                    .map_err(|e| e.at(format!("operator `{}`", metrics.label)))?;
+                let at = |e: Error| e.at(format!("operator `{}`", metrics.label));
+                let out = operator.advance(input.watermark, &self.context, &mut self.output).map_err(at)?;
+                if self.is_before_checkpoint {
+                    operator.flush(&self.context, &mut self.output).map_err(at)?;
+                }
                 debug_assert!(out >= node.out.watermark, "a watermark never goes back: `{}`", metrics.label);
                 node.out = EdgeTime { watermark: out.max(node.out.watermark), is_idle: input.is_idle };
                 add_busy(&metrics.busy_ns, began);
                 return self.flush(shared, place, Tag::worker(self.index));
             }
-            _ => node.input_watermark = input.watermark,
+            _ => {
+                node.input_watermark = input.watermark;
+                node.out = input;
+            }
         }
         Ok(())
     }
@@ -589,10 +605,6 @@ pub(crate) fn earliest(a: Option<i64>, b: Option<i64>) -> Option<i64> {
         (Some(a), Some(b)) => Some(a.min(b)),
         (one, None) | (None, one) => one,
     }
-}
-
-fn label(shared: &Shared, place: Place) -> &str {
-    &shared.metrics.nodes[shared.graph.nodes[place].plan_node].label
 }
 
 fn add_busy(counter: &std::sync::atomic::AtomicU64, began: std::time::Instant) {

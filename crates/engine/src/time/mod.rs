@@ -272,3 +272,124 @@ fn max<T: ArrowPrimitiveType<Native = i64>>(column: &PrimitiveArray<T>) -> Optio
         Some(nulls) => nulls.valid_indices().map(|row| column.value(row)).max(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wiesel_core::DataType;
+    use wiesel_core::types::TypeKind;
+    use wiesel_expr::ScalarExpr;
+
+    fn generator(push_down: bool, interval_ms: u64, idle_timeout_ms: u64) -> Generator {
+        let data_type = DataType::new(TypeKind::Timestamp(3));
+        let expr = ScalarExpr::Column { index: 0, data_type };
+        Generator::new(&WatermarkNode { rowtime: 0, expr, push_down, idle_timeout_ms, interval_ms }, false)
+    }
+
+    const BUSY: SplitTime = SplitTime { is_finished: false, silent_since_ms: None };
+    const FINISHED: SplitTime = SplitTime { is_finished: true, silent_since_ms: None };
+
+    fn silent(since: i64) -> SplitTime {
+        SplitTime { is_finished: false, silent_since_ms: Some(since) }
+    }
+
+    #[test]
+    fn the_watermark_is_the_minimum_over_active_splits() {
+        // Splits, their maxima, the clock, and the time that comes out.
+        let cases: [(&[SplitTime], [i64; 2], i64, Option<i64>); 6] = [
+            (&[BUSY, BUSY], [50, 70], 0, Some(50)),
+            (&[BUSY, FINISHED], [50, 10], 0, Some(50)),
+            (&[BUSY, silent(0)], [50, 10], 99, Some(10)),
+            (&[BUSY, silent(0)], [50, 10], 100, Some(50)),
+            (&[silent(0), silent(0)], [50, 70], 100, None),
+            (&[FINISHED, FINISHED], [50, 70], 100, Some(70)),
+        ];
+        for (splits, maxima, now, expected) in cases {
+            let mut generator = generator(true, 0, 100);
+            for (split, maximum) in maxima.into_iter().enumerate() {
+                generator.fold(split, maximum);
+            }
+            let time = generator.step_end(now, splits, false);
+            let expected = expected.map_or(EdgeTime { watermark: WATERMARK_MIN, is_idle: true }, |watermark| {
+                EdgeTime { watermark, is_idle: false }
+            });
+            assert_eq!(time, expected, "{splits:?} at {now}");
+        }
+    }
+
+    #[test]
+    fn a_watermark_waits_for_its_interval_and_says_when() {
+        let mut generator = generator(true, 200, 0);
+        generator.fold(0, 10);
+        assert_eq!(generator.step_end(1_000, &[BUSY], false).watermark, 10);
+        generator.fold(0, 20);
+        assert_eq!(generator.step_end(1_199, &[BUSY], false).watermark, 10);
+        assert_eq!(generator.next_timer_ms(1_199, &[BUSY]), Some(1_200));
+        assert_eq!(generator.step_end(1_200, &[BUSY], false).watermark, 20);
+        assert_eq!(generator.next_timer_ms(1_200, &[BUSY]), None);
+        assert_eq!(generator.step_end(1_201, &[FINISHED], true).watermark, WATERMARK_MAX);
+    }
+
+    #[test]
+    fn a_new_split_does_not_take_the_watermark_back() {
+        let mut generator = generator(true, 0, 0);
+        generator.fold(0, 10);
+        assert_eq!(generator.step_end(0, &[BUSY], false).watermark, 10);
+        assert_eq!(generator.step_end(0, &[BUSY, BUSY], false).watermark, 10);
+    }
+
+    /// Flink's assigner row by row: the watermark each row is judged against.
+    fn flink(rows: &[i64], delay: i64, interval: i64) -> Vec<i64> {
+        let (mut current, mut emitted) = (WATERMARK_MIN, WATERMARK_MIN);
+        let judged = |row: &i64| {
+            let seen = emitted;
+            current = current.max(row - delay);
+            if i128::from(current) - i128::from(emitted) > i128::from(interval) {
+                emitted = current;
+            }
+            seen
+        };
+        rows.iter().map(judged).collect()
+    }
+
+    #[test]
+    fn a_table_without_push_down_is_cut_so_that_late_rows_are_those_of_flink() {
+        let cases: [(&[i64], i64, i64); 5] = [
+            (&[0, 100, 200, 300, 400, 500], 0, 200),
+            (&[0, 1_000, 50, 2_000, 900, 1_900], 0, 200),
+            (&[0, 1_000, 50, 2_000, 900, 1_900], 500, 200),
+            (&[5, 4, 3, 2, 1], 0, 0),
+            (&[0, 300, 400, 350, 10, 700, 650], 0, 200),
+        ];
+        for (rows, delay, interval) in cases {
+            let mut generator = generator(false, u64::try_from(interval).unwrap(), 0);
+            let watermarks: Vec<Option<i64>> = rows.iter().map(|r| Some(r - delay)).collect();
+            let (mut from, mut late, mut steps) = (0, Vec::new(), 0);
+            while from < rows.len() {
+                let start = generator.emitted().watermark;
+                let count = generator.walk(&rows[from..], &watermarks[from..]);
+                late.extend(rows[from..from + count].iter().map(|r| *r <= start));
+                from += count;
+                steps += 1;
+                // The clock stands still: only cuts move the watermark here.
+                generator.step_end(0, &[BUSY], false);
+            }
+            let expected: Vec<bool> = rows.iter().zip(flink(rows, delay, interval)).map(|(r, w)| *r <= w).collect();
+            assert_eq!(late, expected, "{rows:?} with delay {delay} and interval {interval}");
+            if rows.is_sorted() {
+                assert_eq!(steps, 1, "ordered input is never cut");
+            }
+        }
+    }
+
+    #[test]
+    fn all_units_of_a_timestamp_become_milliseconds() {
+        use arrow_array::{TimestampMicrosecondArray, TimestampNanosecondArray};
+        use std::sync::Arc;
+        let micros: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![Some(1_999), None, Some(-1)]));
+        let nanos: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![Some(1_999_999)]));
+        assert_eq!(watermarks_ms(&micros).unwrap(), [Some(1), None, Some(-1)]);
+        assert_eq!(maximum_ms(&micros).unwrap(), Some(1));
+        assert_eq!(millis(&nanos).unwrap(), [1]);
+    }
+}

@@ -22,8 +22,6 @@ pub(crate) enum Param {
     Number,
     /// BOOLEAN.
     Boolean,
-    /// Anything, as it is.
-    Any,
 }
 
 impl Param {
@@ -33,7 +31,6 @@ impl Param {
         let is_null = *kind == TypeKind::Null;
         let cast_to = |kind: TypeKind| Some(DataType { kind, nullable: argument.nullable || is_null });
         match self {
-            Param::Any => Some(argument.clone()),
             Param::Text if kind.is_string() => Some(argument.clone()),
             Param::Text if is_null => cast_to(DataType::string().kind),
             Param::Binary if matches!(kind, TypeKind::Binary(_) | TypeKind::VarBinary(_)) => Some(argument.clone()),

@@ -108,6 +108,11 @@ fn compare(
     kind: &TypeKind,
     rows: usize,
 ) -> Result<BooleanArray> {
+    if left.step() + right.step() == 0 && rows != 1 {
+        let one = compare(comparison, left, right, kind, 1)?;
+        let values = if one.value(0) { BooleanBuffer::new_set(rows) } else { BooleanBuffer::new_unset(rows) };
+        return Ok(BooleanArray::new(values, one.is_null(0).then(|| NullBuffer::new_null(rows))));
+    }
     match kind {
         TypeKind::Null => Ok(BooleanArray::new_null(rows)),
         TypeKind::Float => Ok(compare_floats::<Float32Type>(comparison, left, right, rows)),

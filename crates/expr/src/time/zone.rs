@@ -130,7 +130,7 @@ mod tests {
     fn a_skipped_hour_moves_forward_and_a_repeated_one_is_the_earlier() {
         let paris = Zone::new("Europe/Paris").expect("Paris is known");
         let wall = |y, mo, d, h: u32, mi: u32| {
-            crate::time::civil::DateTime {
+            DateTime {
                 date: crate::time::civil::Date { year: y, month: mo, day: d },
                 second_of_day: h * 3600 + mi * 60,
                 nano: 0,

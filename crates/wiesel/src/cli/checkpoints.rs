@@ -1,12 +1,14 @@
 //! `wiesel checkpoints FILE`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use wiesel_engine::checkpoint;
+use wiesel_core::env::wall_clock_ms;
+use wiesel_engine::checkpoint::{self, CheckpointInfo};
 
 use super::{Exit, state_root};
 use crate::log::Log;
+use crate::tableau::text_table;
 
 /// List the checkpoints of a SQL file's jobs: time, size, duration, and which one a run would resume from
 #[derive(Debug, Args)]
@@ -21,8 +23,64 @@ pub(crate) struct Checkpoints {
 impl Checkpoints {
     #[allow(clippy::print_stdout, reason = "the list is data")]
     pub(crate) fn run(self) -> Exit {
-        _ = &self.file;
-        todo_list(&state_root(&self.file, self.state.as_ref()));
+        let log = Log::stderr();
+        let root = state_root(&self.file, self.state.as_ref());
+        let jobs = match job_folders(&root) {
+            Ok(jobs) => jobs,
+            Err(e) => {
+                log.error(&format!("cannot read `{}`: {e}", root.display()));
+                return Exit::Usage;
+            }
+        };
+        let mut rows = Vec::new();
+        for (name, folder) in jobs {
+            match checkpoint::list(&folder) {
+                Ok(infos) => rows.extend(infos.into_iter().map(|info| row(&name, &info))),
+                Err(e) => {
+                    log.error(&format!("{}: {e}", folder.display()));
+                    return Exit::Failed;
+                }
+            }
+        }
+        let columns = ["job", "checkpoint", "taken", "kind", "state bytes", "written bytes", "duration ms", "resume"];
+        print!("{}", text_table(&columns.map(str::to_owned), &rows));
         Exit::Done
     }
+}
+
+/// `<root>/<name>/<loop>` for every loop, sorted.
+fn job_folders(root: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
+    let mut jobs = Vec::new();
+    if !root.exists() {
+        return Ok(jobs);
+    }
+    for name in std::fs::read_dir(root)? {
+        let name = name?.path();
+        if !name.is_dir() {
+            continue;
+        }
+        for folder in std::fs::read_dir(&name)? {
+            let folder = folder?.path();
+            if folder.is_dir() {
+                let label = folder.strip_prefix(root).unwrap_or(&folder).display().to_string();
+                jobs.push((label, folder));
+            }
+        }
+    }
+    jobs.sort();
+    Ok(jobs)
+}
+
+fn row(job: &str, info: &CheckpointInfo) -> Vec<Option<String>> {
+    let taken = info.time_ms.map(|ms| format!("{} s ago", (wall_clock_ms() - ms).max(0) / 1000));
+    vec![
+        Some(job.to_owned()),
+        Some(info.id.to_string()),
+        taken,
+        info.kind.map(|k| format!("{k:?}").to_lowercase()),
+        Some(info.state_bytes.to_string()),
+        Some(info.written_bytes.to_string()),
+        Some(info.duration_ms.to_string()),
+        Some(if info.would_resume { "yes".to_owned() } else { String::new() }),
+    ]
 }

@@ -78,6 +78,13 @@ impl EncoderFactory for JsonEncoderFactory {
     }
 }
 
+/// Appends a date as `yyyy-MM-dd`.
+pub(crate) fn write_iso_date(days: i32, out: &mut String) {
+    let mut text = Vec::with_capacity(10);
+    time::write_date(days.into(), &mut text);
+    out.push_str(&String::from_utf8_lossy(&text));
+}
+
 /// Refuses the types that JSON has no form for: maps whose key is no text.
 fn check_types(context: &FormatContext) -> Result<()> {
     for field in context.schema.fields() {

@@ -218,10 +218,17 @@ impl ObjectColumn {
         let (name, data_type) = &self.fields[target];
         let column = &mut self.columns[target];
         column.truncate(self.rows);
-        if fault.is_value() && context.ignore_parse_errors {
-            let end = skip_value(bytes, pos, depth + 1)?;
-            column.push_null();
-            return Ok(end);
+        let mut fault = fault;
+        if fault.is_value() {
+            // A value of the wrong type is still a value; what is none makes the whole document bad.
+            match skip_value(bytes, pos, depth + 1) {
+                Ok(end) if context.ignore_parse_errors => {
+                    column.push_null();
+                    return Ok(end);
+                }
+                Ok(_) => {}
+                Err(syntax) => fault = syntax,
+            }
         }
         if !context.ignore_parse_errors {
             context.failed_path.push(String::from_utf8_lossy(name).into_owned());

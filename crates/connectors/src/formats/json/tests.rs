@@ -307,7 +307,7 @@ fn an_error_says_record_field_and_what_was_found() {
         (
             r#"{"pay":"#,
             &[],
-            "table `t` cannot read a JSON document in field `pay`: expected a value of the column's type at byte 7, found the end of the document",
+            "table `t` cannot read a JSON document in field `pay`: expected a JSON value at byte 7, found the end of the document",
         ),
         (r#"hello"#, &[], "table `t` cannot read a JSON document: expected a JSON object at byte 0, found `hello`"),
         (

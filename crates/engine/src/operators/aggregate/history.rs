@@ -130,7 +130,8 @@ impl<V: StateValue> History for Entries<V> {
 
     fn snapshot(&mut self, full: bool, place: HistoryPlace<'_>, writer: &mut dyn StateWriter) {
         let removed = std::mem::take(&mut self.removed);
-        for (key, vnode) in removed.iter().zip(std::mem::take(&mut self.removed_vnodes)) {
+        let vnodes = std::mem::take(&mut self.removed_vnodes);
+        for (key, vnode) in removed.iter().zip(vnodes).filter(|_| !full) {
             writer.delete(place.table, vnode, &[place.prefix, key].concat());
         }
         let (mut key, mut value) = (Vec::new(), Vec::new());

@@ -22,6 +22,7 @@ use wiesel_core::{DataType, Error, Result, RowKinds, Schema, TypeKind};
 use wiesel_expr::{AggregateCall, AggregateFunction};
 
 use self::fold::{Arrival, Count, Extreme, Fields, Finish, Fold, Order, Plain, Sum};
+pub(crate) use self::fold::{Cells, Fields as FieldCells};
 pub(crate) use self::history::check_version;
 use self::history::{ArrivalHistory, Entries, ExtremeHistory, History, HistoryPlace};
 pub(crate) use self::values::Values;
@@ -654,6 +655,9 @@ impl Groups {
     /// Adds all groups of another table of the same aggregates.
     pub(crate) fn merge(&mut self, other: &Groups) -> Result<()> {
         let mut pairs = Vec::with_capacity(other.table.len());
+        if self.table.is_empty() {
+            self.table.reserve_for(&other.table);
+        }
         for from in other.table.used() {
             let to = self.table.slot(other.table.key(from), other.table.hash(from));
             pairs.push((from, to));
@@ -673,7 +677,9 @@ impl Groups {
     /// Writes changed groups, or all of them, with `prefix` in front of each key. Deletes come before puts.
     pub(crate) fn snapshot(&mut self, full: bool, prefix: &[u8], writer: &mut dyn StateWriter) {
         let mut key = Vec::new();
-        for removed in self.table.take_removed().iter() {
+        // A full snapshot begins with nothing, so there is nothing to delete.
+        let removed = self.table.take_removed();
+        for removed in removed.iter().filter(|_| !full) {
             key.clear();
             key.extend_from_slice(prefix);
             key.extend_from_slice(removed);
@@ -702,11 +708,17 @@ impl Groups {
         }
     }
 
+    /// The slot of a group that a checkpoint speaks of.
+    pub(crate) fn restore_slot(&mut self, group: &[u8]) -> u32 {
+        let slot = self.table.slot(group, hash_key(group));
+        self.grow();
+        slot
+    }
+
     /// Takes an entry back, its key without the prefix, and returns the highest sequence number in it.
     pub(crate) fn restore(&mut self, spec: &AggregateSpec, table: u8, key: &[u8], value: &[u8]) -> Result<u64> {
         let (group, suffix) = split_key(&spec.key_types, key)?;
-        let slot = self.table.slot(group, hash_key(group));
-        self.grow();
+        let slot = self.restore_slot(group);
         if table != GROUPS_TABLE {
             let history = self
                 .accumulators

@@ -20,7 +20,7 @@ use arrow_schema::{DataType as ArrowType, TimeUnit};
 use wiesel_core::types::timestamp_unit;
 use wiesel_core::{DataType, Error, Result, TypeKind};
 
-use crate::state::codec::{KeyBuffer, Nulls, Reader, decode_column, encode_keys};
+use crate::state::codec::{KeyBuffer, Nulls, Reader, decode_column, encode_keys, put_bytes};
 
 /// The shape that carries a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,15 +184,39 @@ impl Values {
         self.bytes.push(field);
     }
 
+    /// Appends what stands at a place, for a checkpoint.
+    pub(crate) fn encode(&self, index: usize, out: &mut Vec<u8>) {
+        out.push(u8::from(self.is_null(index)));
+        match self.shape {
+            Shape::I64 => out.extend(self.numbers[index].to_le_bytes()),
+            Shape::I128 => out.extend(self.decimals[index].to_le_bytes()),
+            Shape::Bytes => put_bytes(self.bytes.key(index), out),
+        }
+    }
+
+    /// Appends what `encode` wrote.
+    pub(crate) fn decode(&mut self, reader: &mut Reader<'_>) -> Result<()> {
+        let place = u32::try_from(self.len()).unwrap_or(u32::MAX);
+        if reader.byte()? != 0 {
+            self.nulls.push(place);
+        }
+        match self.shape {
+            Shape::I64 => self.numbers.push(reader.i64()?),
+            Shape::I128 => self.decimals.push(reader.i128()?),
+            Shape::Bytes => self.bytes.push(reader.bytes()?),
+        }
+        Ok(())
+    }
+
+    fn is_null(&self, index: usize) -> bool {
+        !self.nulls.is_empty() && u32::try_from(index).is_ok_and(|index| self.nulls.binary_search(&index).is_ok())
+    }
+
     /// Whether place `index` holds the same in both.
     pub(crate) fn is_same(&self, other: &Values, index: usize) -> bool {
-        let is_null = |values: &Values| {
-            !values.nulls.is_empty()
-                && u32::try_from(index).is_ok_and(|index| values.nulls.binary_search(&index).is_ok())
-        };
         match self.shape {
-            Shape::I64 => self.numbers[index] == other.numbers[index] && is_null(self) == is_null(other),
-            Shape::I128 => self.decimals[index] == other.decimals[index] && is_null(self) == is_null(other),
+            Shape::I64 => self.numbers[index] == other.numbers[index] && self.is_null(index) == other.is_null(index),
+            Shape::I128 => self.decimals[index] == other.decimals[index] && self.is_null(index) == other.is_null(index),
             Shape::Bytes => self.bytes.key(index) == other.bytes.key(index),
         }
     }

@@ -55,7 +55,7 @@ pub(crate) fn eval(
         };
         if y == 0 && matches!(function.operation, Operation::Divide | Operation::Remainder) {
             let mut dividend = String::new();
-            let _ = digits::write(&mut dividend, x, s1);
+            digits::write(&mut dividend, x, s1).expect("a String takes all text");
             return Err(division_by_zero(function.name, &dividend));
         }
         builder.append_option(match function.operation {

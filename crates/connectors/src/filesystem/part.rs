@@ -1,0 +1,207 @@
+//! One part file under construction: rows are encoded into memory, whole pieces go to the hidden file, and a full disk only means that the
+//! piece stays in memory until there is space.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use wiesel_core::{ChangeBatch, Error, Result};
+
+use super::ledger::{OpenFile, PendingFile, create_directory, io_error, is_full};
+use super::parquet::ParquetPart;
+use crate::formats::Encoder;
+
+/// Rows of the json format gather up to this much before they are written.
+const JSON_PIECE_BYTES: usize = 1 << 20;
+
+/// How the rows of a file are encoded.
+pub(super) enum PartFormat {
+    Parquet(Box<ParquetPart>),
+    Json { encoder: Box<dyn Encoder>, ends: Vec<usize> },
+}
+
+/// A part file.
+pub(super) struct Part {
+    pub(super) names: PendingFile,
+    format: PartFormat,
+    path: PathBuf,
+    /// Created with the first bytes, so that there are no empty files.
+    file: Option<Arc<File>>,
+    /// Bytes that are not in the file yet; `unwritten_start` of them are.
+    unwritten: Vec<u8>,
+    unwritten_start: usize,
+    /// Bytes in the file.
+    length: u64,
+    /// Whether the file has bytes that were not synced.
+    pub(super) is_dirty: bool,
+    /// Directories that got a new entry for this file and were not synced.
+    pub(super) new_directories: Vec<PathBuf>,
+    pub(super) created_ms: i64,
+    pub(super) last_write_ms: i64,
+    /// Orders the parts by their last write.
+    pub(super) last_write: u64,
+}
+
+impl Part {
+    pub(super) fn new(root: &Path, names: PendingFile, format: PartFormat, now_ms: i64) -> Self {
+        Part {
+            path: root.join(&names.hidden),
+            names,
+            format,
+            file: None,
+            unwritten: Vec::new(),
+            unwritten_start: 0,
+            length: 0,
+            is_dirty: false,
+            new_directories: Vec::new(),
+            created_ms: now_ms,
+            last_write_ms: now_ms,
+            last_write: 0,
+        }
+    }
+
+    /// Encodes rows; what is ready goes to the file when [`Part::drain`] is called.
+    pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+        match &mut self.format {
+            PartFormat::Parquet(parquet) => {
+                parquet.write(rows)?;
+                if parquet.is_row_group_full() {
+                    parquet.flush(&mut self.unwritten)?;
+                }
+                Ok(())
+            }
+            PartFormat::Json { encoder, ends } => {
+                ends.clear();
+                let changes = ChangeBatch::inserts(rows.clone());
+                let mut documents = Vec::new();
+                encoder.encode(&changes, &mut documents, ends)?;
+                let mut start = 0;
+                self.unwritten.reserve(documents.len() + ends.len());
+                for end in ends.iter() {
+                    let document = documents.get(start..*end);
+                    self.unwritten.extend_from_slice(document.ok_or_else(|| Error::internal("a document's end"))?);
+                    self.unwritten.push(b'\n');
+                    start = *end;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Memory that the part holds.
+    pub(super) fn buffered_bytes(&self) -> u64 {
+        let encoding = match &self.format {
+            PartFormat::Parquet(parquet) => parquet.buffered_bytes(),
+            PartFormat::Json { .. } => 0,
+        };
+        encoding + self.unwritten_bytes()
+    }
+
+    fn unwritten_bytes(&self) -> u64 {
+        (self.unwritten.len() - self.unwritten_start) as u64
+    }
+
+    /// The size that the file would have if it were closed now, about.
+    pub(super) fn size(&self) -> u64 {
+        let encoding = match &self.format {
+            PartFormat::Parquet(parquet) => parquet.estimated_bytes(),
+            PartFormat::Json { .. } => 0,
+        };
+        self.length + self.unwritten_bytes() + encoding
+    }
+
+    /// Whether the format wants no more rows in this file.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(&self.format, PartFormat::Parquet(parquet) if parquet.has_all_row_groups())
+    }
+
+    /// Whether it is time to write to the file.
+    pub(super) fn is_piece_ready(&self) -> bool {
+        match &self.format {
+            PartFormat::Parquet(_) => !self.unwritten.is_empty(),
+            PartFormat::Json { .. } => self.unwritten.len() >= JSON_PIECE_BYTES,
+        }
+    }
+
+    /// Makes all rows so far bytes (Parquet: ends the row group).
+    pub(super) fn flush(&mut self) -> Result<()> {
+        if let PartFormat::Parquet(parquet) = &mut self.format {
+            parquet.flush(&mut self.unwritten)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the file whole; it takes no more rows.
+    pub(super) fn finish(&mut self) -> Result<()> {
+        self.flush()?;
+        let footer = self.footer()?;
+        self.unwritten.extend_from_slice(&footer);
+        Ok(())
+    }
+
+    fn footer(&self) -> Result<Vec<u8>> {
+        match &self.format {
+            PartFormat::Parquet(parquet) => parquet.footer(),
+            PartFormat::Json { .. } => Ok(Vec::new()),
+        }
+    }
+
+    /// What a checkpoint keeps of a part that stays open, after [`Part::flush`] and [`Part::drain`].
+    pub(super) fn open_file(&self) -> Result<OpenFile> {
+        Ok(OpenFile { names: self.names.clone(), length: self.length, footer: self.footer()? })
+    }
+
+    /// Writes what is ready. `Ok(Some(...))`: the disk is full, the rest stays in memory; the text says so.
+    pub(super) fn drain(&mut self) -> Result<Option<String>> {
+        while self.unwritten_start < self.unwritten.len() {
+            let result = self.open().and_then(|file| {
+                let mut file = file.as_ref();
+                file.write(self.unwritten.get(self.unwritten_start..).unwrap_or_default())
+            });
+            match result {
+                Ok(count) => {
+                    self.unwritten_start += count;
+                    self.length += count as u64;
+                    self.is_dirty = true;
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) if is_full(&e) => {
+                    if self.length == 0 {
+                        // Nothing is in the file yet, so the next try may as well begin anew.
+                        self.file = None;
+                    }
+                    return Ok(Some(format!("space for `{}`: {e}", self.path.display())));
+                }
+                Err(e) => return Err(io_error("write", &self.path, &e)),
+            }
+        }
+        self.unwritten.clear();
+        self.unwritten_start = 0;
+        if self.unwritten.capacity() > 2 * JSON_PIECE_BYTES {
+            self.unwritten = Vec::new();
+        }
+        Ok(None)
+    }
+
+    fn open(&mut self) -> std::io::Result<Arc<File>> {
+        if let Some(file) = &self.file {
+            return Ok(Arc::clone(file));
+        }
+        if let Some(directory) = self.path.parent() {
+            let created = create_directory(directory)?;
+            self.new_directories.extend(created);
+            self.new_directories.push(directory.to_owned());
+        }
+        let file = Arc::new(OpenOptions::new().write(true).create(true).truncate(true).open(&self.path)?);
+        self.file = Some(Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// The file and its path, when it has bytes that are not durable.
+    pub(super) fn unsynced(&self) -> Option<(Arc<File>, PathBuf)> {
+        let file = self.file.as_ref().filter(|_| self.is_dirty)?;
+        Some((Arc::clone(file), self.path.clone()))
+    }
+}

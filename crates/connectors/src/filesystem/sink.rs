@@ -1,0 +1,477 @@
+//! The open files of one worker.
+//!
+//! `write` encodes into memory and hands whole pieces to the operating system, which takes them at the speed of memory; what may take long,
+//! making files durable, is done by a thread of its own, and [`Sink::poll_prepared`] waits for it. Memory is bounded by
+//! [`BUFFERED_BYTES_MAX`] for all files of a worker together, open files by [`OPEN_FILES_MAX`]. A full disk keeps what it refused in
+//! memory and stops the job's loop until there is space.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use wiesel_core::env::{Waker, wall_clock_ms};
+use wiesel_core::sink::{
+    CheckpointKind, Prepared, Sink, SinkContext, SinkCounters, SinkFactory, SinkParallelism, SinkStatus,
+};
+use wiesel_core::table::{SinkRequest, TableDescriptor};
+use wiesel_core::{ChangeBatch, Error, Result};
+
+use super::SinkPlan;
+use super::ledger::{
+    self, InstanceState, PendingFile, decode_pending, encode_pending, io_error, make_visible, sync_directory,
+};
+use super::parquet::{ParquetPart, ParquetPlan};
+use super::part::{Part, PartFormat};
+use super::partition::split;
+use crate::formats::EncoderFactory;
+
+/// Memory for rows that are not in a file yet, per worker. The largest part gives up its row group first.
+const BUFFERED_BYTES_MAX: u64 = 128 << 20;
+
+/// Part files open at once, per worker. The one that was not written for the longest time is closed for a new one.
+const OPEN_FILES_MAX: usize = 64;
+
+/// How long a full disk is left alone.
+const FULL_DISK_PAUSE: Duration = Duration::from_secs(1);
+
+/// How rows become the contents of files.
+#[derive(Clone)]
+pub(super) enum FileEncoding {
+    Parquet(Arc<ParquetPlan>),
+    Json(Arc<dyn EncoderFactory>),
+}
+
+impl FileEncoding {
+    fn part(&self) -> Result<PartFormat> {
+        Ok(match self {
+            FileEncoding::Parquet(plan) => PartFormat::Parquet(Box::new(ParquetPart::new(Arc::clone(plan))?)),
+            FileEncoding::Json(encoders) => PartFormat::Json { encoder: encoders.create()?, ends: Vec::new() },
+        })
+    }
+}
+
+/// Makes the filesystem sink's instances and commits their files.
+pub(super) struct FilesystemSinkFactory {
+    plan: Arc<SinkPlan>,
+    /// Names the job and table in hidden files, so that nobody removes those of others.
+    owner: String,
+    /// The name of this run's files, unless a checkpoint brings one along.
+    uid: String,
+    rolls_at_checkpoint: bool,
+}
+
+impl FilesystemSinkFactory {
+    pub(super) fn new(table: &TableDescriptor, request: &SinkRequest, plan: SinkPlan) -> Self {
+        let is_bulk = matches!(plan.encoding, FileEncoding::Parquet(_));
+        FilesystemSinkFactory {
+            plan: Arc::new(plan),
+            owner: owner(&request.job_name, &table.path),
+            uid: uid(),
+            rolls_at_checkpoint: is_bulk && request.checkpoint_interval_is_set,
+        }
+    }
+}
+
+/// Eight hexadecimal digits of an FNV-1a hash of job and table; only files of one directory are told apart by it.
+pub(super) fn owner(job: &str, table: &str) -> String {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for byte in job.bytes().chain([0]).chain(table.bytes()) {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    format!("{:08x}", hash >> 32)
+}
+
+/// A random name in the form of a UUID, as Flink gives its files.
+fn uid() -> String {
+    let bits = fastrand::u128(..);
+    format!(
+        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+        bits as u32,
+        (bits >> 32) as u16,
+        (bits >> 48) as u16 & 0xfff,
+        (bits >> 60) as u16 & 0x3fff | 0x8000,
+        (bits >> 80) as u64 & 0xffff_ffff_ffff
+    )
+}
+
+impl SinkFactory for FilesystemSinkFactory {
+    fn parallelism(&self) -> SinkParallelism {
+        SinkParallelism::PerWorker
+    }
+
+    fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
+        let mut uid = self.uid.clone();
+        let mut counter = 0;
+        let mut unconfirmed = Vec::new();
+        for (index, bytes) in context.restored.iter().enumerate() {
+            let state = InstanceState::decode(bytes)?;
+            // One uid for all, and numbers that none of the instances has used.
+            uid = state.uid;
+            counter = counter.max(state.counter);
+            if index % context.instances.max(1) == context.instance {
+                unconfirmed.extend(state.pending);
+            }
+        }
+        let now_ms = wall_clock_ms();
+        Ok(Box::new(FilesystemSink {
+            plan: Arc::clone(&self.plan),
+            owner: self.owner.clone(),
+            uid,
+            rolls_at_checkpoint: self.rolls_at_checkpoint,
+            instance: context.instance,
+            counter,
+            open: BTreeMap::new(),
+            closed: Vec::new(),
+            unconfirmed,
+            buffered_bytes: 0,
+            writes: 0,
+            now_ms,
+            next_check_ms: now_ms,
+            preparing: None,
+            waiting: None,
+            worker: None,
+            waker: context.waker,
+            counters: SinkCounters::default(),
+        }))
+    }
+
+    fn commit(&self, checkpoint: u64, pending: &[Vec<u8>]) -> Result<()> {
+        for bytes in pending {
+            make_visible(&self.plan.options.path, &decode_pending(bytes)?)
+                .map_err(|e| e.at(format!("commit of checkpoint {checkpoint}")))?;
+        }
+        Ok(())
+    }
+
+    fn recover(&self, restored: &[Vec<u8>]) -> Result<()> {
+        let states: Vec<InstanceState> = restored.iter().map(|b| InstanceState::decode(b)).collect::<Result<_>>()?;
+        ledger::recover(&self.plan.options.path, &states, &self.owner, self.plan.partition.len())
+    }
+}
+
+/// One worker's files.
+struct FilesystemSink {
+    plan: Arc<SinkPlan>,
+    owner: String,
+    uid: String,
+    rolls_at_checkpoint: bool,
+    instance: usize,
+    counter: u64,
+    /// By directory.
+    open: BTreeMap<String, Part>,
+    /// Finished, and of no checkpoint yet.
+    closed: Vec<Part>,
+    /// Finished files of earlier checkpoints that were still hidden when last looked at.
+    unconfirmed: Vec<PendingFile>,
+    buffered_bytes: u64,
+    writes: u64,
+    now_ms: i64,
+    next_check_ms: i64,
+    preparing: Option<Preparing>,
+    /// What a full disk refuses.
+    waiting: Option<String>,
+    worker: Option<SyncWorker>,
+    waker: Waker,
+    counters: SinkCounters,
+}
+
+/// A checkpoint between `prepare` and its answer.
+enum Preparing {
+    /// Some bytes are still in memory, because the disk is full.
+    Draining { received: u64 },
+    /// The files are being made durable.
+    Syncing { prepared: Prepared, received: u64 },
+}
+
+impl FilesystemSink {
+    fn write_partition(&mut self, directory: String, rows: &arrow_array::RecordBatch) -> Result<()> {
+        if !self.open.contains_key(&directory) {
+            if self.open.len() >= OPEN_FILES_MAX {
+                self.close_oldest()?;
+            }
+            let names = ledger::names(&directory, &self.uid, self.instance, self.counter, &self.owner);
+            self.counter += 1;
+            let part = Part::new(&self.plan.options.path, names, self.plan.encoding.part()?, self.now_ms);
+            self.open.insert(directory.clone(), part);
+        }
+        let Some(part) = self.open.get_mut(&directory) else { return Ok(()) };
+        let before = part.buffered_bytes();
+        part.write(rows)?;
+        self.writes += 1;
+        part.last_write = self.writes;
+        part.last_write_ms = self.now_ms;
+        self.waiting = None;
+        if part.is_piece_ready() {
+            self.waiting = part.drain()?;
+        }
+        self.buffered_bytes = (self.buffered_bytes + part.buffered_bytes()).saturating_sub(before);
+        if part.size() >= self.plan.options.rolling.file_bytes || part.is_full() {
+            self.close(&directory)?;
+        }
+        Ok(())
+    }
+
+    /// Ends a file; a checkpoint makes it visible.
+    fn close(&mut self, directory: &str) -> Result<()> {
+        let Some(mut part) = self.open.remove(directory) else { return Ok(()) };
+        part.finish()?;
+        if let Some(text) = part.drain()? {
+            self.waiting = Some(text);
+        }
+        self.closed.push(part);
+        self.count_buffers();
+        Ok(())
+    }
+
+    fn close_oldest(&mut self) -> Result<()> {
+        let oldest = self.open.iter().min_by_key(|(_, part)| part.last_write).map(|(d, _)| d.clone());
+        oldest.map_or(Ok(()), |directory| self.close(&directory))
+    }
+
+    /// Ends the row groups of the largest parts until the memory is within its bound again.
+    fn bound_memory(&mut self) -> Result<()> {
+        while self.buffered_bytes > BUFFERED_BYTES_MAX && self.waiting.is_none() {
+            let Some(largest) = self.open.values_mut().max_by_key(|part| part.buffered_bytes()) else { break };
+            largest.flush()?;
+            self.waiting = largest.drain()?;
+            let before = self.buffered_bytes;
+            self.count_buffers();
+            if self.buffered_bytes >= before {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn count_buffers(&mut self) {
+        self.buffered_bytes = self.open.values().chain(&self.closed).map(Part::buffered_bytes).sum();
+    }
+
+    /// Writes everything that is ready; says what a full disk refuses.
+    fn drain_all(&mut self) -> Result<()> {
+        self.waiting = None;
+        for part in self.open.values_mut().chain(self.closed.iter_mut()) {
+            if let Some(text) = part.drain()? {
+                self.waiting = Some(text);
+                break;
+            }
+        }
+        self.count_buffers();
+        Ok(())
+    }
+
+    /// Closes the files that are too old or were not written for too long.
+    fn roll_by_time(&mut self) -> Result<()> {
+        let rolling = self.plan.options.rolling;
+        let age = |ms: i64| Duration::from_millis(u64::try_from(self.now_ms - ms).unwrap_or(0));
+        let due: Vec<String> = self
+            .open
+            .iter()
+            .filter(|(_, p)| age(p.created_ms) >= rolling.rollover || age(p.last_write_ms) >= rolling.inactivity)
+            .map(|(directory, _)| directory.clone())
+            .collect();
+        due.iter().try_for_each(|directory| self.close(directory))
+    }
+
+    /// Everything is in the files: lists them for the checkpoint and lets them be made durable.
+    fn begin_sync(&mut self, received: u64) -> Result<()> {
+        let root = self.plan.options.path.clone();
+        self.unconfirmed.retain(|file| root.join(&file.hidden).exists());
+        let pending: Vec<PendingFile> = self.closed.iter().map(|part| part.names.clone()).collect();
+        let mut state = InstanceState {
+            uid: self.uid.clone(),
+            counter: self.counter,
+            pending: self.unconfirmed.iter().chain(&pending).cloned().collect(),
+            open: Vec::new(),
+        };
+        let mut job = SyncJob::default();
+        for part in self.open.values_mut().chain(self.closed.iter_mut()) {
+            job.files.extend(part.unsynced());
+            job.directories.append(&mut part.new_directories);
+            part.is_dirty = false;
+        }
+        for part in self.open.values() {
+            state.open.push(part.open_file()?);
+        }
+        job.directories.sort();
+        job.directories.dedup();
+        self.unconfirmed.extend(pending.iter().cloned());
+        self.closed.clear();
+        let prepared = Prepared { pending: encode_pending(&pending), state: state.encode() };
+        self.preparing = Some(Preparing::Syncing { prepared, received });
+        self.worker()?.send(Task::Sync(job))
+    }
+
+    fn worker(&mut self) -> Result<&SyncWorker> {
+        if self.worker.is_none() {
+            self.worker = Some(SyncWorker::start(self.instance, self.waker.clone())?);
+        }
+        self.worker.as_ref().ok_or_else(|| Error::internal("the sync thread did not start"))
+    }
+}
+
+impl Sink for FilesystemSink {
+    fn write(&mut self, batch: &ChangeBatch) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        if batch.kinds.is_some() {
+            return Err(Error::internal("files take inserts only, and got an update or a deletion"));
+        }
+        let plan = Arc::clone(&self.plan);
+        for part in split(&plan.partition, &plan.options.default_partition, &batch.rows)? {
+            let rows = if plan.partition.is_empty() { part.rows } else { part.rows.project(&plan.stored)? };
+            self.write_partition(part.directory, &rows)?;
+        }
+        self.counters.received += batch.len() as u64;
+        self.bound_memory()
+    }
+
+    fn step_end(&mut self, now_ms: i64) -> Result<SinkStatus> {
+        self.now_ms = now_ms;
+        if now_ms >= self.next_check_ms {
+            let check = i64::try_from(self.plan.options.rolling.check.as_millis()).unwrap_or(i64::MAX);
+            self.next_check_ms = now_ms.saturating_add(check.max(1));
+            self.roll_by_time()?;
+        }
+        if self.waiting.is_some() {
+            self.drain_all()?;
+        }
+        if self.waiting.is_some() {
+            self.worker()?.send(Task::WakeLater)?;
+            return Ok(SinkStatus::Full);
+        }
+        Ok(SinkStatus::Ready((!self.open.is_empty()).then_some(self.next_check_ms)))
+    }
+
+    fn prepare(&mut self, _checkpoint: u64, kind: CheckpointKind) -> Result<()> {
+        if self.rolls_at_checkpoint || kind != CheckpointKind::Periodic {
+            let directories: Vec<String> = self.open.keys().cloned().collect();
+            directories.iter().try_for_each(|directory| self.close(directory))?;
+        }
+        for part in self.open.values_mut() {
+            part.flush()?;
+        }
+        self.preparing = Some(Preparing::Draining { received: self.counters.received });
+        Ok(())
+    }
+
+    fn poll_prepared(&mut self) -> Result<Option<Prepared>> {
+        match self.preparing.take() {
+            None => Ok(None),
+            Some(Preparing::Draining { received }) => {
+                self.drain_all()?;
+                if self.waiting.is_some() {
+                    self.preparing = Some(Preparing::Draining { received });
+                    self.worker()?.send(Task::WakeLater)?;
+                    return Ok(None);
+                }
+                self.begin_sync(received)?;
+                Ok(None)
+            }
+            Some(Preparing::Syncing { prepared, received }) => match self.worker()?.result()? {
+                None => {
+                    self.preparing = Some(Preparing::Syncing { prepared, received });
+                    Ok(None)
+                }
+                Some(()) => {
+                    self.counters.delivered = received;
+                    Ok(Some(prepared))
+                }
+            },
+        }
+    }
+
+    fn waiting_for(&self) -> Option<String> {
+        self.waiting.clone()
+    }
+
+    fn counters(&self) -> SinkCounters {
+        self.counters
+    }
+}
+
+/// What must be on the disk before a checkpoint may be.
+#[derive(Default)]
+struct SyncJob {
+    files: Vec<(Arc<File>, PathBuf)>,
+    directories: Vec<PathBuf>,
+}
+
+impl SyncJob {
+    fn run(&self) -> Result<()> {
+        for (file, path) in &self.files {
+            // A failed sync is never tried again: the system may have dropped what it could not write.
+            file.sync_all().map_err(|e| {
+                let error = io_error("sync", path, &e);
+                Error::permission(error.message())
+                    .hint("the job resumes from its last checkpoint when it is started again")
+            })?;
+        }
+        self.directories.iter().try_for_each(|directory| sync_directory(directory))
+    }
+}
+
+enum Task {
+    Sync(SyncJob),
+    /// Wakes the loop after a while, so that it tries a full disk again.
+    WakeLater,
+}
+
+/// The thread that waits for the disk. It ends when the sink is dropped.
+struct SyncWorker {
+    tasks: Sender<Task>,
+    results: Receiver<Result<()>>,
+}
+
+impl SyncWorker {
+    fn start(instance: usize, waker: Waker) -> Result<Self> {
+        // One checkpoint is under way at a time, and one wake-up beside it is enough.
+        let (tasks, inbox) = bounded::<Task>(2);
+        let (outbox, results) = bounded(1);
+        let work = move || {
+            for task in inbox {
+                match task {
+                    Task::Sync(job) => {
+                        if outbox.send(job.run()).is_err() {
+                            return;
+                        }
+                    }
+                    Task::WakeLater => thread::sleep(FULL_DISK_PAUSE),
+                }
+                waker.wake();
+            }
+        };
+        thread::Builder::new()
+            .name(format!("wiesel-files-{instance}"))
+            .spawn(work)
+            .map_err(|e| Error::unavailable(format!("cannot start the thread that syncs files: {e}")))?;
+        Ok(SyncWorker { tasks, results })
+    }
+
+    fn send(&self, task: Task) -> Result<()> {
+        match task {
+            // A wake-up that finds the queue full is not needed: something else there wakes the loop.
+            Task::WakeLater => {
+                let _already_on_its_way = self.tasks.try_send(task).is_err();
+                Ok(())
+            }
+            Task::Sync(_) => self.tasks.send(task).map_err(|_| Error::internal("the thread that syncs files is gone")),
+        }
+    }
+
+    /// The result of the last sync, once there is one.
+    fn result(&self) -> Result<Option<()>> {
+        match self.results.try_recv() {
+            Ok(result) => result.map(Some),
+            Err(crossbeam_channel::TryRecvError::Empty) => Ok(None),
+            Err(crossbeam_channel::TryRecvError::Disconnected) => {
+                Err(Error::internal("the thread that syncs files is gone"))
+            }
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! How fast one core runs the operators, beside what the machine's memory could do at best.
+//!
+//! ```text
+//! cargo bench -p wiesel-engine                 all
+//! cargo bench -p wiesel-engine -- aggregate    those whose name holds the word
+//! ```
+//! Every line is the best of several rounds over batches that were made before, in time on the processor where the kernel tells it, so it
+//! says what the code can do and not what else the machine was doing. The last column compares the bytes of the input columns with a
+//! plain copy of as many bytes.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
+use wiesel_core::env::monotonic;
+use wiesel_core::{ChangeBatch, ChangelogMode, DataType, Field, Schema, TypeKind};
+use wiesel_engine::operator::{Operator, OperatorContext, Output};
+use wiesel_engine::operators::{Calc, GroupAggregate, WindowAggregate};
+use wiesel_engine::state::vnode::KeyHasher;
+use wiesel_expr::{AggregateCall, AggregateFunction, EvalContext, ScalarExpr, Session};
+use wiesel_plan::{CalcNode, GroupAggregateNode, WindowAggregateNode, WindowKind, WindowNode, WindowProperty};
+
+const ROWS_PER_BATCH: usize = 16 * 1024;
+const BATCHES: usize = 16;
+const ROUNDS: usize = 15;
+const GROUPS: u64 = 200_000;
+
+/// Takes all batches once and returns how many rows they had.
+type Round = Box<dyn FnMut(&[RecordBatch]) -> usize>;
+
+/// One measured thing: its name, and a round of it.
+type Case = (&'static str, Round);
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let batches = batches();
+    let bytes_per_row = input_bytes(&batches) as f64 / (ROWS_PER_BATCH * BATCHES) as f64;
+    let copy = copy_bytes_per_ns();
+    say(&format!("memory: copies {copy:.1} GB/s; input of {bytes_per_row:.0} bytes per row; one core"));
+    say(&format!("{:<44} {:>9} {:>14} {:>10}", "", "ns/row", "rows/s", "of a copy"));
+    for (name, mut case) in cases() {
+        if !words.is_empty() && !words.iter().any(|word| name.contains(word.as_str())) {
+            continue;
+        }
+        let mut best = f64::MAX;
+        let mut rows = 0;
+        for _ in 0..ROUNDS {
+            let began = Clock::now();
+            rows = case(&batches);
+            best = best.min(began.elapsed_ns());
+        }
+        let ns = best / rows as f64;
+        let share = 100.0 * bytes_per_row / copy / ns;
+        say(&format!("{name:<44} {ns:>9.1} {:>14.0} {share:>8.1} %", 1e9 / ns));
+    }
+}
+
+/// The time this thread has spent on a processor; the wall clock where that cannot be read.
+struct Clock {
+    on_processor_ns: Option<u64>,
+    wall: std::time::Instant,
+}
+
+impl Clock {
+    fn now() -> Self {
+        Clock { on_processor_ns: on_processor_ns(), wall: monotonic() }
+    }
+
+    fn elapsed_ns(&self) -> f64 {
+        match (self.on_processor_ns, on_processor_ns()) {
+            (Some(before), Some(now)) => (now - before) as f64,
+            _ => self.wall.elapsed().as_nanos() as f64,
+        }
+    }
+}
+
+fn on_processor_ns() -> Option<u64> {
+    std::fs::read_to_string("/proc/thread-self/schedstat").ok()?.split_whitespace().next()?.parse().ok()
+}
+
+#[allow(clippy::print_stdout, reason = "a benchmark says what it measured")]
+fn say(line: &str) {
+    println!("{line}");
+}
+
+fn cases() -> Vec<Case> {
+    let fold = |fold_per_step, aggregates| GroupAggregateNode {
+        keys: vec![0, 1, 2],
+        aggregates,
+        input_retracts: false,
+        fold_per_step,
+        mini_batch: None,
+        state_ttl_ms: 0,
+    };
+    let count = || call(AggregateFunction::CountStar, &[], TypeKind::BigInt);
+    let many = || {
+        vec![
+            count(),
+            call(AggregateFunction::Sum, &[4], TypeKind::BigInt),
+            call(AggregateFunction::Min, &[4], TypeKind::BigInt),
+            call(AggregateFunction::Max, &[2], DataType::string().kind),
+            call(AggregateFunction::Avg, &[4], TypeKind::BigInt),
+        ]
+    };
+    let distinct = AggregateCall { distinct: true, ..call(AggregateFunction::Count, &[4], TypeKind::BigInt) };
+    vec![
+        ("key hashing, 3 strings", {
+            let mut hasher = KeyHasher::new(vec![0, 1, 2]);
+            Box::new(move |batches| {
+                batches.iter().map(|b| hasher.hash(b).expect("strings have an encoding").len()).sum()
+            })
+        }),
+        ("group aggregate, fold, COUNT(*)", group_aggregate(&fold(true, vec![count()]), ChangelogMode::Upsert)),
+        ("group aggregate, per row +U, COUNT(*)", group_aggregate(&fold(false, vec![count()]), ChangelogMode::Upsert)),
+        ("group aggregate, per row -U +U, COUNT(*)", group_aggregate(&fold(false, vec![count()]), ChangelogMode::Full)),
+        ("group aggregate, fold, 5 aggregates", group_aggregate(&fold(true, many()), ChangelogMode::Upsert)),
+        (
+            "group aggregate, fold, COUNT(DISTINCT n)",
+            group_aggregate(&fold(true, vec![distinct]), ChangelogMode::Upsert),
+        ),
+        ("tumble, COUNT(*) and SUM, 3 strings", window(WindowKind::Tumble { size_ms: 10_000, offset_ms: 0 })),
+        (
+            "hop of 5 slices, COUNT(*) and SUM, 3 strings",
+            window(WindowKind::Hop { slide_ms: 2_000, size_ms: 10_000, offset_ms: 0 }),
+        ),
+        ("calc, filter half, 3 of 6 columns", calc()),
+    ]
+}
+
+/// A fresh operator every round; a step per batch.
+fn run(operator: &mut dyn Operator, batches: &[RecordBatch], watermark: impl Fn(usize) -> i64) -> usize {
+    let context = EvalContext {
+        now_ms: 0,
+        seed: 0,
+        watermark_ms: 0,
+        session: Session { time_zone: "UTC".into(), legacy_cast: false },
+    };
+    let mut rows = 0;
+    for (step, batch) in batches.iter().enumerate() {
+        let mut output = Output::default();
+        rows += batch.num_rows();
+        operator
+            .process(0, ChangeBatch::inserts(batch.clone()), &context, &mut output)
+            .expect("the batches have the operator's schema");
+        operator.advance(watermark(step), &context, &mut output).expect("the batches have the operator's schema");
+        std::hint::black_box(&output);
+    }
+    rows
+}
+
+fn group_aggregate(node: &GroupAggregateNode, mode: ChangelogMode) -> Round {
+    let input = schema();
+    let mut fields: Vec<Field> = input.fields()[..3].to_vec();
+    fields.extend(node.aggregates.iter().enumerate().map(|(i, a)| Field::new(format!("a{i}"), a.data_type.clone())));
+    let output = Schema::new(fields);
+    // The groups stay from round to round: the first one fills the table, the best one finds it filled.
+    let mut operator = GroupAggregate::new(node, &input, &output, mode).expect("the node is one of ours");
+    Box::new(move |batches| run(&mut operator, batches, |_| 0))
+}
+
+fn window(kind: WindowKind) -> Round {
+    let node = WindowAggregateNode {
+        window: WindowNode { kind, time_column: 3, is_event_time: true, time_zone: None },
+        is_legacy: false,
+        keys: vec![0, 1, 2],
+        aggregates: vec![
+            call(AggregateFunction::CountStar, &[], TypeKind::BigInt),
+            call(AggregateFunction::Sum, &[4], TypeKind::BigInt),
+        ],
+        properties: vec![WindowProperty::Start, WindowProperty::End],
+        input_retracts: false,
+    };
+    let input = schema();
+    let mut fields: Vec<Field> = input.fields()[..3].to_vec();
+    for (name, kind) in [("count", TypeKind::BigInt), ("sum", TypeKind::BigInt)] {
+        fields.push(Field::new(name, DataType::new(kind)));
+    }
+    for name in ["window_start", "window_end"] {
+        fields.push(Field::new(name, DataType::new(TypeKind::Timestamp(3))));
+    }
+    let output = Schema::new(fields);
+    let context = OperatorContext { worker: 0, workers: 1, is_batch: false };
+    Box::new(move |batches| {
+        let mut operator = WindowAggregate::new(&node, &input, &output, &context).expect("the node is one of ours");
+        run(&mut operator, batches, |step| i64::try_from((step + 1) * ROWS_PER_BATCH).unwrap_or(i64::MAX))
+    })
+}
+
+fn calc() -> Round {
+    let input = schema();
+    let columns = [0_usize, 2, 4];
+    let column = |index: usize| ScalarExpr::Column { index, data_type: input.fields()[index].data_type.clone() };
+    let node = CalcNode { filter: Some(column(5)), project: columns.iter().map(|index| column(*index)).collect() };
+    let output = Schema::new(columns.iter().map(|index| input.fields()[*index].clone()).collect());
+    let mut operator = Calc::new(&node, &output).expect("the node is one of ours");
+    Box::new(move |batches| run(&mut operator, batches, |_| 0))
+}
+
+fn call(function: AggregateFunction, args: &[usize], kind: TypeKind) -> AggregateCall {
+    AggregateCall { function, args: args.to_vec(), distinct: false, filter: None, data_type: DataType::new(kind) }
+}
+
+fn schema() -> Schema {
+    Schema::new(vec![
+        Field::new("org", DataType::string()),
+        Field::new("day", DataType::string()),
+        Field::new("url", DataType::string()),
+        Field::new("ts", DataType::new(TypeKind::Timestamp(3))),
+        Field::new("n", DataType::bigint()),
+        Field::new("keep", DataType::boolean()),
+    ])
+}
+
+/// Rows that come one per millisecond, over [`GROUPS`] keys.
+fn batches() -> Vec<RecordBatch> {
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = move || {
+        // xorshift64*: the same rows in every run.
+        random ^= random >> 12;
+        random ^= random << 25;
+        random ^= random >> 27;
+        random.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32
+    };
+    let mut time_ms = 0_i64;
+    (0..BATCHES)
+        .map(|_| {
+            let groups: Vec<u64> = (0..ROWS_PER_BATCH).map(|_| next() % GROUPS).collect();
+            let text = |write: &dyn Fn(u64) -> String| -> ArrayRef {
+                Arc::new(StringArray::from_iter_values(groups.iter().map(|group| write(*group))))
+            };
+            let times = (0..ROWS_PER_BATCH).map(|_| {
+                time_ms += 1;
+                time_ms
+            });
+            let columns: Vec<ArrayRef> = vec![
+                text(&|group| format!("org-{}", group % 500)),
+                text(&|group| format!("2025-05-{:02}", group / 500 % 20 + 1)),
+                text(&|group| format!("/api/v1/resource/{}", group / 10_000)),
+                Arc::new(TimestampMillisecondArray::from_iter_values(times)),
+                Arc::new(Int64Array::from_iter_values(
+                    groups.iter().map(|group| i64::try_from(*group % 1000).unwrap_or(0)),
+                )),
+                Arc::new(BooleanArray::from_iter(groups.iter().map(|group| Some(group % 2 == 0)))),
+            ];
+            RecordBatch::try_new(schema().arrow().clone(), columns).expect("the columns are the schema's")
+        })
+        .collect()
+}
+
+fn input_bytes(batches: &[RecordBatch]) -> usize {
+    batches.iter().map(RecordBatch::get_array_memory_size).sum()
+}
+
+/// What copying a block far larger than the caches gives: bytes read per nanosecond.
+fn copy_bytes_per_ns() -> f64 {
+    let from = vec![1_u8; 256 << 20];
+    let mut to = vec![0_u8; from.len()];
+    let mut best = f64::MAX;
+    for _ in 0..ROUNDS {
+        let began = Clock::now();
+        to.copy_from_slice(&from);
+        best = best.min(began.elapsed_ns());
+        std::hint::black_box(&to);
+    }
+    from.len() as f64 / best
+}
