@@ -222,8 +222,9 @@ fn a_failing_source_ends_the_job_and_is_named() {
 }
 
 #[test]
-fn a_source_that_is_away_at_first_is_waited_for() {
-    let source = bounded(vec![rows(0..10)]);
+fn a_source_that_is_away_at_first_or_in_between_is_waited_for() {
+    let mut source = bounded(vec![rows(0..5), rows(5..10)]);
+    source.events.insert(1, Event::Away);
     source.refusals.store(1, Relaxed);
     let script = script(source, exactly_once());
     let dir = tempfile::tempdir().unwrap();
@@ -285,7 +286,7 @@ fn a_source_read_by_several_sinks_is_read_once() {
 
 #[test]
 fn a_silent_split_holds_the_watermark_until_its_idle_timeout() {
-    let events = vec![Event::Rows(0, rows(0..10)), Event::CaughtUp(1)];
+    let events = vec![Event::CaughtUp(1), Event::Rows(0, rows(0..10))];
     let source = SourceScript { splits: vec!["t-0", "t-1"], events, push_down: true, ..SourceScript::default() };
     let script = script(source, exactly_once());
     let mut builder = PlanBuilder::new();

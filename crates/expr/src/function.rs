@@ -29,6 +29,7 @@ mod substring;
 pub(crate) mod testing;
 mod trim;
 mod type_of;
+mod url;
 
 use arrow_array::ArrayRef;
 use wiesel_core::{DataType, Result, Value};
@@ -88,8 +89,9 @@ pub trait ScalarFunction: Send + Sync + std::fmt::Debug {
     fn is_deterministic(&self) -> bool {
         true
     }
-    /// Whether no row can make it fail, and it is cheap: then it is evaluated without first filtering the rows that reach it.
-    fn is_total(&self) -> bool {
+    /// Whether no row of these types can make it fail, and it is cheap: then it is evaluated without first filtering the rows that
+    /// reach it.
+    fn is_total(&self, _args: &[DataType]) -> bool {
         false
     }
     /// Working state of one call in one expression: compiled patterns, formats, paths. When given, it is used instead of `eval`.
@@ -196,6 +198,7 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &collection::ITEM,
     &json::JSON_EXISTS,
     &json::JSON_QUERY,
+    &json::print::JSON_STRING,
     &json::JSON_VALUE,
     &extreme::LEAST,
     &substring::LEFT,
@@ -220,6 +223,7 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &logic::Not,
     &datetime::now::NOW,
     &substring::OVERLAY,
+    &url::PARSE_URL,
     &math::PI,
     &search::POSITION,
     &math::POWER,

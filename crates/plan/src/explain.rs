@@ -16,7 +16,8 @@ pub fn explain(plan: &StreamPlan, changelog_modes: bool) -> String {
             *count += 1;
         }
     }
-    let mut printer = Printer { plan, uses, printed: vec![false; plan.nodes.len()], changelog_modes, text: String::new() };
+    let mut printer =
+        Printer { plan, uses, printed: vec![false; plan.nodes.len()], changelog_modes, text: String::new() };
     for sink in &plan.sinks {
         printer.print(*sink, 0);
     }
@@ -62,7 +63,10 @@ impl Printer<'_> {
 /// One node on one line.
 pub fn describe(node: &Node, inputs: &[&Node]) -> String {
     let column = |index: usize| {
-        inputs.first().and_then(|n| n.schema.fields().get(index)).map_or_else(|| format!("${index}"), |f| f.name.clone())
+        inputs
+            .first()
+            .and_then(|n| n.schema.fields().get(index))
+            .map_or_else(|| format!("${index}"), |f| f.name.clone())
     };
     let columns = |indices: &[usize]| indices.iter().map(|i| column(*i)).collect::<Vec<_>>().join(", ");
     let names = || node.schema.fields().iter().map(|f| f.name.clone()).collect::<Vec<_>>().join(", ");
@@ -182,7 +186,12 @@ pub fn expression(expr: &ScalarExpr, column: &dyn Fn(usize) -> String) -> String
             (name, args) => format!("{name}({})", list(args, ", ")),
         },
         ScalarExpr::Cast { input, data_type, is_try } => {
-            format!("{}({} AS {})", if *is_try { "TRY_CAST" } else { "CAST" }, expression(input, column), data_type.kind)
+            format!(
+                "{}({} AS {})",
+                if *is_try { "TRY_CAST" } else { "CAST" },
+                expression(input, column),
+                data_type.kind
+            )
         }
         ScalarExpr::And(args) => format!("({})", list(args, " AND ")),
         ScalarExpr::Or(args) => format!("({})", list(args, " OR ")),

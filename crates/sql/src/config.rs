@@ -37,7 +37,10 @@ const KEYS: &[(&str, Fate)] = &[
     ("execution.checkpointing.min-pause", Used),
     ("execution.checkpointing.mode", Only(&["EXACTLY_ONCE"])),
     ("execution.checkpointing.timeout", Used),
-    ("execution.checkpointing.tolerable-failed-checkpoints", Taken("a failed checkpoint is retried at the next interval")),
+    (
+        "execution.checkpointing.tolerable-failed-checkpoints",
+        Taken("a failed checkpoint is retried at the next interval"),
+    ),
     ("execution.checkpointing.unaligned.enabled", Taken("checkpoints are taken between steps and need no alignment")),
     ("execution.runtime-mode", Only(&["STREAMING"])),
     ("jobmanager.memory.process.size", Taken(CLUSTER)),
@@ -154,9 +157,12 @@ impl Config {
             Taken(why) => note = Some(format!("'{key}' is taken and has no effect: it {}", strip_it(why))),
             Only(words) => {
                 if !words.iter().any(|w| w.eq_ignore_ascii_case(value)) {
-                    return Err(Diagnostic::error("W0504", format!("setting '{key}' = '{value}' is not supported yet"))
-                        .at(pair.value.span)
-                        .label(format!("supported: {}", words.join(", "))));
+                    return Err(Diagnostic::error(
+                        "W0504",
+                        format!("setting '{key}' = '{value}' is not supported yet"),
+                    )
+                    .at(pair.value.span)
+                    .label(format!("supported: {}", words.join(", "))));
                 }
             }
         }

@@ -11,11 +11,11 @@ use wiesel_core::{DataType, Schema, TypeKind, Value};
 use wiesel_expr::{ScalarExpr, cast};
 use wiesel_plan::{JobConfig, Node, NodeId, NodeKind, StreamPlan};
 
+use crate::binder::QueryBinder;
 use crate::binder::expr::{Bound, Diagnostics, ExprBinder, cast_to, refused};
 use crate::binder::query::{from_connector, options_of};
 use crate::binder::scope::Scope;
 use crate::binder::types::bind_type;
-use crate::binder::QueryBinder;
 use crate::catalog::{Catalog, Column, ColumnSource, Object, Path, Table, View};
 use crate::config::Config;
 use crate::parser::ast::{self, Insert, Statement, StatementKind};
@@ -167,7 +167,8 @@ impl Session {
                 Ok(Outcome::Jobs(jobs))
             }
             StatementKind::AddJar(path) => {
-                self.notes.push(format!("ADD JAR '{}' is taken and has no effect: connectors are built in", path.value));
+                self.notes
+                    .push(format!("ADD JAR '{}' is taken and has no effect: connectors are built in", path.value));
                 Ok(Outcome::Done)
             }
             StatementKind::RemoveJar(_) => Ok(Outcome::Done),
@@ -200,7 +201,9 @@ impl Session {
             return Err(vec![refused("CREATE TABLE ... LIKE", like.span)]);
         }
         if create.as_query.is_some() {
-            return Err(vec![refused("CREATE TABLE ... AS", create.name.span).hint("write CREATE TABLE and INSERT INTO")]);
+            return Err(vec![
+                refused("CREATE TABLE ... AS", create.name.span).hint("write CREATE TABLE and INSERT INTO"),
+            ]);
         }
         if let Some(distribution) = &create.distribution {
             return Err(vec![refused("DISTRIBUTED BY", distribution.span)]);
@@ -249,9 +252,12 @@ impl Session {
         };
         if !descriptor.options.contains_key("connector") {
             return Err(vec![
-                Diagnostic::error("W0501", format!("table `{}` lacks the required option 'connector'", descriptor.name))
-                    .at(if create.options.is_empty() { span } else { create.options_span })
-                    .label("expected 'connector' = '...'"),
+                Diagnostic::error(
+                    "W0501",
+                    format!("table `{}` lacks the required option 'connector'", descriptor.name),
+                )
+                .at(if create.options.is_empty() { span } else { create.options_span })
+                .label("expected 'connector' = '...'"),
             ]);
         }
         let info = self.registry.info(&descriptor).map_err(|e| vec![from_connector(&e, option_span(create, &e))])?;
@@ -336,8 +342,13 @@ impl Session {
             return Ok(Outcome::Done);
         }
         let kind = if is_table { "table" } else { "view" };
-        let error = Diagnostic::error("W0201", format!("no such {kind} `{}`", drop.name.last().value)).at(drop.name.span);
-        Err(vec![if found { error.hint("a temporary object is dropped with DROP TEMPORARY, a permanent one without") } else { error }])
+        let error =
+            Diagnostic::error("W0201", format!("no such {kind} `{}`", drop.name.last().value)).at(drop.name.span);
+        Err(vec![if found {
+            error.hint("a temporary object is dropped with DROP TEMPORARY, a permanent one without")
+        } else {
+            error
+        }])
     }
 
     fn use_place(&mut self, target: &ast::Use, span: Span) -> Bound<Outcome> {
@@ -376,7 +387,9 @@ impl Session {
             }
         };
         let (header, names): (&str, Vec<String>) = match &show.kind {
-            ast::ShowKind::Catalogs => ("catalog name", self.catalog.catalogs().into_iter().map(str::to_owned).collect()),
+            ast::ShowKind::Catalogs => {
+                ("catalog name", self.catalog.catalogs().into_iter().map(str::to_owned).collect())
+            }
             ast::ShowKind::CurrentCatalog => ("current catalog name", vec![catalog.to_owned()]),
             ast::ShowKind::Databases => {
                 ("database name", self.catalog.databases(catalog).into_iter().map(str::to_owned).collect())
@@ -407,7 +420,9 @@ impl Session {
         }
         let path = self.path_of(&describe.name);
         let rows = match self.catalog.get(&path) {
-            Some(Object::Table(table)) => table.columns.iter().enumerate().map(|(i, c)| describe_column(table, i, c)).collect(),
+            Some(Object::Table(table)) => {
+                table.columns.iter().enumerate().map(|(i, c)| describe_column(table, i, c)).collect()
+            }
             Some(Object::View(view)) => view
                 .schema
                 .iter()
@@ -442,7 +457,8 @@ impl Session {
                 Ok(Outcome::Text(parts.join("\n")))
             }
             _ => Err(vec![
-                Diagnostic::error("W0309", "EXPLAIN takes a query, an INSERT or a STATEMENT SET").at(explain.statement.span),
+                Diagnostic::error("W0309", "EXPLAIN takes a query, an INSERT or a STATEMENT SET")
+                    .at(explain.statement.span),
             ]),
         }
     }
@@ -485,7 +501,8 @@ impl Session {
             Some(Object::Table(table)) => table.clone(),
             Some(Object::View(_)) => {
                 return Err(vec![
-                    Diagnostic::error("W0506", format!("`{name}` is a view and cannot be written")).at(insert.table.span),
+                    Diagnostic::error("W0506", format!("`{name}` is a view and cannot be written"))
+                        .at(insert.table.span),
                 ]);
             }
             None => {
@@ -505,10 +522,7 @@ impl Session {
                     table.descriptor.options.insert(pair.key.value.clone(), pair.value.value.clone());
                 }
             }
-            table.info = self
-                .registry
-                .info(&table.descriptor)
-                .map_err(|e| vec![from_connector(&e, hint.span)])?;
+            table.info = self.registry.info(&table.descriptor).map_err(|e| vec![from_connector(&e, hint.span)])?;
         }
         if !table.info.is_sink {
             let connector = table.descriptor.options.get("connector").map_or("", String::as_str);
@@ -629,15 +643,15 @@ fn bind_primary_key(create: &ast::CreateTable, warnings: &mut Vec<Diagnostic>) -
         ),
         ast::Enforcement::Enforced => {
             return Err(vec![
-                Diagnostic::error("W0204", "a PRIMARY KEY cannot be ENFORCED on a stream").at(key.span).hint("write NOT ENFORCED"),
+                Diagnostic::error("W0204", "a PRIMARY KEY cannot be ENFORCED on a stream")
+                    .at(key.span)
+                    .hint("write NOT ENFORCED"),
             ]);
         }
     }
     for name in &key.columns {
-        let is_physical = create
-            .columns
-            .iter()
-            .any(|c| c.name.value == name.value && matches!(c.kind, ast::ColumnKind::Physical(_)));
+        let is_physical =
+            create.columns.iter().any(|c| c.name.value == name.value && matches!(c.kind, ast::ColumnKind::Physical(_)));
         if !is_physical {
             return Err(vec![
                 Diagnostic::error("W0301", format!("no physical column `{}` for the primary key", name.value))
@@ -711,7 +725,8 @@ fn bind_columns(create: &ast::CreateTable, primary_key: &[String], text: &str) -
 fn bind_watermark(watermark: &ast::Watermark, columns: &mut [Column]) -> Bound<(usize, ScalarExpr)> {
     let [name] = watermark.column.parts.as_slice() else {
         return Err(vec![
-            Diagnostic::error("W0206", "a watermark needs a column of the table, not a field inside a row").at(watermark.column.span),
+            Diagnostic::error("W0206", "a watermark needs a column of the table, not a field inside a row")
+                .at(watermark.column.span),
         ]);
     };
     let Some(index) = columns.iter().position(|c| c.name == name.value) else {
@@ -762,10 +777,13 @@ fn check_metadata(
         let Some((_, data_type, _)) = known.iter().find(|(k, _, _)| k == key) else {
             let names: Vec<&str> = known.iter().map(|(k, _, _)| k.as_str()).collect();
             return Err(vec![
-                Diagnostic::error("W0207", format!("no metadata key '{key}' in the connector of `{}`", descriptor.name))
-                    .at(span)
-                    .label(format!("known keys: {}", names.join(", ")))
-                    .did_you_mean(key, names.iter().copied()),
+                Diagnostic::error(
+                    "W0207",
+                    format!("no metadata key '{key}' in the connector of `{}`", descriptor.name),
+                )
+                .at(span)
+                .label(format!("known keys: {}", names.join(", ")))
+                .did_you_mean(key, names.iter().copied()),
             ]);
         };
         if !cast::is_castable(data_type, &column.data_type) {
@@ -836,7 +854,8 @@ fn fit(query: Rel, table: Arc<Table>, insert: &Insert, source: &ast::Query) -> B
     for (key, value) in &insert.partition {
         let Some(index) = writable.iter().copied().find(|i| name_of(i) == key.value) else {
             return Err(vec![
-                Diagnostic::error("W0301", format!("no column `{}` in `{}`", key.value, table.descriptor.name)).at(key.span),
+                Diagnostic::error("W0301", format!("no column `{}` in `{}`", key.value, table.descriptor.name))
+                    .at(key.span),
             ]);
         };
         if let Some(value) = value {
@@ -897,12 +916,8 @@ fn fit(query: Rel, table: Arc<Table>, insert: &Insert, source: &ast::Query) -> B
         }
         items.push((wanted.name.clone(), cast_to(expr, &wanted.data_type)));
     }
-    let primary_key = table
-        .descriptor
-        .primary_key
-        .iter()
-        .filter_map(|key| writable.iter().position(|i| name_of(i) == key))
-        .collect();
+    let primary_key =
+        table.descriptor.primary_key.iter().filter_map(|key| writable.iter().position(|i| name_of(i) == key)).collect();
     let rel = query.project(items);
     Ok((rel, SinkTarget { table, columns: writable, primary_key, not_null }))
 }
@@ -920,7 +935,11 @@ fn mismatch(query: &Rel, table: &Table, listed: &[usize], source: &ast::Query, c
             format!("column types of query result and sink for '{}' do not match: {cause}", table.descriptor.path),
         )
         .at(Span::new(source.span.start, source.span.start + first_word_length(source.span)))
-        .label(format!("query schema: [{}]; sink schema: [{}]", query_schema.join(", "), sink_schema.join(", "))),
+        .label(format!(
+            "query schema: [{}]; sink schema: [{}]",
+            query_schema.join(", "),
+            sink_schema.join(", ")
+        )),
     ]
 }
 

@@ -31,6 +31,52 @@ pub(crate) struct RunOptions {
     pub(crate) memory_bytes: u64,
     /// Where to die, for tests of recovery.
     pub(crate) fail_points: FailPoints,
+    /// Show a query's rows as totals per key, redrawn in place (the demo), instead of every change.
+    pub(crate) totals: Option<DemoTotals>,
+}
+
+/// The rows of an updating query by their first column, redrawn in place.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DemoTotals {
+    rows: std::collections::BTreeMap<String, Vec<String>>,
+    drawn_lines: usize,
+    drawn_at: Option<std::time::Instant>,
+}
+
+impl DemoTotals {
+    /// How often the table is redrawn at most.
+    const REDRAW: std::time::Duration = std::time::Duration::from_millis(250);
+
+    fn take(&mut self, names: &[String], rows: Vec<(wiesel_core::RowKind, Vec<String>)>) -> std::io::Result<()> {
+        for (kind, row) in rows {
+            let Some(key) = row.first().cloned() else { continue };
+            if kind.is_add() {
+                self.rows.insert(key, row);
+            } else if kind == wiesel_core::RowKind::Delete {
+                self.rows.remove(&key);
+            }
+        }
+        let now = wiesel_core::env::monotonic();
+        if self.drawn_at.is_some_and(|then| now.duration_since(then) < Self::REDRAW) {
+            return Ok(());
+        }
+        self.drawn_at = Some(now);
+        self.draw(names)
+    }
+
+    fn draw(&mut self, names: &[String]) -> std::io::Result<()> {
+        use std::io::{IsTerminal, Write};
+        let mut out = std::io::stdout().lock();
+        if out.is_terminal() && self.drawn_lines > 0 {
+            write!(out, "\x1b[{}A", self.drawn_lines)?;
+        }
+        let rows: Vec<Vec<Option<String>>> =
+            self.rows.values().map(|row| row.iter().cloned().map(Some).collect()).collect();
+        let text = crate::tableau::text_table(names, &rows);
+        self.drawn_lines = text.lines().count();
+        out.write_all(text.as_bytes())?;
+        out.flush()
+    }
 }
 
 /// A job in its thread.
@@ -184,11 +230,13 @@ impl<'a> Jobs<'a> {
         if let Some(schema) = job.query_schema {
             // A query that is shown has nothing to resume: its rows are on the terminal already.
             config.checkpoint_interval_ms = Some(0);
-            spec_collector = Some(collector(&schema, session));
+            spec_collector = Some(match &self.options.totals {
+                Some(totals) => totals_collector(&schema, session, totals.clone()),
+                None => collector(&schema, session),
+            });
         }
         let state_dir = root.join(&job.loop_name);
-        let mut spec =
-            JobSpec::new(job.plan, config, self.options.registry.clone(), state_dir, memory, workers);
+        let mut spec = JobSpec::new(job.plan, config, self.options.registry.clone(), state_dir, memory, workers);
         spec.fresh = self.options.fresh || spec_collector.is_some();
         spec.collector = spec_collector;
         spec.fail_points = self.options.fail_points.clone();
@@ -201,6 +249,21 @@ fn collector(schema: &wiesel_core::Schema, session: Session) -> wiesel_engine::s
     Box::new(move |_schema, batch| {
         let tableau = tableau.as_mut().map_err(|e| e.clone())?;
         tableau.print(&batch)
+    })
+}
+
+fn totals_collector(
+    schema: &wiesel_core::Schema,
+    session: Session,
+    mut totals: DemoTotals,
+) -> wiesel_engine::step::Collector {
+    let names: Vec<String> = schema.fields().iter().map(|f| f.name.clone()).collect();
+    let mut texts = crate::tableau::Texts::new(schema, session);
+    Box::new(move |_schema, batch| {
+        let rows = texts.rows(&batch)?;
+        totals
+            .take(&names, rows)
+            .map_err(|e| wiesel_core::Error::config(format!("stdout does not take rows any more: {e}")))
     })
 }
 
@@ -225,19 +288,16 @@ fn run_one(index: usize, spec: JobSpec, control: &Control, metrics: &Arc<Metrics
         }
         Err(error) => {
             let exit = if error.kind() == ErrorKind::Config { Exit::Usage } else { Exit::Failed };
-            let report = if error.kind() == ErrorKind::Internal { "\nthis is a bug of wiesel: please report it" } else { "" };
+            let report =
+                if error.kind() == ErrorKind::Internal { "\nthis is a bug of wiesel: please report it" } else { "" };
             End { index, exit, text: format!("failed [{}]: {error}{report}", error.code()) }
         }
     }
 }
 
 fn deliveries(metrics: &Metrics) -> String {
-    let sinks: Vec<String> = metrics
-        .sinks
-        .iter()
-        .filter(|s| !s.table.is_empty())
-        .map(|s| format!("{} ({})", s.table, s.delivery))
-        .collect();
+    let sinks: Vec<String> =
+        metrics.sinks.iter().filter(|s| !s.table.is_empty()).map(|s| format!("{} ({})", s.table, s.delivery)).collect();
     if sinks.is_empty() { "shows its rows".to_owned() } else { format!("writes {}", sinks.join(", ")) }
 }
 

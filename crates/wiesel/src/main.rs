@@ -3,6 +3,7 @@
 //! stdout is data, stderr is talk. Exit codes: 0 done, 1 a job failed, 2 usage or SQL.
 
 mod cli;
+mod generator;
 mod jobs;
 mod log;
 mod script;

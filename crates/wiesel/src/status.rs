@@ -109,7 +109,10 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped_and_sizes_have_units() {
-        assert_eq!([grouped(0), grouped(999), grouped(12_400), grouped(1_234_567)], ["0", "999", "12,400", "1,234,567"]);
+        assert_eq!(
+            [grouped(0), grouped(999), grouped(12_400), grouped(1_234_567)],
+            ["0", "999", "12,400", "1,234,567"]
+        );
         assert_eq!([size(10), size(2048), size(3 << 20)], ["10 B", "2.0 KB", "3.0 MB"]);
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 
 use arrow_array::Array;
 use arrow_array::cast::AsArray;
-use wiesel_core::{ChangeBatch, DataType, Error, Result, Schema, TypeKind};
+use wiesel_core::{ChangeBatch, DataType, Error, Result, RowKind, Schema, TypeKind};
 use wiesel_expr::{EvalContext, Evaluator, ScalarExpr, Session};
 
 /// Columns are cut beyond this, as `table.display.max-column-width` says by default.
@@ -14,16 +14,20 @@ const WIDTH_MAX: usize = 30;
 pub(crate) struct Tableau<W: Write> {
     out: BufWriter<W>,
     widths: Vec<usize>,
-    texts: Vec<Evaluator>,
-    context: EvalContext,
+    texts: Texts,
     rows: u64,
 }
 
-impl<W: Write> Tableau<W> {
-    /// Prints the head of a table.
-    pub(crate) fn new(out: W, schema: &Schema, session: Session) -> Result<Self> {
-        let widths = schema.fields().iter().map(|f| width_of(&f.data_type, &f.name)).collect();
-        let texts = schema
+/// The text of every value of a row, as CAST AS STRING gives it.
+pub(crate) struct Texts {
+    columns: Vec<Evaluator>,
+    context: EvalContext,
+}
+
+impl Texts {
+    /// For rows of the given columns.
+    pub(crate) fn new(schema: &Schema, session: Session) -> Self {
+        let columns = schema
             .fields()
             .iter()
             .enumerate()
@@ -35,8 +39,31 @@ impl<W: Write> Tableau<W> {
                 })
             })
             .collect();
-        let context = EvalContext { now_ms: 0, seed: 0, watermark_ms: i64::MIN, session };
-        let mut tableau = Tableau { out: BufWriter::new(out), widths, texts, context, rows: 0 };
+        Texts { columns, context: EvalContext { now_ms: 0, seed: 0, watermark_ms: i64::MIN, session } }
+    }
+
+    /// Kind and texts of every row.
+    pub(crate) fn rows(&mut self, batch: &ChangeBatch) -> Result<Vec<(RowKind, Vec<String>)>> {
+        let columns = self
+            .columns
+            .iter_mut()
+            .map(|text| text.evaluate(&batch.rows, &self.context))
+            .collect::<Result<Vec<_>>>()?;
+        let text = |row: usize| {
+            columns.iter().map(move |c| {
+                if c.is_null(row) { "<NULL>".to_owned() } else { c.as_string::<i32>().value(row).to_owned() }
+            })
+        };
+        Ok((0..batch.len()).map(|row| (batch.kind(row), text(row).collect())).collect())
+    }
+}
+
+impl<W: Write> Tableau<W> {
+    /// Prints the head of a table.
+    pub(crate) fn new(out: W, schema: &Schema, session: Session) -> Result<Self> {
+        let widths = schema.fields().iter().map(|f| width_of(&f.data_type, &f.name)).collect();
+        let texts = Texts::new(schema, session);
+        let mut tableau = Tableau { out: BufWriter::new(out), widths, texts, rows: 0 };
         tableau.border()?;
         let names: Vec<String> = schema.fields().iter().map(|f| f.name.clone()).collect();
         tableau.line("op", names.iter().map(String::as_str))?;
@@ -47,15 +74,8 @@ impl<W: Write> Tableau<W> {
 
     /// Prints changes.
     pub(crate) fn print(&mut self, batch: &ChangeBatch) -> Result<()> {
-        let columns = self
-            .texts
-            .iter_mut()
-            .map(|text| text.evaluate(&batch.rows, &self.context))
-            .collect::<Result<Vec<_>>>()?;
-        for row in 0..batch.len() {
-            let values = columns.iter().map(|c| if c.is_null(row) { "<NULL>" } else { c.as_string::<i32>().value(row) });
-            let values: Vec<&str> = values.collect();
-            self.line(batch.kind(row).symbol(), values.into_iter())?;
+        for (kind, values) in self.texts.rows(batch)? {
+            self.line(kind.symbol(), values.iter().map(String::as_str))?;
             self.rows += 1;
         }
         self.flush()

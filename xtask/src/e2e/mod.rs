@@ -38,7 +38,7 @@ pub(crate) mod runner;
 use anyhow::Result;
 
 use crate::services::Service::{self, Es7, Es8, Kafka, Postgres};
-use cases::harness;
+use cases::{examples, harness, workload};
 use context::Context;
 
 /// One end-to-end test.
@@ -56,6 +56,78 @@ pub(crate) struct Case {
 
 /// Every case, sorted by name.
 pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "example_amounts_give_their_windows",
+        needs: &[Kafka, Es7],
+        limit_s: 180,
+        run: examples::amounts_give_their_windows,
+    },
+    Case {
+        name: "example_amounts_survive_kills",
+        needs: &[Kafka, Es7],
+        limit_s: 300,
+        run: examples::amounts_survive_kills,
+    },
+    Case {
+        name: "example_application_logs_are_partitioned_by_day_and_hour",
+        needs: &[Kafka],
+        limit_s: 180,
+        run: examples::application_logs_are_partitioned_by_day_and_hour,
+    },
+    Case {
+        name: "example_application_logs_give_their_parquet",
+        needs: &[Kafka],
+        limit_s: 180,
+        run: examples::application_logs_give_their_parquet,
+    },
+    Case {
+        name: "example_application_logs_survive_kills",
+        needs: &[Kafka],
+        limit_s: 300,
+        run: examples::application_logs_survive_kills,
+    },
+    Case {
+        name: "example_edge_logs_fill_three_indices",
+        needs: &[Kafka, Es7],
+        limit_s: 180,
+        run: examples::edge_logs_fill_three_indices,
+    },
+    Case {
+        name: "example_edge_logs_survive_kills",
+        needs: &[Kafka, Es7],
+        limit_s: 300,
+        run: examples::edge_logs_survive_kills,
+    },
+    Case {
+        name: "example_edge_logs_windowed_give_their_hours",
+        needs: &[Kafka, Es7],
+        limit_s: 180,
+        run: examples::edge_logs_windowed_give_their_hours,
+    },
+    Case {
+        name: "example_payments_give_their_totals",
+        needs: &[Kafka, Es7],
+        limit_s: 180,
+        run: examples::payments_give_their_totals,
+    },
+    Case {
+        name: "example_payments_survive_kills",
+        needs: &[Kafka, Es7],
+        limit_s: 300,
+        run: examples::payments_survive_kills,
+    },
+    Case {
+        name: "example_web_traffic_gives_its_hits",
+        needs: &[Kafka, Postgres],
+        limit_s: 180,
+        run: examples::web_traffic_gives_its_hits,
+    },
+    Case {
+        name: "example_web_traffic_survives_kills",
+        needs: &[Kafka, Postgres],
+        limit_s: 300,
+        run: examples::web_traffic_survives_kills,
+    },
     Case {
         name: "harness_elasticsearch_7_takes_a_bulk_and_finds_it",
         needs: &[Es7],
@@ -103,5 +175,23 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[Es7, Es8, Postgres],
         limit_s: 120,
         run: harness::servers_come_back_after_a_kill,
+    },
+    Case {
+        name: "workload_count_by_key_counts_every_message",
+        needs: &[Kafka],
+        limit_s: 180,
+        run: workload::count_by_key_counts_every_message,
+    },
+    Case {
+        name: "workload_decode_prints_every_message",
+        needs: &[Kafka],
+        limit_s: 180,
+        run: workload::decode_prints_every_message,
+    },
+    Case {
+        name: "workload_tumble_sum_sums_each_minute",
+        needs: &[Kafka],
+        limit_s: 180,
+        run: workload::tumble_sum_sums_each_minute,
     },
 ];

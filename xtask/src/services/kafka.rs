@@ -205,7 +205,7 @@ fn make_certificates(folder: &Path) -> Result<()> {
             "server.csr",
         ],
     )?;
-    fs::write(folder.join("server.ext"), "subjectAltName=DNS:localhost,IP:127.0.0.1\n")?;
+    fs::write(folder.join("server.ext"), "subjectAltName=DNS:localhost,DNS:broker,IP:127.0.0.1\n")?;
     openssl(
         "sign the certificate",
         &[

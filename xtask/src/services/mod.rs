@@ -11,6 +11,7 @@ pub(crate) mod kafka;
 pub(crate) mod packages;
 pub(crate) mod postgres;
 pub(crate) mod process;
+pub(crate) mod python;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -22,6 +22,7 @@ const JAVA: [Need; 2] = [
 const OPENSSL: Need = Need { is_there: || in_path("openssl"), package: "openssl" };
 const POSTGRES: Need = Need { is_there: || super::postgres::find_binary("postgres").is_ok(), package: "postgresql" };
 
+const VENV: Need = Need { is_there: has_venv, package: "python3-venv" };
 const PIP: Need = Need { is_there: has_pip, package: "python3-pip" };
 
 /// Makes sure that the programs behind `wanted` are there.
@@ -42,6 +43,15 @@ pub(crate) fn ensure_for_services(wanted: &BTreeSet<Service>) -> Result<()> {
 /// Makes sure that what fetches and starts a Flink cluster is there.
 pub(crate) fn ensure_for_flink() -> Result<()> {
     ensure(&[&JAVA[0], &JAVA[1], &PIP])
+}
+
+/// Makes sure that Python environments can be made.
+pub(crate) fn ensure_for_parquet_readers() -> Result<()> {
+    ensure(&[&VENV])
+}
+
+fn has_venv() -> bool {
+    Command::new("python3").args(["-c", "import venv, ensurepip"]).output().is_ok_and(|output| output.status.success())
 }
 
 fn ensure(needs: &[&Need]) -> Result<()> {

@@ -46,8 +46,8 @@ use self::options::{FileFormat, FilesystemOptions};
 use self::parquet::ParquetPlan;
 use self::partition::PartitionColumn;
 use self::sink::{FileEncoding, FilesystemSinkFactory};
-use crate::registry::ConnectorContext;
 use crate::formats::{EncoderFactory, FormatContext, encoder_factory};
+use crate::registry::ConnectorContext;
 
 /// Checks the options and says what the connector can do.
 pub fn info(table: &TableDescriptor, _context: &ConnectorContext) -> Result<ConnectorInfo> {

@@ -689,8 +689,11 @@ mod tests {
     fn a_jaas_text_gives_user_and_password() {
         let shaded = format!("org.apache.flink.kafka.shaded.{PLAIN}");
         let scram = "org.apache.kafka.common.security.scram.ScramLoginModule required\n username='a b'\n password=\"q\\\"\\\\;=\" ;";
-        let cases: &[(&str, &str, &str, &str)] =
-            &[("PLAIN", PLAIN, "u", "sesame"), ("PLAIN", &shaded, "u", "sesame"), ("SCRAM-SHA-512", scram, "a b", "q\"\\;=")];
+        let cases: &[(&str, &str, &str, &str)] = &[
+            ("PLAIN", PLAIN, "u", "sesame"),
+            ("PLAIN", &shaded, "u", "sesame"),
+            ("SCRAM-SHA-512", scram, "a b", "q\"\\;="),
+        ];
         for (mechanism, text, user, password) in cases {
             let properties =
                 read(&[("security.protocol", "SASL_SSL"), ("sasl.mechanism", mechanism), ("sasl.jaas.config", text)])

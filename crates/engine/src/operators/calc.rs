@@ -82,3 +82,36 @@ impl Operator for Calc {
         0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operators::testing::{Event, change, run, schema, show, string};
+    use wiesel_core::TypeKind;
+    use wiesel_expr::ScalarExpr;
+
+    #[test]
+    fn only_rows_for_which_the_filter_is_true_pass_and_keep_their_kind() {
+        let input = schema(&[string(), TypeKind::Boolean, TypeKind::BigInt]);
+        let output = schema(&[TypeKind::BigInt, string()]);
+        let column = |index: usize| ScalarExpr::Column { index, data_type: input.fields()[index].data_type.clone() };
+        let rows = ["+I a TRUE 1", "-U b FALSE 2", "+U c NULL 3", "-D d TRUE 4"];
+        let rows = Event::Rows(rows.iter().map(|row| change(row)).collect());
+        let cases: [(Option<ScalarExpr>, &[&str]); 2] =
+            [(Some(column(1)), &["+I 1 a", "-D 4 d"]), (None, &["+I 1 a", "-U 2 b", "+U 3 c", "-D 4 d"])];
+        for (filter, expected) in cases {
+            let node = CalcNode { filter, project: vec![column(2), column(0)] };
+            let new = || -> Box<dyn Operator> { Box::new(Calc::new(&node, &output).unwrap()) };
+            assert_eq!(show(&run(&new, &input, &output, 0, std::slice::from_ref(&rows))), expected);
+        }
+    }
+
+    #[test]
+    fn a_projection_of_nothing_keeps_the_number_of_rows() {
+        let (input, output) = (schema(&[string()]), schema(&[]));
+        let node = CalcNode { filter: None, project: vec![] };
+        let new = || -> Box<dyn Operator> { Box::new(Calc::new(&node, &output).unwrap()) };
+        let rows = Event::Rows(vec![change("+I a"), change("-D a")]);
+        assert_eq!(show(&run(&new, &input, &output, 0, &[rows])), ["+I", "-D"]);
+    }
+}

@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use arrow_array::{Array, ArrayRef};
 use wiesel_core::env::{self, Waker};
 use wiesel_core::source::{
     RawBatch, RawRecord, RowsBatch, Source, SourceContext, SourceEvent, SourceFactory, Split, SplitIndex,
@@ -154,8 +155,10 @@ pub(crate) fn raw_bytes(raw: &RawBatch) -> usize {
     raw.arena.len() + raw.records.len() * size_of::<RawRecord>()
 }
 
+/// What the rows themselves take: a source may cut one large batch into many, which share their buffers.
 pub(crate) fn rows_bytes(rows: &RowsBatch) -> usize {
-    rows.rows.get_array_memory_size()
+    let column = |c: &ArrayRef| c.to_data().get_slice_memory_size().unwrap_or_else(|_| c.get_array_memory_size());
+    rows.rows.columns().iter().map(column).sum()
 }
 
 impl HandOver {
@@ -179,6 +182,7 @@ impl HandOver {
         let mut caught_up = vec![false; source.splits().len()];
         let mut finished = 0;
         let mut events = Vec::new();
+        let mut pause = RETRY_FIRST;
         loop {
             // An unbounded source whose splits all ended (files) is asked on: it may find new ones.
             let is_at_end = self.is_bounded && finished == source.splits().len();
@@ -186,10 +190,29 @@ impl HandOver {
                 return Ok(());
             };
             if let Some(positions) = complete {
-                source.checkpoint_complete(&positions)?;
-                continue;
+                match source.checkpoint_complete(&positions) {
+                    // The positions stand in the manifest; the system hears of them after a later checkpoint.
+                    Err(error) if error.kind() != ErrorKind::Unavailable => return Err(error),
+                    _ => continue,
+                }
             }
-            source.poll(room.min(POLL_BYTES_MAX), POLL_WAIT, &mut events)?;
+            match source.poll(room.min(POLL_BYTES_MAX), POLL_WAIT, &mut events) {
+                Ok(()) if pause > RETRY_FIRST => {
+                    pause = RETRY_FIRST;
+                    events.push(SourceEvent::Waiting(None));
+                }
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    events.push(SourceEvent::Waiting(Some(error.message().to_owned())));
+                    self.hand_over(&mut events);
+                    if self.is_stopped_within(pause) {
+                        return Ok(());
+                    }
+                    pause = (pause * 2).min(RETRY_MAX);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
             caught_up.resize(source.splits().len(), false);
             events.retain(|event| is_news(event, &mut caught_up));
             finished += events.iter().filter(|e| matches!(e, SourceEvent::Finished(_))).count();
@@ -214,24 +237,30 @@ impl HandOver {
                     let mut state = lock(&self.state);
                     state.delivery.events.retain(|e| !matches!(e, SourceEvent::Waiting(_)));
                     state.delivery.events.push(SourceEvent::Waiting(Some(error.message().to_owned())));
+                    drop(state);
                     self.waker.wake();
-                    let deadline = env::monotonic() + pause;
-                    while !state.stop {
-                        let left = deadline.saturating_duration_since(env::monotonic());
-                        if left.is_zero() {
-                            break;
-                        }
-                        state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-                    }
-                    if state.stop {
+                    if self.is_stopped_within(pause) {
                         return Ok(None);
                     }
-                    drop(state);
                     pause = (pause * 2).min(RETRY_MAX);
                 }
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Waits for a while; says whether the job is over.
+    fn is_stopped_within(&self, pause: Duration) -> bool {
+        let deadline = env::monotonic() + pause;
+        let mut state = lock(&self.state);
+        while !state.stop {
+            let left = deadline.saturating_duration_since(env::monotonic());
+            if left.is_zero() {
+                break;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.stop
     }
 
     /// Waits until more may be fetched or something is asked for. `None`: the job is over.

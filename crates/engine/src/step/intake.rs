@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use wiesel_core::source::{RawBatch, RowsBatch, SourceEvent, Split, SplitIndex};
 use wiesel_core::{Error, Result};
 
-use super::fetch::{Fetch, event_bytes, raw_bytes};
+use super::fetch::{Fetch, event_bytes, raw_bytes, rows_bytes};
 use super::metrics::SourceMetrics;
 use super::worker::{Task, TaskInput};
 use crate::time::SplitTime;
@@ -242,7 +242,7 @@ impl SplitState {
         match self.pending.pop_front()? {
             Pending::Rows(batch) => {
                 self.position = batch.next;
-                let (rows, bytes) = (batch.rows.num_rows(), batch.rows.get_array_memory_size());
+                let (rows, bytes) = (batch.rows.num_rows(), rows_bytes(&batch));
                 Some((TaskInput::Rows(batch.rows), rows, bytes, bytes))
             }
             Pending::Raw { batch, from } => {

@@ -269,6 +269,8 @@ struct Running {
     ids: Vec<String>,
     /// Set when the job ends with a checkpoint of this kind.
     ending: Option<CheckpointKind>,
+    /// The note about it was given.
+    is_over_budget: bool,
     stop_deadline: Option<Instant>,
 }
 
@@ -370,6 +372,7 @@ impl Running {
             keeper,
             ids,
             ending: None,
+            is_over_budget: false,
             stop_deadline: None,
         };
         if let Some(manifest) = &recovered.manifest {
@@ -395,7 +398,7 @@ impl Running {
         let mut is_woken = true;
         loop {
             if self.control.is_aborted() {
-                return Ok(JobEnd::Aborted { standing: self.standing() });
+                return Ok(self.aborted());
             }
             let now_ms = self.spec.clock.now_ms();
             is_woken |= self.flow.drain(now_ms, &self.shared.metrics)?;
@@ -434,7 +437,7 @@ impl Running {
         if self.control.is_stopping() {
             let deadline = *self.stop_deadline.get_or_insert_with(|| env::monotonic() + STOP_MAX);
             if env::monotonic() >= deadline {
-                return Ok(Some(JobEnd::Aborted { standing: self.standing() }));
+                return Ok(Some(self.aborted()));
             }
         }
         let Some(kind) = self.ending else { return Ok(None) };
@@ -454,6 +457,10 @@ impl Running {
             self.begin(kind, now_ms)?;
         }
         Ok(None)
+    }
+
+    fn aborted(&self) -> JobEnd {
+        JobEnd::Aborted { standing: self.keeper.as_ref().and_then(Keeper::standing_at_abort) }
     }
 
     fn standing(&self) -> Option<u64> {
@@ -605,7 +612,7 @@ impl Running {
         self.is_full = false;
         let metrics = &self.shared.metrics;
         let mut sums = vec![(SinkCounters::default(), None); metrics.sinks.len()];
-        let mut state: Vec<(usize, u64)> = vec![(0, 0); metrics.nodes.len()];
+        let mut state: Vec<(u64, u64, u64)> = vec![(0, 0, 0); metrics.nodes.len()];
         for report in &self.shared.reports {
             let mut report = lock(report);
             self.next_timer_ms = earliest(self.next_timer_ms, report.next_timer_ms);
@@ -621,22 +628,29 @@ impl Running {
                 sum.retried += counters.retried;
                 *text = text.take().or_else(|| waiting.clone());
             }
-            for &(place, bytes, late) in &report.operators {
-                let Some(node) = state.get_mut(self.shared.graph.nodes[place].plan_node) else { continue };
-                node.0 += bytes;
-                node.1 += late;
+            for operator in &report.operators {
+                let Some(node) = state.get_mut(self.shared.graph.nodes[operator.place].plan_node) else { continue };
+                node.0 += operator.state_bytes as u64;
+                node.1 += operator.late_rows;
+                node.2 += operator.ignored_retractions;
             }
         }
         for (sink, (sum, text)) in metrics.sinks.iter().zip(sums) {
             sink.set(&sum);
             sink.set_waiting(text.map(|t| format!("sink `{}`: {t}", sink.table)));
         }
-        for (node, (bytes, late)) in metrics.nodes.iter().zip(&state) {
-            node.state_bytes.store(*bytes as u64, Relaxed);
+        for (node, (bytes, late, ignored)) in metrics.nodes.iter().zip(&state) {
+            node.state_bytes.store(*bytes, Relaxed);
             node.late_rows.store(*late, Relaxed);
+            node.ignored_retractions.store(*ignored, Relaxed);
         }
-        metrics.state_bytes.store(state.iter().map(|(bytes, _)| *bytes as u64).sum(), Relaxed);
-        metrics.late_rows.store(state.iter().map(|(_, late)| *late).sum(), Relaxed);
+        let state_bytes = state.iter().map(|s| s.0).sum();
+        if state_bytes > self.spec.memory_bytes && !std::mem::replace(&mut self.is_over_budget, true) {
+            let (held, budget) = (state_bytes >> 20, self.spec.memory_bytes >> 20);
+            metrics.note(format!("the job's state takes {held} MiB, more than its memory budget of {budget} MiB"));
+        }
+        metrics.state_bytes.store(state_bytes, Relaxed);
+        metrics.late_rows.store(state.iter().map(|s| s.1).sum(), Relaxed);
     }
 
     fn sink_instances(&self) -> usize {

@@ -93,6 +93,8 @@ pub struct NodeMetrics {
     pub busy_ns: AtomicU64,
     /// Rows dropped because they came behind the watermark.
     pub late_rows: AtomicU64,
+    /// Retractions that found nothing to take back.
+    pub ignored_retractions: AtomicU64,
     /// Bytes of state.
     pub state_bytes: AtomicU64,
 }

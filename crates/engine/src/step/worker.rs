@@ -130,11 +130,19 @@ pub(crate) struct Report {
     pub(crate) sinks: Vec<(usize, SinkCounters, Option<String>)>,
     /// Sink instances that finished preparing.
     pub(crate) prepared: Vec<(usize, usize, Prepared)>,
-    /// By node of the graph: state bytes and late rows.
-    pub(crate) operators: Vec<(Place, usize, u64)>,
+    pub(crate) operators: Vec<OperatorReport>,
     /// By node of the graph: the watermark its input stands at.
     pub(crate) input_watermarks: Vec<(Place, i64)>,
     pub(crate) snapshot: Option<RunBuffer>,
+}
+
+/// What an operator of one worker tells.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OperatorReport {
+    pub(crate) place: Place,
+    pub(crate) state_bytes: usize,
+    pub(crate) late_rows: u64,
+    pub(crate) ignored_retractions: u64,
 }
 
 impl Shared {
@@ -493,7 +501,12 @@ impl Worker {
             match &mut node.part {
                 Part::Operator(operator) => {
                     report.next_timer_ms = earliest(report.next_timer_ms, operator.next_timer_ms());
-                    report.operators.push((place, operator.state_bytes(), operator.late_rows()));
+                    report.operators.push(OperatorReport {
+                        place,
+                        state_bytes: operator.state_bytes(),
+                        late_rows: operator.late_rows(),
+                        ignored_retractions: operator.ignored_retractions(),
+                    });
                 }
                 Part::Sink(part) => part.finish(report, now_ms).map_err(|e| e.at(format!("sink `{}`", part.table)))?,
                 _ => {}

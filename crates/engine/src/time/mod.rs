@@ -295,8 +295,9 @@ mod tests {
 
     #[test]
     fn the_watermark_is_the_minimum_over_active_splits() {
+        type Case<'a> = (&'a [SplitTime], [i64; 2], i64, Option<i64>);
         // Splits, their maxima, the clock, and the time that comes out.
-        let cases: [(&[SplitTime], [i64; 2], i64, Option<i64>); 6] = [
+        let cases: [Case<'_>; 6] = [
             (&[BUSY, BUSY], [50, 70], 0, Some(50)),
             (&[BUSY, FINISHED], [50, 10], 0, Some(50)),
             (&[BUSY, silent(0)], [50, 10], 99, Some(10)),

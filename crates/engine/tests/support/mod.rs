@@ -32,24 +32,24 @@ use wiesel_plan::{
 };
 
 /// A row of the scripted tables: id, v, ts.
-pub type Row = (i64, i64, i64);
+pub(crate) type Row = (i64, i64, i64);
 
 /// How long a test waits for what it expects before it fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A value that tests wait on.
 #[derive(Default)]
-pub struct Watched<T>(Mutex<T>, Condvar);
+pub(crate) struct Watched<T>(Mutex<T>, Condvar);
 
 impl<T> Watched<T> {
-    pub fn change<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+    pub(crate) fn change<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         let result = f(&mut self.0.lock().unwrap());
         self.1.notify_all();
         result
     }
 
     /// Waits until the condition holds. It is looked at again from time to time, because it may also look at counters of the job.
-    pub fn wait(&self, what: &str, condition: impl Fn(&T) -> bool) {
+    pub(crate) fn wait(&self, what: &str, condition: impl Fn(&T) -> bool) {
         let began = env::monotonic();
         let mut guard = self.0.lock().unwrap();
         while !condition(&guard) {
@@ -61,54 +61,58 @@ impl<T> Watched<T> {
 
 /// What a scripted source brings next.
 #[derive(Clone)]
-pub enum Event {
+pub(crate) enum Event {
     Rows(SplitIndex, Vec<Row>),
     CaughtUp(SplitIndex),
     Finished(SplitIndex),
     /// Waits until the gate is that far open.
     Gate(usize),
+    /// Waits until this source was told of one more checkpoint.
+    Checkpoint,
+    /// The system is away for one poll.
+    Away,
     Fail(&'static str),
 }
 
 #[derive(Default)]
-pub struct SourceScript {
-    pub splits: Vec<&'static str>,
-    pub events: Vec<Event>,
-    pub is_bounded: bool,
-    pub push_down: bool,
-    pub gate: Watched<usize>,
+pub(crate) struct SourceScript {
+    pub(crate) splits: Vec<&'static str>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) is_bounded: bool,
+    pub(crate) push_down: bool,
+    pub(crate) gate: Watched<usize>,
     /// Opens that fail before one succeeds.
-    pub refusals: AtomicUsize,
+    pub(crate) refusals: AtomicUsize,
     /// Positions told after checkpoints.
-    pub completed: Watched<Vec<Vec<(SplitIndex, i64)>>>,
+    pub(crate) completed: Watched<Vec<Vec<(SplitIndex, i64)>>>,
 }
 
 #[derive(Default)]
-pub struct SinkScript {
-    pub per_worker: bool,
-    pub delivery: &'static str,
+pub(crate) struct SinkScript {
+    pub(crate) per_worker: bool,
+    pub(crate) delivery: &'static str,
     /// Rows written so far in this and earlier runs.
-    pub written: Watched<Vec<String>>,
+    pub(crate) written: Watched<Vec<String>>,
     /// Rows that a commit made visible.
-    pub visible: Watched<Vec<String>>,
-    pub commits: Watched<BTreeSet<u64>>,
+    pub(crate) visible: Watched<Vec<String>>,
+    pub(crate) commits: Watched<BTreeSet<u64>>,
     /// Commits that fail as if the system was away.
-    pub refusals: AtomicUsize,
-    pub refused: Watched<usize>,
+    pub(crate) refusals: AtomicUsize,
+    pub(crate) refused: Watched<usize>,
     /// Writes that panic.
-    pub panics: bool,
+    pub(crate) panics: bool,
 }
 
 impl SinkScript {
-    pub fn wait_for_refusal(&self) {
+    pub(crate) fn wait_for_refusal(&self) {
         self.refused.wait("a refused commit", |n| *n > 0);
     }
 }
 
 #[derive(Default)]
-pub struct Script {
-    pub sources: BTreeMap<&'static str, Arc<SourceScript>>,
-    pub sinks: BTreeMap<&'static str, Arc<SinkScript>>,
+pub(crate) struct Script {
+    pub(crate) sources: BTreeMap<&'static str, Arc<SourceScript>>,
+    pub(crate) sinks: BTreeMap<&'static str, Arc<SinkScript>>,
 }
 
 impl ConnectorRegistry for Script {
@@ -141,7 +145,14 @@ impl SourceFactory for ScriptedFactory {
         let splits: Vec<Split> =
             self.0.splits.iter().map(|name| Split { name: (*name).to_owned(), start: start(name) }).collect();
         let seen = vec![0; splits.len()];
-        Ok(Box::new(ScriptedSource { script: Arc::clone(&self.0), splits, next: 0, seen }))
+        Ok(Box::new(ScriptedSource {
+            script: Arc::clone(&self.0),
+            splits,
+            next: 0,
+            seen,
+            checkpoints: 0,
+            checkpoints_awaited: 0,
+        }))
     }
 
     fn reader(&self) -> Result<Option<Box<dyn RowReader>>> {
@@ -154,6 +165,8 @@ struct ScriptedSource {
     splits: Vec<Split>,
     next: usize,
     seen: Vec<i64>,
+    checkpoints: usize,
+    checkpoints_awaited: usize,
 }
 
 impl Source for ScriptedSource {
@@ -176,6 +189,19 @@ impl Source for ScriptedSource {
                     return Ok(());
                 }
             }
+            Some(Event::Checkpoint) => {
+                self.checkpoints_awaited = self.checkpoints_awaited.max(1);
+                if self.checkpoints < self.checkpoints_awaited {
+                    let gate = self.script.gate.0.lock().unwrap();
+                    drop(self.script.gate.1.wait_timeout(gate, Duration::from_millis(2)).unwrap());
+                    return Ok(());
+                }
+                self.checkpoints_awaited = self.checkpoints + 1;
+            }
+            Some(Event::Away) => {
+                self.next += 1;
+                return Err(Error::unavailable("the broker is away"));
+            }
             Some(Event::Fail(text)) => return Err(Error::data(text)),
             Some(Event::CaughtUp(split)) => events.push(SourceEvent::CaughtUp(split)),
             Some(Event::Finished(split)) => events.push(SourceEvent::Finished(split)),
@@ -194,6 +220,7 @@ impl Source for ScriptedSource {
     }
 
     fn checkpoint_complete(&mut self, positions: &[(SplitIndex, i64)]) -> Result<()> {
+        self.checkpoints += 1;
         self.script.completed.change(|c| c.push(positions.to_vec()));
         Ok(())
     }
@@ -311,7 +338,7 @@ impl Sink for RecordingSink {
 }
 
 /// `+I 1 2 3`, one text per row.
-pub fn texts(batch: &ChangeBatch) -> Vec<String> {
+pub(crate) fn texts(batch: &ChangeBatch) -> Vec<String> {
     let text = |row: usize| {
         let mut text = batch.kind(row).symbol().to_owned();
         for column in batch.rows.columns() {
@@ -336,7 +363,7 @@ fn cell(column: &ArrayRef, row: usize) -> String {
 }
 
 /// A clock that a test moves.
-pub struct TestClock(pub AtomicI64);
+pub(crate) struct TestClock(pub(crate) AtomicI64);
 
 impl Clock for TestClock {
     fn now_ms(&self) -> i64 {
@@ -345,7 +372,7 @@ impl Clock for TestClock {
 }
 
 /// The columns of the scripted tables.
-pub fn schema() -> Schema {
+pub(crate) fn schema() -> Schema {
     Schema::new(vec![
         Field::new("id", DataType::bigint()),
         Field::new("v", DataType::bigint()),
@@ -354,16 +381,16 @@ pub fn schema() -> Schema {
 }
 
 /// Builds plans, node by node.
-pub struct PlanBuilder {
-    pub plan: StreamPlan,
+pub(crate) struct PlanBuilder {
+    pub(crate) plan: StreamPlan,
 }
 
 impl PlanBuilder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         PlanBuilder { plan: StreamPlan { job_name: "test".to_owned(), nodes: Vec::new(), sinks: Vec::new() } }
     }
 
-    pub fn node(&mut self, kind: NodeKind, inputs: &[NodeId], schema: Schema) -> NodeId {
+    pub(crate) fn node(&mut self, kind: NodeKind, inputs: &[NodeId], schema: Schema) -> NodeId {
         let label = format!("node {}", self.plan.nodes.len());
         self.plan.nodes.push(Node {
             kind,
@@ -377,7 +404,7 @@ impl PlanBuilder {
         self.plan.nodes.len() - 1
     }
 
-    pub fn source(&mut self, script: &Script, name: &str) -> NodeId {
+    pub(crate) fn source(&mut self, script: &Script, name: &str) -> NodeId {
         let source = &script.sources[name];
         let mut info = info();
         info.is_bounded = source.is_bounded;
@@ -387,7 +414,13 @@ impl PlanBuilder {
     }
 
     /// `WATERMARK FOR ts AS ts`.
-    pub fn watermark(&mut self, input: NodeId, push_down: bool, interval_ms: u64, idle_timeout_ms: u64) -> NodeId {
+    pub(crate) fn watermark(
+        &mut self,
+        input: NodeId,
+        push_down: bool,
+        interval_ms: u64,
+        idle_timeout_ms: u64,
+    ) -> NodeId {
         let data_type = DataType::new(TypeKind::Timestamp(3));
         let node = WatermarkNode {
             rowtime: 2,
@@ -400,7 +433,7 @@ impl PlanBuilder {
     }
 
     /// SELECT of some columns.
-    pub fn project(&mut self, input: NodeId, columns: &[usize]) -> NodeId {
+    pub(crate) fn project(&mut self, input: NodeId, columns: &[usize]) -> NodeId {
         let fields = self.plan.nodes[input].schema.fields().to_vec();
         let project = columns
             .iter()
@@ -411,7 +444,7 @@ impl PlanBuilder {
     }
 
     /// COUNT(*) and SUM(v) by id, as it changes.
-    pub fn count_by(&mut self, input: NodeId, key: usize) -> NodeId {
+    pub(crate) fn count_by(&mut self, input: NodeId, key: usize) -> NodeId {
         let call = |function, args: &[usize]| AggregateCall {
             function,
             args: args.to_vec(),
@@ -432,7 +465,7 @@ impl PlanBuilder {
     }
 
     /// COUNT(*) per tumbling window and key.
-    pub fn window_count(&mut self, input: NodeId, key: usize, size_ms: i64) -> NodeId {
+    pub(crate) fn window_count(&mut self, input: NodeId, key: usize, size_ms: i64) -> NodeId {
         let window = WindowNode {
             kind: WindowKind::Tumble { size_ms, offset_ms: 0 },
             time_column: 2,
@@ -459,7 +492,7 @@ impl PlanBuilder {
         self.node(NodeKind::WindowAggregate(node), &[input], Schema::new(fields))
     }
 
-    pub fn sink(&mut self, script: &Script, name: &str, input: NodeId, primary_key: &[usize]) -> NodeId {
+    pub(crate) fn sink(&mut self, script: &Script, name: &str, input: NodeId, primary_key: &[usize]) -> NodeId {
         let schema = self.plan.nodes[input].schema.clone();
         let mut info = info();
         info.delivery = script.sinks[name].delivery;
@@ -476,7 +509,7 @@ impl PlanBuilder {
         id
     }
 
-    pub fn values(&mut self, rows: &[Row]) -> NodeId {
+    pub(crate) fn values(&mut self, rows: &[Row]) -> NodeId {
         let row = |&(id, v, ts): &Row| vec![Value::Int(id), Value::Int(v), Value::Timestamp(ts)];
         self.node(NodeKind::Values(rows.iter().map(row).collect()), &[], schema())
     }
@@ -510,7 +543,7 @@ fn table(name: &str) -> Arc<TableDescriptor> {
     })
 }
 
-pub fn config() -> JobConfig {
+pub(crate) fn config() -> JobConfig {
     JobConfig {
         parallelism: None,
         checkpoint_interval_ms: Some(1_000),
@@ -525,51 +558,52 @@ pub fn config() -> JobConfig {
 }
 
 /// A job in a thread of its own.
-pub struct Started {
-    pub control: Control,
-    pub metrics: Arc<Metrics>,
-    pub clock: Arc<TestClock>,
+pub(crate) struct Started {
+    pub(crate) control: Control,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) clock: Arc<TestClock>,
     thread: JoinHandle<Result<JobEnd>>,
 }
 
 impl Started {
-    pub fn end(self) -> Result<JobEnd> {
+    pub(crate) fn end(self) -> Result<JobEnd> {
         self.thread.join().expect("a job never panics")
     }
 
     /// Moves the job's clock.
-    pub fn set_time(&self, now_ms: i64) {
+    pub(crate) fn set_time(&self, now_ms: i64) {
         self.clock.0.store(now_ms, Ordering::SeqCst);
         self.control.wake();
     }
 }
 
-pub fn spec(plan: &StreamPlan, script: &Arc<Script>, dir: &std::path::Path, workers: usize) -> JobSpec {
+pub(crate) fn spec(plan: &StreamPlan, script: &Arc<Script>, dir: &std::path::Path, workers: usize) -> JobSpec {
     let registry: Arc<dyn ConnectorRegistry> = Arc::clone(script) as _;
     JobSpec::new(plan.clone(), config(), registry, dir.to_owned(), 256 << 20, workers)
 }
 
-pub fn start(mut spec: JobSpec) -> Started {
+pub(crate) fn start(mut spec: JobSpec) -> Started {
     let clock = Arc::new(TestClock(AtomicI64::new(1_000_000)));
     spec.clock = Arc::clone(&clock) as _;
     let control = Control::new();
     let metrics = Arc::new(Metrics::new(&spec.plan));
     let (job_control, job_metrics) = (control.clone(), Arc::clone(&metrics));
-    let thread = std::thread::spawn(move || Job::open(spec, &job_control, &job_metrics)?.run());
+    let run = move || Job::open(spec, &job_control, &job_metrics)?.run();
+    let thread = std::thread::Builder::new().name("job".to_owned()).spawn(run).unwrap();
     Started { control, metrics, clock, thread }
 }
 
 /// A source of one split, in polls of the given rows; bounded.
-pub fn bounded(polls: Vec<Vec<Row>>) -> SourceScript {
+pub(crate) fn bounded(polls: Vec<Vec<Row>>) -> SourceScript {
     let mut events: Vec<Event> = polls.into_iter().map(|rows| Event::Rows(0, rows)).collect();
     events.push(Event::Finished(0));
     SourceScript { splits: vec!["t-0"], events, is_bounded: true, ..SourceScript::default() }
 }
 
-pub fn exactly_once() -> SinkScript {
+pub(crate) fn exactly_once() -> SinkScript {
     SinkScript { delivery: "at-least-once", ..SinkScript::default() }
 }
 
-pub fn script(source: SourceScript, sink: SinkScript) -> Arc<Script> {
+pub(crate) fn script(source: SourceScript, sink: SinkScript) -> Arc<Script> {
     Arc::new(Script { sources: [("t", Arc::new(source))].into(), sinks: [("out", Arc::new(sink))].into() })
 }

@@ -102,7 +102,10 @@ pub(crate) static ELEMENT: Plain = Plain::new(
         for row in 0..rows {
             let places = lists.get(row).unwrap_or(0..0);
             if places.len() > 1 {
-                return Err(Error::data(format!("ELEMENT expects arrays of one element, and this row has {}", places.len())));
+                return Err(Error::data(format!(
+                    "ELEMENT expects arrays of one element, and this row has {}",
+                    places.len()
+                )));
             }
             picks.push(places.map(pick).next());
         }
@@ -230,7 +233,11 @@ mod tests {
             ("ELEMENT", vec![ints(&[Some(7)])], "7"),
             ("ELEMENT", vec![ints(&[])], "NULL"),
             ("ELEMENT", vec![none.clone()], "NULL"),
-            ("ELEMENT", vec![ints(&[Some(1), None])], "error: ELEMENT expects arrays of one element, and this row has 2"),
+            (
+                "ELEMENT",
+                vec![ints(&[Some(1), None])],
+                "error: ELEMENT expects arrays of one element, and this row has 2",
+            ),
             ("ELEMENT", vec![i(1)], "bind: ELEMENT takes (ARRAY)"),
             ("ARRAY_DISTINCT", vec![ints(&[Some(2), Some(1), Some(2), None, None])], "[2, 1, NULL]"),
             ("ARRAY_DISTINCT", vec![strings(&[])], "[]"),

@@ -256,11 +256,7 @@ fn make_map(args: &[Operand], call: &Signature, rows: usize, _: &EvalContext) ->
 }
 
 /// Entries and offsets of maps made of `width` entries each; of several entries of one key the last one counts.
-fn last_of_each_key(
-    keys: ArrayRef,
-    values: ArrayRef,
-    width: usize,
-) -> Result<(ArrayRef, ArrayRef, OffsetBuffer<i32>)> {
+fn last_of_each_key(keys: ArrayRef, values: ArrayRef, width: usize) -> Result<(ArrayRef, ArrayRef, OffsetBuffer<i32>)> {
     let rows = keys.len() / width;
     let comparator = make_comparator(&keys, &keys, SortOptions::default())?;
     let has_later = |entry: usize, end: usize| (entry + 1..end).any(|e| comparator(entry, e) == Ordering::Equal);

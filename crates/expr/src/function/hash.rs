@@ -105,7 +105,9 @@ pub(crate) static SHA2: Plain = Plain::new(
                 256 => push_hexadecimal(&mut out, &Sha256::digest(text)),
                 384 => push_hexadecimal(&mut out, &Sha384::digest(text)),
                 512 => push_hexadecimal(&mut out, &Sha512::digest(text)),
-                _ => return Err(Error::data(format!("SHA2 expects 224, 256, 384 or 512 bits, and this row has {bits}"))),
+                _ => {
+                    return Err(Error::data(format!("SHA2 expects 224, 256, 384 or 512 bits, and this row has {bits}")));
+                }
             }
             out.end();
         }
@@ -165,11 +167,7 @@ mod tests {
             ("MD5", vec![s("abc")], "900150983cd24fb0d6963f7d28e17f72"),
             ("MD5", vec![null_s()], "NULL"),
             ("SHA256", vec![s("abc")], "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
-            (
-                "SHA2",
-                vec![s("abc"), i(256)],
-                "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
-            ),
+            ("SHA2", vec![s("abc"), i(256)], "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
             ("SHA2", vec![s("abc"), null(TypeKind::Int)], "NULL"),
             ("SHA2", vec![s("abc"), i(1)], "bind: SHA2 takes (STRING, INT), the INT one of 224, 256, 384, 512"),
             ("TO_BASE64", vec![s("hello")], "aGVsbG8="),

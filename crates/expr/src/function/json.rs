@@ -15,6 +15,7 @@
 
 mod document;
 mod path;
+pub(crate) mod print;
 
 use std::sync::Arc;
 
@@ -425,6 +426,17 @@ fn write_string(out: &mut TextBuilder, raw: Raw<'_>) {
         out.push_str(raw.0);
     } else {
         raw.chars().for_each(|c| write_escaped(out, c));
+    }
+    out.push('"');
+}
+
+/// Writes text as a JSON string.
+fn write_text(text: &str, out: &mut TextBuilder) {
+    out.push('"');
+    if text.bytes().any(|b| b < 0x20 || matches!(b, b'"' | b'\\')) {
+        text.chars().for_each(|c| write_escaped(out, c));
+    } else {
+        out.push_str(text);
     }
     out.push('"');
 }

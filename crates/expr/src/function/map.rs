@@ -110,7 +110,12 @@ impl PreparedCall for StrToMap {
             if i32::try_from(byte_count).is_err() {
                 return Err(Error::data("the texts that STR_TO_MAP reads in one batch exceed 2 GiB"));
             }
-            read_entries(text, delimiter(&mut self.pairs, pair_pattern)?, delimiter(&mut self.sides, side_pattern)?, &mut entries);
+            read_entries(
+                text,
+                delimiter(&mut self.pairs, pair_pattern)?,
+                delimiter(&mut self.sides, side_pattern)?,
+                &mut entries,
+            );
             for (key, value) in &entries {
                 keys.append_value(key);
                 values.append_option(*value);
@@ -198,7 +203,11 @@ mod tests {
             ("STR_TO_MAP", vec![s("")], "{}"),
             ("STR_TO_MAP", vec![null_s()], "NULL"),
             ("STR_TO_MAP", vec![s("a=1"), null_s(), s("=")], "NULL"),
-            ("STR_TO_MAP", vec![s("a=1"), s("("), s("=")], "error: STR_TO_MAP expects patterns as delimiters, and `(` is not one"),
+            (
+                "STR_TO_MAP",
+                vec![s("a=1"), s("("), s("=")],
+                "error: STR_TO_MAP expects patterns as delimiters, and `(` is not one",
+            ),
         ]);
     }
 }

@@ -42,7 +42,8 @@ pub(crate) static REGEXP_REPLACE: Compiling = Compiling::new(
     "REGEXP_REPLACE(string, pattern, replacement): the text with every match replaced; the replacement is taken as it is",
     |args| {
         let usage = "REGEXP_REPLACE takes (STRING, STRING, STRING)";
-        let types = bind(args, &[Param::Text; 3], usage).and_then(|t| if t.len() == 3 { Ok(t) } else { Err(takes(usage)) })?;
+        let types =
+            bind(args, &[Param::Text; 3], usage).and_then(|t| if t.len() == 3 { Ok(t) } else { Err(takes(usage)) })?;
         Ok(nullable(types, DataType::string().kind))
     },
     || Box::<Replace>::default(),
@@ -173,9 +174,9 @@ fn translate(pattern: &str) -> Result<String> {
 
 /// Whether the pattern holds inline flags: `(?i)`, `(?s:...)`.
 fn has_flags(pattern: &str) -> bool {
-    pattern.match_indices("(?").any(|(at, _)| {
-        pattern[at + 2..].starts_with(|c: char| c == '-' || c.is_ascii_lowercase())
-    })
+    pattern
+        .match_indices("(?")
+        .any(|(at, _)| pattern[at + 2..].starts_with(|c: char| c == '-' || c.is_ascii_lowercase()))
 }
 
 fn quote(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, out: &mut String) {

@@ -21,8 +21,24 @@ pub type Bound<T> = Result<T, Diagnostics>;
 
 /// Functions that are aggregates, also those that are refused by name for now.
 const LATER_AGGREGATES: &[&str] = &[
-    "ARRAY_AGG", "COLLECT", "CUME_DIST", "DENSE_RANK", "JSON_ARRAYAGG", "JSON_OBJECTAGG", "LAG", "LEAD", "LISTAGG",
-    "NTILE", "PERCENTILE", "PERCENT_RANK", "RANK", "STDDEV", "STDDEV_POP", "STDDEV_SAMP", "VARIANCE", "VAR_POP",
+    "ARRAY_AGG",
+    "COLLECT",
+    "CUME_DIST",
+    "DENSE_RANK",
+    "JSON_ARRAYAGG",
+    "JSON_OBJECTAGG",
+    "LAG",
+    "LEAD",
+    "LISTAGG",
+    "NTILE",
+    "PERCENTILE",
+    "PERCENT_RANK",
+    "RANK",
+    "STDDEV",
+    "STDDEV_POP",
+    "STDDEV_SAMP",
+    "VARIANCE",
+    "VAR_POP",
     "VAR_SAMP",
 ];
 
@@ -227,7 +243,9 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
                 negate(call("LIKE", args, span)?, *negated, span)
             }
             ExprKind::Function(function) => self.bind_function(function),
-            ExprKind::Cast { expr: operand, data_type, try_cast } => self.bind_cast(operand, data_type, *try_cast, span),
+            ExprKind::Cast { expr: operand, data_type, try_cast } => {
+                self.bind_cast(operand, data_type, *try_cast, span)
+            }
             ExprKind::Case { operand, branches, otherwise } => {
                 self.bind_case(operand.as_deref(), branches, otherwise.as_deref(), span)
             }
@@ -505,12 +523,7 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
         call("JSON_QUERY", args, span)
     }
 
-    fn bind_interval_of(
-        &mut self,
-        amount: &Expr,
-        qualifier: &ast::IntervalQualifier,
-        span: Span,
-    ) -> Bound<ScalarExpr> {
+    fn bind_interval_of(&mut self, amount: &Expr, qualifier: &ast::IntervalQualifier, span: Span) -> Bound<ScalarExpr> {
         let amount = self.bind(amount)?;
         let unit = ast::IntervalLiteral {
             negative: false,
@@ -526,10 +539,9 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
         let name = function.name.last().value.to_ascii_uppercase();
         let span = function.span;
         if function.tail.over.is_some() {
-            return Err(vec![
-                refused(&format!("{name}() OVER here"), span)
-                    .hint("ROW_NUMBER() OVER (PARTITION BY ... ORDER BY <time attribute>) = 1 in an outer filter is supported"),
-            ]);
+            return Err(vec![refused(&format!("{name}() OVER here"), span).hint(
+                "ROW_NUMBER() OVER (PARTITION BY ... ORDER BY <time attribute>) = 1 in an outer filter is supported",
+            )]);
         }
         if let Some(property) = window_property(&name) {
             return self.bind_window_property(&name, property, function);
@@ -579,9 +591,7 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
     ) -> Bound<ScalarExpr> {
         let span = function.span;
         let Some(grouping) = &mut self.grouping else {
-            return Err(vec![
-                Diagnostic::error("W0307", format!("{name} needs the same window in GROUP BY")).at(span),
-            ]);
+            return Err(vec![Diagnostic::error("W0307", format!("{name} needs the same window in GROUP BY")).at(span)]);
         };
         let mut args = Vec::new();
         for arg in &function.args {
@@ -590,9 +600,10 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
             }
         }
         let window_name = name.split('_').next().unwrap_or(name);
-        let same = grouping.window.as_ref().is_some_and(|w| {
-            w.name == window_name && format!("{:?}", w.args) == format!("{args:?}")
-        });
+        let same = grouping
+            .window
+            .as_ref()
+            .is_some_and(|w| w.name == window_name && format!("{:?}", w.args) == format!("{args:?}"));
         if !same {
             return Err(vec![
                 Diagnostic::error("W0307", format!("{name} does not match a window of GROUP BY"))

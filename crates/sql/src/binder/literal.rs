@@ -21,9 +21,7 @@ pub fn bind_literal(literal: &Literal, span: Span) -> Result<ScalarExpr, Diagnos
         Literal::Timestamp(text) => cast_of(text, TypeKind::Timestamp(fraction_digits(text))),
         Literal::Interval(interval) => bind_interval(interval)?,
         Literal::Boolean(value) => constant(Value::Boolean(*value), TypeKind::Boolean),
-        Literal::Unknown => {
-            ScalarExpr::Literal { value: Value::Null, data_type: DataType::boolean() }
-        }
+        Literal::Unknown => ScalarExpr::Literal { value: Value::Null, data_type: DataType::boolean() },
         Literal::Null => ScalarExpr::Literal { value: Value::Null, data_type: DataType::new(TypeKind::Null) },
     })
 }
@@ -136,7 +134,11 @@ fn day_time_ms(text: &str, leading: TimeUnit, trailing: TimeUnit) -> Option<i64>
             let (head, tail) = rest.split_once(separator)?;
             (part, rest) = (head, tail.trim_start());
         }
-        let value = if *unit == TimeUnit::Second { seconds_ms(part)? } else { part.trim().parse::<i64>().ok()?.checked_mul(*ms)? };
+        let value = if *unit == TimeUnit::Second {
+            seconds_ms(part)?
+        } else {
+            part.trim().parse::<i64>().ok()?.checked_mul(*ms)?
+        };
         total = total.checked_add(value)?;
     }
     rest.is_empty().then_some(total)

@@ -10,15 +10,16 @@ use wiesel_expr::ScalarExpr;
 use wiesel_plan::WindowProperty;
 
 use super::expr::{
-    Bound, Diagnostics, ExprBinder, GroupWindowCall, Grouping, boolean, cast_to, common_type, contains_aggregate, refused,
+    Bound, Diagnostics, ExprBinder, GroupWindowCall, Grouping, boolean, cast_to, common_type, contains_aggregate,
+    refused,
 };
 use super::scope::Scope;
 use super::window::{self, Pulled, WindowSizes};
 use crate::catalog::{Catalog, Object, Table};
 use crate::config::Config;
 use crate::parser::ast::{
-    self, Expr, ExprKind, FunctionArgValue, FunctionCall, GroupItem, Ident, ObjectName, Over, Query, Select, SelectItem,
-    SetExpr, SetExprKind, TableAlias, TableRef, TableRefKind,
+    self, Expr, ExprKind, FunctionArgValue, FunctionCall, GroupItem, Ident, ObjectName, Over, Query, Select,
+    SelectItem, SetExpr, SetExprKind, TableAlias, TableRef, TableRefKind,
 };
 use crate::plan::rel::{Rel, RelColumn, RelKind, TimeAttribute, identity};
 
@@ -353,9 +354,11 @@ impl<'a> QueryBinder<'a> {
         for (position, item) in items.iter().enumerate() {
             let bound = match item {
                 Item::Expr { expr, .. } => ExprBinder { scope, grouping: Some(&mut grouping) }.bind(expr),
-                Item::Column(index) => match grouping.keys.iter().position(
-                    |k| matches!(k, ScalarExpr::Column { index: i, .. } if i == index),
-                ) {
+                Item::Column(index) => match grouping
+                    .keys
+                    .iter()
+                    .position(|k| matches!(k, ScalarExpr::Column { index: i, .. } if i == index))
+                {
                     Some(key) => Ok(ScalarExpr::Column { index: key, data_type: scope.column(*index).data_type() }),
                     None => Err(vec![
                         Diagnostic::error("W0306", "`*` brings columns that are not being grouped").at(select.span),
@@ -605,7 +608,11 @@ fn window_table_aggregate(rel: &Rel, grouping: &Grouping<'_>, span: Span) -> Bou
             },
             other => other,
         });
-        if is_possible { Ok(moved) } else { Err(vec![refused("computing with window bounds below an aggregation", span)]) }
+        if is_possible {
+            Ok(moved)
+        } else {
+            Err(vec![refused("computing with window bounds below an aggregation", span)])
+        }
     };
     let mut columns = InputColumns::default();
     let mut keys = Vec::new();
@@ -686,19 +693,14 @@ fn window_aggregate(
         .map(|c| RelColumn { time: None, window: None, ..c.clone() })
         .collect();
     columns.extend(
-        grouping
-            .aggregates
-            .iter()
-            .enumerate()
-            .map(|(i, a)| RelColumn::new(format!("EXPR${i}"), a.data_type.clone())),
+        grouping.aggregates.iter().enumerate().map(|(i, a)| RelColumn::new(format!("EXPR${i}"), a.data_type.clone())),
     );
     columns.extend(properties.iter().map(|p| match p {
         WindowProperty::Start => start.clone(),
         WindowProperty::End => end.clone(),
         WindowProperty::Time => time.clone(),
     }));
-    let kind =
-        RelKind::WindowAggregate { input: Box::new(input), window, is_legacy, keys, aggregates, properties };
+    let kind = RelKind::WindowAggregate { input: Box::new(input), window, is_legacy, keys, aggregates, properties };
     Rel { kind, columns }
 }
 
@@ -756,13 +758,7 @@ fn row_number_call(expr: &Expr) -> Option<(&FunctionCall, &Over)> {
     call.name.last().value.eq_ignore_ascii_case("ROW_NUMBER").then_some((call, over))
 }
 
-fn row_number(
-    rel: &Rel,
-    scope: &Scope,
-    call: &FunctionCall,
-    over: &Over,
-    windows: &[ast::NamedWindow],
-) -> Bound<Rel> {
+fn row_number(rel: &Rel, scope: &Scope, call: &FunctionCall, over: &Over, windows: &[ast::NamedWindow]) -> Bound<Rel> {
     let spec = match over {
         Over::Spec(spec) => spec,
         Over::Named(name) => match windows.iter().find(|w| w.name.value == name.value) {
@@ -786,10 +782,8 @@ fn row_number(
     let descending = order.descending;
     let order = column_of(&order.expr)?;
     let mut columns = rel.columns.clone();
-    columns.push(RelColumn {
-        is_row_number: true,
-        ..RelColumn::new("ROW_NUMBER", DataType::not_null(TypeKind::BigInt))
-    });
+    columns
+        .push(RelColumn { is_row_number: true, ..RelColumn::new("ROW_NUMBER", DataType::not_null(TypeKind::BigInt)) });
     let input = Box::new(rel.clone());
     Ok(Rel { kind: RelKind::RowNumber { input, partition, order, descending, span: call.span }, columns })
 }
@@ -925,9 +919,11 @@ fn rename(rel: &mut Rel, names: &[Ident], span: Span) -> Bound<()> {
     }
     if names.len() != rel.columns.len() {
         return Err(vec![
-            Diagnostic::error("W0309", "the column list does not fit the query")
-                .at(span)
-                .label(format!("expected {} names, found {}", rel.columns.len(), names.len())),
+            Diagnostic::error("W0309", "the column list does not fit the query").at(span).label(format!(
+                "expected {} names, found {}",
+                rel.columns.len(),
+                names.len()
+            )),
         ]);
     }
     for (column, name) in rel.columns.iter_mut().zip(names) {

@@ -43,7 +43,9 @@ fn bind_kind(kind: &ast::TypeKind, span: Span) -> Result<TypeKind, Diagnostic> {
         A::Float => TypeKind::Float,
         A::Double => TypeKind::Double,
         A::Char(n) => TypeKind::Char(length(*n)?),
-        A::Varchar(None) | A::String => TypeKind::VarChar(if matches!(kind, A::String) { MAX_LENGTH } else { varchar_default() }),
+        A::Varchar(None) | A::String => {
+            TypeKind::VarChar(if matches!(kind, A::String) { MAX_LENGTH } else { varchar_default() })
+        }
         A::Varchar(n) => TypeKind::VarChar(length(*n)?),
         A::Binary(n) => TypeKind::Binary(length(*n)?),
         A::Varbinary(n) => TypeKind::VarBinary(length(*n)?),
@@ -72,7 +74,19 @@ fn bind_kind(kind: &ast::TypeKind, span: Span) -> Result<TypeKind, Diagnostic> {
         A::Named(name) => {
             return Err(Diagnostic::error("W0303", format!("no type `{}`", name.last().value)).at(span).did_you_mean(
                 &name.last().value.to_uppercase(),
-                ["STRING", "INT", "BIGINT", "DOUBLE", "FLOAT", "BOOLEAN", "TIMESTAMP", "DATE", "TIME", "DECIMAL", "BYTES"],
+                [
+                    "STRING",
+                    "INT",
+                    "BIGINT",
+                    "DOUBLE",
+                    "FLOAT",
+                    "BOOLEAN",
+                    "TIMESTAMP",
+                    "DATE",
+                    "TIME",
+                    "DECIMAL",
+                    "BYTES",
+                ],
             ));
         }
     })

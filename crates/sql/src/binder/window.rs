@@ -93,7 +93,9 @@ pub fn window_kind(name: &str, sizes: &WindowSizes, span: Span) -> Bound<WindowK
     let offset_ms = sizes.offset.map_or(0, |(ms, _)| ms);
     if let Some((offset, at)) = sizes.offset {
         if offset.abs() >= sizes.slide.map_or(size_ms, |(s, _)| s) {
-            return Err(vec![Diagnostic::error("W0308", format!("the offset of {name} must be smaller than the window")).at(at)]);
+            return Err(vec![
+                Diagnostic::error("W0308", format!("the offset of {name} must be smaller than the window")).at(at),
+            ]);
         }
     }
     if name == "TUMBLE" {
@@ -111,10 +113,17 @@ pub fn window_kind(name: &str, sizes: &WindowSizes, span: Span) -> Bound<WindowK
 }
 
 /// A window over a time attribute of the input.
-pub fn window_node(kind: WindowKind, input: &Rel, time_column: usize, zone: &Arc<str>, span: Span) -> Bound<WindowNode> {
+pub fn window_node(
+    kind: WindowKind,
+    input: &Rel,
+    time_column: usize,
+    zone: &Arc<str>,
+    span: Span,
+) -> Bound<WindowNode> {
     let column = input.columns.get(time_column);
     let Some((time, column)) = column.and_then(|c| c.time.map(|t| (t, c))) else {
-        let (name, found) = column.map_or((String::new(), String::new()), |c| (c.name.clone(), c.data_type.to_string()));
+        let (name, found) =
+            column.map_or((String::new(), String::new()), |c| (c.name.clone(), c.data_type.to_string()));
         return Err(vec![
             Diagnostic::error("W0308", format!("a window needs a time attribute, `{name}` is none"))
                 .at(span)

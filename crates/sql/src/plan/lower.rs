@@ -161,10 +161,8 @@ impl Lowering {
                 rowtime: *rowtime,
                 expr: expr.clone(),
                 push_down: table.info.watermark_push_down,
-                idle_timeout_ms: own_timeout.map_or_else(
-                    || config.idle_timeout_ms(),
-                    |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX),
-                ),
+                idle_timeout_ms: own_timeout
+                    .map_or_else(|| config.idle_timeout_ms(), |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
                 interval_ms: config.watermark_interval_ms(),
             });
             id = self.share(kind, vec![id], schema_of(columns), Some(*rowtime), String::new());

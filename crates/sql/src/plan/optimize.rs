@@ -98,9 +98,11 @@ fn is_identity(calc: &CalcNode, width: usize) -> bool {
 fn may_merge(upper: &CalcNode, lower: &CalcNode) -> bool {
     let mut read = Vec::new();
     upper.filter.iter().chain(&upper.project).for_each(|e| e.columns_read(&mut read));
-    lower.project.iter().enumerate().all(|(index, expr)| {
-        is_deterministic(expr) || read.iter().filter(|r| **r == index).count() <= 1
-    })
+    lower
+        .project
+        .iter()
+        .enumerate()
+        .all(|(index, expr)| is_deterministic(expr) || read.iter().filter(|r| **r == index).count() <= 1)
 }
 
 fn is_deterministic(expr: &ScalarExpr) -> bool {
@@ -264,12 +266,7 @@ fn needed_of_input(node: &Node, _port: usize, own: &BTreeSet<usize>, input_width
 }
 
 /// Rewrites a node for its pruned inputs; returns which of its old columns it now gives, in order.
-fn rebuild(
-    node: &mut Node,
-    own: &[usize],
-    inputs: &[(NodeId, Vec<usize>)],
-    nodes: &mut Vec<Node>,
-) -> Vec<usize> {
+fn rebuild(node: &mut Node, own: &[usize], inputs: &[(NodeId, Vec<usize>)], nodes: &mut Vec<Node>) -> Vec<usize> {
     let below: Vec<usize> = inputs.first().map(|(_, columns)| columns.clone()).unwrap_or_default();
     let place = |old: usize| below.iter().position(|c| *c == old).unwrap_or(0);
     let over = |expr: &ScalarExpr| {

@@ -162,11 +162,7 @@ impl Rel {
 
 /// The columns as they are.
 pub fn identity(columns: &[RelColumn]) -> Vec<ScalarExpr> {
-    columns
-        .iter()
-        .enumerate()
-        .map(|(index, c)| ScalarExpr::Column { index, data_type: c.data_type.clone() })
-        .collect()
+    columns.iter().enumerate().map(|(index, c)| ScalarExpr::Column { index, data_type: c.data_type.clone() }).collect()
 }
 
 /// The schema of some columns.

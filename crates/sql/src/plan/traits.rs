@@ -25,8 +25,7 @@ pub fn infer(nodes: &mut [Node], materialize_is_off: bool) -> Result<(), Diagnos
         nodes[id].changelog_mode = own;
     }
     for id in 0..nodes.len() {
-        let retracts =
-            nodes[id].inputs.iter().any(|i| nodes[*i].changelog_mode != ChangelogMode::Insert);
+        let retracts = nodes[id].inputs.iter().any(|i| nodes[*i].changelog_mode != ChangelogMode::Insert);
         // A sink's own mode is what reaches it.
         if matches!(nodes[id].kind, NodeKind::Sink(_) | NodeKind::Collect) {
             if let Some(input) = nodes[id].inputs.first().copied() {

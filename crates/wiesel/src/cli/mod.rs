@@ -2,8 +2,10 @@
 
 mod check;
 mod checkpoints;
+mod demo;
 mod explain;
 mod explain_error;
+mod generate;
 mod run;
 
 use std::path::PathBuf;
@@ -26,8 +28,10 @@ pub(crate) struct Cli {
 enum Command {
     Check(check::Check),
     Checkpoints(checkpoints::Checkpoints),
+    Demo(demo::Demo),
     Explain(explain::Explain),
     ExplainError(explain_error::ExplainError),
+    Generate(generate::Generate),
     Run(run::Run),
 }
 
@@ -48,8 +52,10 @@ pub(crate) fn run(cli: Cli) -> Exit {
     match cli.command {
         Command::Check(command) => command.run(),
         Command::Checkpoints(command) => command.run(),
+        Command::Demo(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::ExplainError(command) => command.run(),
+        Command::Generate(command) => command.run(),
         Command::Run(command) => command.run(),
     }
 }

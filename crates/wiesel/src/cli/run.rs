@@ -66,6 +66,7 @@ impl Run {
             fresh: self.fresh,
             memory_bytes: self.memory,
             fail_points: FailPoints::parse(&std::env::var("WIESEL_FAIL_POINT").unwrap_or_default()),
+            totals: None,
         };
         run_script(script, &options, &log, self.log_format == LogFormat::Text && self.log_file.is_none())
     }

@@ -1,3 +1,5 @@
 //! The cases, one file per subject. The list of them stands in `e2e/mod.rs`.
 
+pub(crate) mod examples;
 pub(crate) mod harness;
+pub(crate) mod workload;

@@ -1,0 +1,483 @@
+//! The five example systems, unchanged files against real servers: each gives the rows that a separate computation over the produced lines
+//! expects, once in one run, and once through ten kills.
+//!
+//! A kill counts only when a checkpoint was complete before it and rows remained after it: the case waits for a new manifest, produces
+//! rows, and kills at once. Hosts, topics and modes come from outside (`--map`, `--table-option`); for the kills the file's checkpoint
+//! interval is shortened in a copy.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use crate::e2e::context::Context;
+use crate::services::elasticsearch::Line;
+use crate::services::{postgres, python};
+
+/// Kills per example.
+const KILLS: usize = 10;
+/// Rows produced between two kills.
+const ROWS_PER_KILL: usize = 300;
+/// Event time of the first generated row: 2025-05-20 10:11:12 UTC.
+const START_MS: &str = "1747735872000";
+
+/// An example and how to point it at the test servers.
+struct Example {
+    folder: &'static str,
+    file: &'static str,
+    source: &'static str,
+    /// What the file calls its broker, and what its other systems.
+    brokers: &'static str,
+    /// Rows per second of event time.
+    rate: &'static str,
+}
+
+const PAYMENTS: Example = Example {
+    folder: "payments-to-elasticsearch",
+    file: "job.sql",
+    source: "payment_msg",
+    brokers: "kafka:9092",
+    rate: "10",
+};
+const AMOUNTS: Example = Example {
+    folder: "windowed-amounts-to-elasticsearch",
+    file: "job.sql",
+    source: "transaction_msg",
+    brokers: "kafka:9092",
+    rate: "2",
+};
+const EDGE_LOGS: Example = Example {
+    folder: "logs-to-elasticsearch",
+    file: "job.sql",
+    source: "edge_logs",
+    brokers: "localhost:9092",
+    rate: "1",
+};
+const EDGE_LOGS_WINDOWED: Example = Example { file: "windowed.sql", ..EDGE_LOGS };
+const APPLICATION_LOGS: Example =
+    Example { folder: "logs-to-parquet", file: "job.sql", source: "last9Topic", brokers: "broker:9092", rate: "10" };
+const APPLICATION_LOGS_PARTITIONED: Example = Example { file: "partitioned.sql", rate: "0.1", ..APPLICATION_LOGS };
+const WEB_TRAFFIC: Example = Example {
+    folder: "web-traffic-to-postgresql",
+    file: "job.sql",
+    source: "web_traffic",
+    brokers: "localhost:9093",
+    rate: "2",
+};
+
+/// How the rows reach the job.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Course {
+    OneRun,
+    Kills,
+}
+
+// ---------------------------------------------------------------- the cases
+
+pub(crate) fn payments_give_their_totals(context: &Context) -> Result<()> {
+    payments(context, Course::OneRun)
+}
+
+pub(crate) fn payments_survive_kills(context: &Context) -> Result<()> {
+    payments(context, Course::Kills)
+}
+
+pub(crate) fn amounts_give_their_windows(context: &Context) -> Result<()> {
+    amounts(context, Course::OneRun)
+}
+
+pub(crate) fn amounts_survive_kills(context: &Context) -> Result<()> {
+    amounts(context, Course::Kills)
+}
+
+pub(crate) fn edge_logs_fill_three_indices(context: &Context) -> Result<()> {
+    edge_logs(context, Course::OneRun)
+}
+
+pub(crate) fn edge_logs_survive_kills(context: &Context) -> Result<()> {
+    edge_logs(context, Course::Kills)
+}
+
+pub(crate) fn application_logs_give_their_parquet(context: &Context) -> Result<()> {
+    application_logs(context, Course::OneRun)
+}
+
+pub(crate) fn application_logs_survive_kills(context: &Context) -> Result<()> {
+    application_logs(context, Course::Kills)
+}
+
+pub(crate) fn web_traffic_gives_its_hits(context: &Context) -> Result<()> {
+    web_traffic(context, Course::OneRun)
+}
+
+pub(crate) fn web_traffic_survives_kills(context: &Context) -> Result<()> {
+    web_traffic(context, Course::Kills)
+}
+
+fn payments(context: &Context, course: Course) -> Result<()> {
+    let index = context.unique("payments");
+    let lines = play(context, &PAYMENTS, course, &[("es_sink.index", &index)])?;
+    let mut totals: BTreeMap<String, f64> = BTreeMap::new();
+    for line in &lines {
+        *totals.entry(format!("Branch_{}", line["branchId"])).or_default() += number(line, "payAmount")?;
+    }
+    let expected = totals
+        .into_iter()
+        .map(|(branch, total)| (branch.clone(), json!({ "branch": branch, "pay_amount": total })))
+        .collect();
+    same_documents(context, &index, expected)
+}
+
+fn amounts(context: &Context, course: Course) -> Result<()> {
+    let index = context.unique("amounts");
+    let lines = play(context, &AMOUNTS, course, &[("es_sink.index", &index)])?;
+    // Each window replaces the one before, so the last window of a client remains.
+    let mut sums: BTreeMap<i64, BTreeMap<String, i64>> = BTreeMap::new();
+    for line in &lines {
+        let minute = text(line, "ts")?[..16].to_owned();
+        *sums.entry(integer(line, "client")?).or_default().entry(minute).or_default() += integer(line, "amount")?;
+    }
+    let mut expected = BTreeMap::new();
+    for (client, windows) in sums {
+        let (minute, sum) = windows.into_iter().next_back().context("a client without a window")?;
+        let document = json!({
+            "client": client,
+            "window_start": format!("{minute}:00"),
+            "window_end": next_minutes(&minute, 1)?,
+            "total_amount": sum,
+        });
+        expected.insert(client.to_string(), document);
+    }
+    same_documents(context, &index, expected)
+}
+
+fn edge_logs(context: &Context, course: Course) -> Result<()> {
+    let indices = ["url_counts", "status_counts", "org_latest"].map(|name| context.unique(name));
+    let options = [
+        ("url_counts.index", indices[0].as_str()),
+        ("status_counts.index", indices[1].as_str()),
+        ("org_latest.index", indices[2].as_str()),
+    ];
+    let lines = play(context, &EDGE_LOGS, course, &options)?;
+    let mut urls: BTreeMap<String, Value> = BTreeMap::new();
+    let mut statuses: BTreeMap<String, Value> = BTreeMap::new();
+    let mut organisations = BTreeSet::new();
+    for line in &lines {
+        let organisation = line["ResponseHeaders"]["x-org-uid"].as_str().context("no x-org-uid")?;
+        let date = &text(line, "EdgeEndTimestamp")?[..10];
+        let url = text(line, "ClientRequestURI")?;
+        let url_key = url.replace(['/', '?', '&'], "_");
+        let entry = urls.entry(format!("{organisation}_{date}_{url_key}")).or_insert_with(
+            || json!({ "org_id": organisation, "date": date, "url_key": url_key, "url": url, "url_count": 0 }),
+        );
+        entry["url_count"] = json!(entry["url_count"].as_i64().unwrap_or(0) + 1);
+        let status = integer(line, "EdgeResponseStatus")?;
+        let entry = statuses.entry(format!("{organisation}_{date}_{status}")).or_insert_with(
+            || json!({ "org_id": organisation, "date": date, "status_code": status, "status_count": 0 }),
+        );
+        entry["status_count"] = json!(entry["status_count"].as_i64().unwrap_or(0) + 1);
+        organisations.insert(organisation.to_owned());
+    }
+    same_documents(context, &indices[0], urls)?;
+    same_documents(context, &indices[1], statuses)?;
+    // Which row of several partitions is an organisation's last is open; that there is one per organisation is not.
+    let elasticsearch = context.elasticsearch(Line::Seven)?;
+    elasticsearch.refresh(&indices[2])?;
+    let found: BTreeSet<String> = elasticsearch.documents(&indices[2])?.into_iter().map(|(id, _)| id).collect();
+    ensure!(found == organisations, "organisations: expected {organisations:?}, found {found:?}");
+    Ok(())
+}
+
+pub(crate) fn edge_logs_windowed_give_their_hours(context: &Context) -> Result<()> {
+    let index = context.unique("windowed");
+    let lines = play(context, &EDGE_LOGS_WINDOWED, Course::OneRun, &[("url_counts_windowed.index", &index)])?;
+    let mut counts: BTreeMap<String, i64> = BTreeMap::new();
+    for line in &lines {
+        let organisation = line["ResponseHeaders"]["x-org-uid"].as_str().context("no x-org-uid")?;
+        let (url, time) = (text(line, "ClientRequestURI")?, text(line, "EdgeEndTimestamp")?);
+        let minute: i64 = minutes_of(&time[..16])?;
+        // Six windows of an hour, one every ten minutes, hold the row.
+        for back in 0..6 {
+            let start = minute.div_euclid(10) * 10 - back * 10;
+            *counts.entry(format!("{organisation}_{url}_{}", minute_text(start, 'T'))).or_default() += 1;
+        }
+    }
+    let elasticsearch = context.elasticsearch(Line::Seven)?;
+    elasticsearch.refresh(&index)?;
+    let found: BTreeMap<String, i64> = elasticsearch
+        .documents(&index)?
+        .into_iter()
+        .map(|(id, document)| (id, document["url_count"].as_i64().unwrap_or(-1)))
+        .collect();
+    ensure!(found == counts, "windows differ: {}", difference(&counts, &found));
+    Ok(())
+}
+
+fn application_logs(context: &Context, course: Course) -> Result<()> {
+    let folder = context.folder().join("parquet");
+    let path = folder.display().to_string();
+    let lines = play(context, &APPLICATION_LOGS, course, &[("parquet_sink.path", &path)])?;
+    let mut expected = BTreeMap::new();
+    for line in &lines {
+        let body: Value = serde_json::from_str(text(line, "body")?)?;
+        let mobile = body["data"]["mobile"].as_str().or(line["attributes"]["mobile"].as_str());
+        let row = json!({
+            "timestamp": line["timestamp"], "serviceName": line["serviceName"], "severityText": line["severityText"],
+            "msg": line["attributes"]["msg"], "url": line["attributes"]["url"], "mobile": mobile,
+            "attributes": line["attributes"], "resources": line["resources"], "body": line["body"],
+        });
+        expected.insert(row.to_string(), 1_i64);
+    }
+    same_parquet_rows(&folder, expected)
+}
+
+pub(crate) fn application_logs_are_partitioned_by_day_and_hour(context: &Context) -> Result<()> {
+    let folder = context.folder().join("silver");
+    let path = folder.display().to_string();
+    let lines = play(context, &APPLICATION_LOGS_PARTITIONED, Course::OneRun, &[("parquet_silver.path", &path)])?;
+    let mut expected: BTreeMap<String, i64> = BTreeMap::new();
+    for line in &lines {
+        let body: Value = serde_json::from_str(text(line, "body")?)?;
+        let mobile = body["data"]["mobile"].as_str().or(line["attributes"]["mobile"].as_str());
+        let time = text(line, "timestamp")?;
+        let row = json!({
+            "service": line["serviceName"], "severity": line["severityText"], "msg": line["attributes"]["msg"],
+            "mobile": mobile, "is_json": 1, "has_data": 1, "retries": 0,
+            "log_date": &time[..10], "log_hour": time[11..13].parse::<i64>()?,
+        });
+        *expected.entry(row.to_string()).or_default() += 1;
+    }
+    same_parquet_rows(&folder, expected)
+}
+
+fn web_traffic(context: &Context, course: Course) -> Result<()> {
+    let table = context.unique("traffic");
+    let init = std::fs::read_to_string(example_path(&WEB_TRAFFIC, "init.sql"))?;
+    let mut client = context.postgres()?;
+    client.execute(&init.replace("aggregated_web_traffic", &table))?;
+    let url = format!("jdbc:postgresql://{}/{}", context.services().postgres()?.address(), postgres::DATABASE);
+    let options = [
+        ("aggregated_web_traffic.table-name", table.as_str()),
+        ("aggregated_web_traffic.url", &url),
+        ("aggregated_web_traffic.username", postgres::USER),
+        ("aggregated_web_traffic.password", postgres::PASSWORD),
+    ];
+    let lines = play(context, &WEB_TRAFFIC, course, &options)?;
+    let mut expected: BTreeMap<String, i64> = BTreeMap::new();
+    for line in &lines {
+        let minute = minutes_of(&text(line, "event_time")?[..16])?;
+        let start = minute_text(minute.div_euclid(5) * 5, ' ');
+        let key = format!("{start}:00|{}|{}", text(line, "host")?, text(line, "referrer")?);
+        *expected.entry(key).or_default() += 1;
+    }
+    let rows = client.query(&format!(
+        "SELECT to_char(event_time, 'YYYY-MM-DD HH24:MI:SS') || '|' || host || '|' || referrer, num_hits::text FROM {table}"
+    ))?;
+    let mut found: BTreeMap<String, i64> = BTreeMap::new();
+    for row in rows {
+        let [key, hits] = row.as_slice() else { bail!("two columns expected, found {row:?}") };
+        found.insert(key.clone(), hits.parse()?);
+    }
+    ensure!(found == expected, "hits differ: {}", difference(&expected, &found));
+    Ok(())
+}
+
+// ---------------------------------------------------------------- playing an example
+
+fn example_path(example: &Example, file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(example.folder).join(file)
+}
+
+/// Runs an example over generated rows, in one run or through kills; gives back the rows.
+fn play(context: &Context, example: &Example, course: Course, options: &[(&str, &str)]) -> Result<Vec<Value>> {
+    let count = match course {
+        Course::OneRun => 2000,
+        Course::Kills => ROWS_PER_KILL * (KILLS + 2),
+    };
+    let generated = context
+        .run(
+            [
+                "generate",
+                example.folder,
+                "--to",
+                "file",
+                "--seed",
+                "7",
+                "--start",
+                START_MS,
+                "--rate",
+                example.rate,
+                "--count",
+                &count.to_string(),
+            ],
+            60,
+        )?
+        .expect_code(0)?;
+    let lines: Vec<String> = generated.stdout.lines().map(str::to_owned).collect();
+    ensure!(lines.len() == count, "{} lines were generated", lines.len());
+    let topic = context.unique(example.source);
+    let kafka = context.kafka()?;
+    kafka.create_topic(&topic, 4)?;
+    let file = match course {
+        Course::OneRun => example_path(example, example.file).display().to_string(),
+        Course::Kills => {
+            let text = std::fs::read_to_string(example_path(example, example.file))?;
+            let without: Vec<&str> = text.lines().filter(|l| !l.contains("execution.checkpointing.")).collect();
+            let text = format!("SET 'execution.checkpointing.interval' = '200 ms';\n{}", without.join("\n"));
+            context.write("job.sql", &text)?
+        }
+    };
+    let arguments = arguments(context, example, &file, &topic, options)?;
+    match course {
+        Course::OneRun => {
+            kafka.produce(&topic, &lines)?;
+            let mut bounded = arguments;
+            bounded.extend(bounded_option(example));
+            context.run(&bounded, 120)?.expect_code(0)?;
+        }
+        Course::Kills => kills(context, example, &topic, &lines, &arguments)?,
+    }
+    lines.iter().map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
+
+fn bounded_option(example: &Example) -> [String; 2] {
+    ["--table-option".to_owned(), format!("{}.scan.bounded.mode=latest-offset", example.source)]
+}
+
+fn arguments(
+    context: &Context,
+    example: &Example,
+    file: &str,
+    topic: &str,
+    options: &[(&str, &str)],
+) -> Result<Vec<String>> {
+    let mut arguments = vec!["run".to_owned(), file.to_owned()];
+    let mut add = |flag: &str, value: String| arguments.extend([flag.to_owned(), value]);
+    add("--state", context.folder().join("state").display().to_string());
+    {
+        let broker = context.services().kafka()?;
+        if example.folder == APPLICATION_LOGS.folder {
+            add("--map", format!("{}={}", example.brokers, broker.sasl_ssl()));
+            let ca = broker.ca_file().display().to_string();
+            add("--table-option", format!("{}.properties.ssl.truststore.type=PEM", example.source));
+            add("--table-option", format!("{}.properties.ssl.truststore.location={ca}", example.source));
+        } else {
+            add("--map", format!("{}={}", example.brokers, broker.plaintext()));
+        }
+    }
+    if example.folder != APPLICATION_LOGS.folder && example.folder != WEB_TRAFFIC.folder {
+        let elasticsearch = context.services().elasticsearch(Line::Seven)?.url();
+        let address = elasticsearch.trim_start_matches("http://").to_owned();
+        for host in ["elasticsearch:9200", "localhost:9200"] {
+            add("--map", format!("{host}={address}"));
+        }
+    }
+    add("--table-option", format!("{}.topic={topic}", example.source));
+    add("--table-option", format!("{}.scan.startup.mode=earliest-offset", example.source));
+    for (key, value) in options {
+        add("--table-option", format!("{key}={value}"));
+    }
+    Ok(arguments)
+}
+
+fn kills(context: &Context, example: &Example, topic: &str, lines: &[String], arguments: &[String]) -> Result<()> {
+    let kafka = context.kafka()?;
+    let state = context.folder().join("state");
+    let mut chunks = lines.chunks(ROWS_PER_KILL);
+    kafka.produce(topic, chunks.next().context("rows")?)?;
+    for kill in 1..=KILLS {
+        let before = newest_manifest(&state)?;
+        let program = context.spawn(arguments)?;
+        // Two more: the second one surely began after this run had read something.
+        program.wait_until(60, "two new checkpoints", |_| newest_manifest(&state).is_ok_and(|id| id >= before + 2))?;
+        kafka.produce(topic, chunks.next().context("rows")?)?;
+        program.kill()?;
+        context.note(format!("kill {kill}: after checkpoint {}", newest_manifest(&state)?));
+    }
+    for rest in chunks {
+        kafka.produce(topic, rest)?;
+    }
+    let mut bounded = arguments.to_vec();
+    bounded.extend(bounded_option(example));
+    context.run(&bounded, 120)?.expect_code(0)?.expect_stderr("resumed from checkpoint")?;
+    Ok(())
+}
+
+/// The highest id of a manifest anywhere below the state folder; 0 without one.
+fn newest_manifest(state: &Path) -> Result<u64> {
+    let mut newest = 0;
+    let mut folders = vec![state.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if let Some(id) = name.strip_prefix("manifest-").and_then(|id| id.parse::<u64>().ok()) {
+                newest = newest.max(id);
+            } else if entry.path().is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    Ok(newest)
+}
+
+// ---------------------------------------------------------------- comparing
+
+fn same_documents(context: &Context, index: &str, expected: BTreeMap<String, Value>) -> Result<()> {
+    let elasticsearch = context.elasticsearch(Line::Seven)?;
+    elasticsearch.refresh(index)?;
+    let found: BTreeMap<String, Value> = elasticsearch.documents(index)?.into_iter().collect();
+    ensure!(found == expected, "documents of {index} differ: {}", difference(&expected, &found));
+    Ok(())
+}
+
+fn same_parquet_rows(folder: &Path, expected: BTreeMap<String, i64>) -> Result<()> {
+    for reader in ["duckdb", "pyarrow"] {
+        let mut found: BTreeMap<String, i64> = BTreeMap::new();
+        for row in python::parquet_rows(folder, reader)? {
+            *found.entry(row.to_string()).or_default() += 1;
+        }
+        ensure!(found == expected, "rows as {reader} reads them differ: {}", difference(&expected, &found));
+    }
+    Ok(())
+}
+
+/// The first few entries that only one side has, or that differ.
+fn difference<V: PartialEq + std::fmt::Debug>(expected: &BTreeMap<String, V>, found: &BTreeMap<String, V>) -> String {
+    let mut text = format!("expected {} entries, found {}", expected.len(), found.len());
+    let keys: BTreeSet<&String> = expected.keys().chain(found.keys()).collect();
+    for key in keys.into_iter().filter(|k| expected.get(*k) != found.get(*k)).take(5) {
+        text.push_str(&format!("\n  {key}: expected {:?}, found {:?}", expected.get(key), found.get(key)));
+    }
+    text
+}
+
+fn text<'a>(line: &'a Value, field: &str) -> Result<&'a str> {
+    line[field].as_str().with_context(|| format!("no text `{field}` in {line}"))
+}
+
+fn integer(line: &Value, field: &str) -> Result<i64> {
+    line[field].as_i64().with_context(|| format!("no integer `{field}` in {line}"))
+}
+
+fn number(line: &Value, field: &str) -> Result<f64> {
+    line[field].as_f64().with_context(|| format!("no number `{field}` in {line}"))
+}
+
+/// Minutes since midnight of 2025-05-20 of `2025-05-2xT10:11`; the generated rows stay within that month.
+fn minutes_of(text: &str) -> Result<i64> {
+    let day: i64 = text[8..10].parse()?;
+    let (hour, minute): (i64, i64) = (text[11..13].parse()?, text[14..16].parse()?);
+    Ok((day - 20) * 1440 + hour * 60 + minute)
+}
+
+fn minute_text(minutes: i64, separator: char) -> String {
+    let (day, of_day) = (20 + minutes.div_euclid(1440), minutes.rem_euclid(1440));
+    format!("2025-05-{day:02}{separator}{:02}:{:02}", of_day / 60, of_day % 60)
+}
+
+fn next_minutes(minute: &str, by: i64) -> Result<String> {
+    Ok(format!("{}:00", minute_text(minutes_of(minute)? + by, ' ')))
+}

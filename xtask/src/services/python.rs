@@ -1,0 +1,73 @@
+//! A Python environment with DuckDB and pyarrow, to read Parquet files with programs that share no code with wiesel.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::{cache, packages};
+
+/// What the environment holds; pip verifies what it downloads.
+const PACKAGES: [&str; 2] = ["duckdb==2.0.0", "pyarrow==26.0.1"];
+
+/// Prints every row of all visible Parquet files below a folder as one JSON object per line.
+const READ: &str = r#"
+import glob, json, os, sys
+folder, reader = sys.argv[1], sys.argv[2]
+files = [f for f in glob.glob(os.path.join(folder, "**", "*"), recursive=True)
+         if os.path.isfile(f) and not any(p.startswith((".", "_")) for p in os.path.relpath(f, folder).split(os.sep))]
+def plain(value):
+    if isinstance(value, list) and all(isinstance(v, tuple) and len(v) == 2 for v in value):
+        return {k: plain(v) for k, v in value}
+    return value
+def partition(value):
+    return int(value) if value.lstrip("-").isdigit() else value
+for f in sorted(files):
+    if reader == "duckdb":
+        import duckdb
+        result = duckdb.execute("SELECT * FROM read_parquet(?, hive_partitioning = false)", [f])
+        names = [c[0] for c in result.description]
+        rows = [dict(zip(names, row)) for row in result.fetchall()]
+    else:
+        import pyarrow.parquet
+        rows = pyarrow.parquet.ParquetFile(f).read().to_pylist()
+    folders = os.path.relpath(os.path.dirname(f), folder).split(os.sep)
+    keys = dict(p.split("=", 1) for p in folders if "=" in p)
+    for row in rows:
+        row = {k: plain(v) for k, v in row.items()}
+        row.update({k: partition(v) for k, v in keys.items()})
+        print(json.dumps(row))
+"#;
+
+/// Every row of the Parquet files below a folder, as `duckdb` or `pyarrow` reads them; folder names like `dt=x` become columns.
+pub(crate) fn parquet_rows(folder: &Path, reader: &str) -> Result<Vec<Value>> {
+    let output = Command::new(environment()?.join("bin/python"))
+        .args(["-c", READ])
+        .arg(folder)
+        .arg(reader)
+        .output()
+        .context("starting Python")?;
+    ensure!(output.status.success(), "{reader} cannot read the files: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout)?.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
+
+/// The environment, made at first use and kept in the cache.
+fn environment() -> Result<PathBuf> {
+    let folder = cache::root()?.join("python-parquet");
+    let marker = folder.join("complete");
+    if std::fs::read_to_string(&marker).is_ok_and(|text| text == PACKAGES.join(" ")) {
+        return Ok(folder);
+    }
+    packages::ensure_for_parquet_readers()?;
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+    run(Command::new(folder.join("bin/python")).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES))?;
+    std::fs::write(&marker, PACKAGES.join(" "))?;
+    Ok(folder)
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.output().with_context(|| format!("starting {command:?}"))?;
+    ensure!(output.status.success(), "{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
