@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use wiesel_core::{DataType, Error, Result, TypeKind};
 
-use super::scan::write_string;
+use super::write_text;
 use crate::cast::print::write_value;
 use crate::eval::EvalContext;
 use crate::function::binding::{strict, takes, types_of};
@@ -68,9 +68,9 @@ fn write_json(
     }
     match kind {
         TypeKind::Boolean => out.push_str(if array.as_boolean().value(row) { "true" } else { "false" }),
-        TypeKind::Char(_) | TypeKind::VarChar(_) => write_string(array.as_string::<i32>().value(row), out),
+        TypeKind::Char(_) | TypeKind::VarChar(_) => write_text(array.as_string::<i32>().value(row), out),
         TypeKind::Binary(_) | TypeKind::VarBinary(_) => {
-            write_string(&STANDARD.encode(array.as_binary::<i32>().value(row)), out);
+            write_text(&STANDARD.encode(array.as_binary::<i32>().value(row)), out);
         }
         TypeKind::Array(element) => {
             let items = array.as_list::<i32>().value(row);
@@ -94,7 +94,7 @@ fn write_json(
                 if nth > 0 {
                     out.push(',');
                 }
-                write_string(&fields[index].name, out);
+                write_text(&fields[index].name, out);
                 out.push(':');
                 write_json(&columns[index], &fields[index].data_type.kind, row, out, scratch)?;
             }
@@ -108,7 +108,7 @@ fn write_json(
             if scratch.starts_with(|c: char| c.is_ascii_digit() || c == '-') && !scratch.ends_with('y') {
                 out.push_str(scratch);
             } else {
-                write_string(scratch, out);
+                write_text(scratch, out);
             }
         }
     }
@@ -131,7 +131,7 @@ fn write_entries(
         if nth > 0 {
             out.push(',');
         }
-        write_string(keys.value(index), out);
+        write_text(keys.value(index), out);
         out.push(':');
         write_json(entries.column(1), value, index, out, scratch)?;
     }
