@@ -49,12 +49,15 @@ pub(super) fn flink(
     (0..run_count).map(|_| until_first_row(cluster.client(&job))).collect()
 }
 
-/// Milliseconds that the broker alone needs to hand a new client its first message.
-pub(super) fn broker(address: &str) -> Result<f64> {
-    let start = Instant::now();
-    let client = KafkaClient::new(address);
-    client.first_message(TOPIC)?;
-    Ok(milliseconds(start))
+/// Milliseconds that the broker alone needs to hand a new client its first message, at best.
+pub(super) fn broker(address: &str, run_count: usize) -> Result<f64> {
+    let mut best_ms = f64::INFINITY;
+    for _ in 0..run_count {
+        let start = Instant::now();
+        KafkaClient::new(address).first_message(TOPIC)?;
+        best_ms = best_ms.min(milliseconds(start));
+    }
+    Ok(best_ms)
 }
 
 fn until_first_row(mut command: Command) -> Result<f64> {

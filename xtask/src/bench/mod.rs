@@ -9,7 +9,7 @@
 mod first_row;
 mod measure;
 pub(crate) mod report;
-mod topic;
+pub(crate) mod topic;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -125,7 +125,7 @@ pub(crate) fn run(settings: &Settings, repository: &Path) -> Result<Report> {
         let times = first_row::flink(&cluster, repository, folder.path(), &address, settings.run_count)?;
         report.first_row(&format!("Flink {version}"), times);
     }
-    report.broker_answer(first_row::broker(&address)?);
+    report.broker_answer(first_row::broker(&address, settings.run_count)?);
     services.close();
     Ok(report)
 }

@@ -22,6 +22,9 @@ pub(crate) struct TestCommand {
     /// Runs only this suite.
     #[arg(long, value_enum)]
     only: Option<Suite>,
+    /// A wiesel program for the end-to-end cases instead of building one.
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -47,6 +50,15 @@ impl TestCommand {
         Ok(())
     }
 
+    /// The program of the end-to-end cases. It is built with the whole workspace, so that cargo picks the same features of the
+    /// dependencies as for the tests and builds them once.
+    fn binary(&self) -> Result<PathBuf> {
+        match &self.binary {
+            Some(binary) => binary.canonicalize().with_context(|| format!("find `{}`", binary.display())),
+            None => build_binary(&["--workspace", "--bins"]),
+        }
+    }
+
     fn count(&self) -> Result<Counts> {
         catch_interrupts()?;
         let mut counts = Counts::default();
@@ -60,8 +72,7 @@ impl TestCommand {
             bail!("interrupted");
         }
         if matches!(self.only, None | Some(Suite::E2e)) {
-            // The whole workspace, so that cargo picks the same features of the dependencies as for the tests and builds them once.
-            match build_binary(&["--workspace", "--bins"]) {
+            match self.binary() {
                 Ok(binary) => add(&mut counts, runner::run(self.filter.as_deref(), &binary)?),
                 Err(error) => {
                     eprintln!("xtask: {error:#}");

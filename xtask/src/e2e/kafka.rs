@@ -165,6 +165,8 @@ impl KafkaClient {
         let mut config = self.config.clone();
         config.set("group.id", "wiesel-tests-unused").set("enable.auto.commit", "false");
         let consumer: BaseConsumer = config.create()?;
+        // Without it the client meets a partition that it knows no leader of, and looks again half a second later.
+        consumer.fetch_metadata(Some(topic), REQUEST_LIMIT)?;
         let mut assignment = TopicPartitionList::new();
         assignment.add_partition_offset(topic, 0, Offset::Beginning)?;
         consumer.assign(&assignment)?;

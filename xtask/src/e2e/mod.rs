@@ -38,7 +38,7 @@ pub(crate) mod runner;
 use anyhow::Result;
 
 use crate::services::Service::{self, Es7, Es8, Kafka, Postgres};
-use cases::{examples, harness};
+use cases::{examples, harness, workload};
 use context::Context;
 
 /// One end-to-end test.
@@ -175,5 +175,23 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[Es7, Es8, Postgres],
         limit_s: 120,
         run: harness::servers_come_back_after_a_kill,
+    },
+    Case {
+        name: "workload_count_by_key_counts_every_message",
+        needs: &[Kafka],
+        limit_s: 180,
+        run: workload::count_by_key_counts_every_message,
+    },
+    Case {
+        name: "workload_decode_prints_every_message",
+        needs: &[Kafka],
+        limit_s: 180,
+        run: workload::decode_prints_every_message,
+    },
+    Case {
+        name: "workload_tumble_sum_sums_each_minute",
+        needs: &[Kafka],
+        limit_s: 180,
+        run: workload::tumble_sum_sums_each_minute,
     },
 ];

@@ -2,3 +2,4 @@
 
 pub(crate) mod examples;
 pub(crate) mod harness;
+pub(crate) mod workload;
