@@ -22,7 +22,7 @@ use wiesel_ffi::kafka::{
     BATCH_MESSAGES_MAX, Client, ClientKind, Consumer, Fetched, KafkaError, PartitionOffset, Record, code,
 };
 
-use super::cluster::{ClientSettings, Cluster, Trouble};
+use super::cluster::{ClientSettings, Cluster, Trouble, is_missing};
 use super::options::{Bounded, KafkaOptions, Startup};
 use super::properties::OffsetReset;
 use super::reader::write_header;
@@ -479,12 +479,19 @@ impl KafkaSource {
         }
         let answer = self.consumer.client().metadata(Some(&outage.topic), RECOVERY_WAIT);
         outage.next_question = monotonic() + RECOVERY_INTERVAL;
-        if answer.is_ok_and(|topics| topics.iter().all(|t| t.error.is_none())) {
+        let topic_error = answer.as_ref().ok().map(|topics| topics.iter().find_map(|t| t.error.as_ref()));
+        if let Some(None) = topic_error {
             if outage.kind != OutageKind::Suspected {
                 events.push(SourceEvent::Waiting(None));
             }
             self.outage = None;
             return Ok(());
+        }
+        if topic_error.flatten().is_some_and(|error| is_missing(error.code)) && outage.kind != OutageKind::TopicGone {
+            outage.kind = OutageKind::TopicGone;
+            outage.since = now;
+            events
+                .push(SourceEvent::Waiting(Some(format!("the brokers do not know topic `{}` any more", outage.topic))));
         }
         match outage.kind {
             OutageKind::Suspected => {
@@ -531,8 +538,13 @@ impl KafkaSource {
         }
         self.next_discovery = next_discovery(&self.settings.options);
         let mut found: Vec<PartitionOffset> = Vec::new();
-        for topic in &self.settings.options.topics {
+        for topic in &self.settings.options.topics.clone() {
             let Ok(answer) = self.consumer.client().metadata(Some(topic), DISCOVERY_WAIT) else { return Ok(()) };
+            if let Some(error) = answer.iter().find_map(|t| t.error.as_ref().filter(|e| is_missing(e.code))) {
+                let text = format!("the brokers do not know topic `{topic}` any more ({error})");
+                self.begin_outage(text, topic.as_str().into(), OutageKind::TopicGone, events);
+                return Ok(());
+            }
             let known = |n: i32| self.partitions.iter().any(|p| *p.topic == **topic && p.number == n);
             let numbers = answer.iter().filter(|t| t.name == *topic).flat_map(|t| &t.partitions);
             found.extend(numbers.filter(|n| !known(**n)).map(|n| asked(topic, *n, TIME_FIRST)));
