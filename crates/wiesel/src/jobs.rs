@@ -100,6 +100,7 @@ pub(crate) struct Jobs<'a> {
 
 struct End {
     index: usize,
+    is_query: bool,
     exit: Exit,
     text: String,
 }
@@ -189,6 +190,8 @@ impl<'a> Jobs<'a> {
                     self.notes();
                     let name = self.running.get(end.index).map_or("", |r| r.name.as_str());
                     match end.exit {
+                        // A query has shown its rows; there is nothing to add.
+                        Exit::Done if end.is_query => {}
                         Exit::Done => self.log.info(&format!("job `{name}`: {}", end.text)),
                         _ => self.log.error(&format!("job `{name}`: {}", end.text)),
                     }
@@ -272,33 +275,37 @@ fn cores() -> usize {
 }
 
 fn run_one(index: usize, spec: JobSpec, control: &Control, metrics: &Arc<Metrics>, log: &Log, name: &str) -> End {
+    let is_query = spec.collector.is_some();
     let result = Job::open(spec, control, metrics).and_then(|job| {
-        log.info(&format!("job `{name}`: {}; {}", job.resume(), deliveries(metrics)));
+        if !is_query {
+            log.info(&format!("job `{name}`: {}; writes {}", job.resume(), deliveries(metrics)));
+        }
         job.run()
     });
-    match result {
-        Ok(JobEnd::Finished) => End { index, exit: Exit::Done, text: format!("finished; {}", totals(metrics)) },
+    let (exit, text) = match result {
+        Ok(JobEnd::Finished) => (Exit::Done, format!("finished; {}", totals(metrics))),
         Ok(JobEnd::Stopped { checkpoint: Some(id) }) => {
-            End { index, exit: Exit::Done, text: format!("stopped with checkpoint {id}; the same command resumes") }
+            (Exit::Done, format!("stopped with checkpoint {id}; the same command resumes"))
         }
-        Ok(JobEnd::Stopped { checkpoint: None }) => End { index, exit: Exit::Done, text: "stopped".to_owned() },
+        Ok(JobEnd::Stopped { checkpoint: None }) => (Exit::Done, "stopped".to_owned()),
         Ok(JobEnd::Aborted { standing }) => {
             let standing = standing.map_or_else(|| "none".to_owned(), |id| id.to_string());
-            End { index, exit: Exit::Failed, text: format!("stopped at once; checkpoint that stands: {standing}") }
+            (Exit::Failed, format!("stopped at once; checkpoint that stands: {standing}"))
         }
         Err(error) => {
             let exit = if error.kind() == ErrorKind::Config { Exit::Usage } else { Exit::Failed };
             let report =
                 if error.kind() == ErrorKind::Internal { "\nthis is a bug of wiesel: please report it" } else { "" };
-            End { index, exit, text: format!("failed [{}]: {error}{report}", error.code()) }
+            (exit, format!("failed [{}]: {error}{report}", error.code()))
         }
-    }
+    };
+    End { index, is_query, exit, text }
 }
 
 fn deliveries(metrics: &Metrics) -> String {
     let sinks: Vec<String> =
         metrics.sinks.iter().filter(|s| !s.table.is_empty()).map(|s| format!("{} ({})", s.table, s.delivery)).collect();
-    if sinks.is_empty() { "shows its rows".to_owned() } else { format!("writes {}", sinks.join(", ")) }
+    sinks.join(", ")
 }
 
 fn totals(metrics: &Metrics) -> String {

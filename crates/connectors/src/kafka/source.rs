@@ -56,7 +56,7 @@ const ARENA_BYTES_MAX: usize = 1 << 30;
 
 /// Arenas that a partition remembers after handing them over, to fill them again once every reader has dropped them: fresh memory for
 /// each would cost a page fault per 4 KiB, which was a tenth of all CPU time.
-const ARENAS_REMEMBERED_MAX: usize = 8;
+const ARENAS_REMEMBERED_MAX: usize = 3;
 
 /// librdkafka's special times: the first offset and the end.
 const TIME_FIRST: i64 = -2;
@@ -241,12 +241,7 @@ impl Partition {
         if !arena.is_empty() && self.handed.len() < ARENAS_REMEMBERED_MAX {
             self.handed.push(arena.slice(0..1));
         }
-        RawBatch {
-            split,
-            arena,
-            records: std::mem::take(&mut self.records),
-            next: self.position,
-        }
+        RawBatch { split, arena, records: std::mem::take(&mut self.records), next: self.position }
     }
 }
 
