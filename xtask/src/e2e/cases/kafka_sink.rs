@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::examples::newest_manifest;
 use crate::e2e::context::Context;
 
 const KILLS: usize = 10;
@@ -30,6 +31,7 @@ pub(crate) fn rows_arrive_through_kills(context: &Context) -> Result<()> {
     };
     let file = context.write("job.sql", &job(""))?;
     let address = format!("kafka:9092={}", context.services().kafka()?.plaintext());
+    let state = context.folder().join(".wiesel");
     let mut produced = 0;
     let mut produce = || -> Result<()> {
         kafka.produce(&from, rows(produced, ROWS_PER_KILL))?;
@@ -38,12 +40,9 @@ pub(crate) fn rows_arrive_through_kills(context: &Context) -> Result<()> {
     };
     produce()?;
     for _ in 0..KILLS {
+        let before = newest_manifest(&state)?;
         let program = context.spawn(["run", &file, "--map", &address])?;
-        let listed = || context.run(["checkpoints", &file], 20).map(|f| f.stdout.matches("periodic").count());
-        let before = listed()?;
-        program.wait_until(60, "a checkpoint of this run", |p| {
-            p.stderr().contains("writes b") && listed().is_ok_and(|count| count > before.min(2))
-        })?;
+        program.wait_until(60, "two new checkpoints", |_| newest_manifest(&state).is_ok_and(|id| id >= before + 2))?;
         produce()?;
         program.kill()?;
     }
