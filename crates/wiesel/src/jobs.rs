@@ -38,6 +38,7 @@ pub(crate) struct RunOptions {
 /// The rows of an updating query by their first column, redrawn in place.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DemoTotals {
+    names: Vec<String>,
     rows: std::collections::BTreeMap<String, Vec<String>>,
     drawn_lines: usize,
     drawn_at: Option<std::time::Instant>,
@@ -47,7 +48,7 @@ impl DemoTotals {
     /// How often the table is redrawn at most.
     const REDRAW: std::time::Duration = std::time::Duration::from_millis(250);
 
-    fn take(&mut self, names: &[String], rows: Vec<(wiesel_core::RowKind, Vec<String>)>) -> std::io::Result<()> {
+    fn take(&mut self, rows: Vec<(wiesel_core::RowKind, Vec<String>)>) -> std::io::Result<()> {
         for (kind, row) in rows {
             let Some(key) = row.first().cloned() else { continue };
             if kind.is_add() {
@@ -61,10 +62,10 @@ impl DemoTotals {
             return Ok(());
         }
         self.drawn_at = Some(now);
-        self.draw(names)
+        self.draw()
     }
 
-    fn draw(&mut self, names: &[String]) -> std::io::Result<()> {
+    fn draw(&mut self) -> std::io::Result<()> {
         use std::io::{IsTerminal, Write};
         let mut out = std::io::stdout().lock();
         if out.is_terminal() && self.drawn_lines > 0 {
@@ -72,10 +73,20 @@ impl DemoTotals {
         }
         let rows: Vec<Vec<Option<String>>> =
             self.rows.values().map(|row| row.iter().cloned().map(Some).collect()).collect();
-        let text = crate::tableau::text_table(names, &rows);
+        let text = crate::tableau::text_table(&self.names, &rows);
         self.drawn_lines = text.lines().count();
         out.write_all(text.as_bytes())?;
         out.flush()
+    }
+}
+
+impl Drop for DemoTotals {
+    /// The last rows may have come too soon after a redraw to be shown.
+    fn drop(&mut self) {
+        if !self.rows.is_empty() {
+            // A reader that is gone needs no totals.
+            _ = self.draw();
+        }
     }
 }
 
@@ -260,7 +271,7 @@ fn totals_collector(
     session: Session,
     mut totals: DemoTotals,
 ) -> wiesel_engine::step::Collector {
-    let names: Vec<String> = schema.fields().iter().map(|f| f.name.clone()).collect();
+    totals.names = schema.fields().iter().map(|f| f.name.clone()).collect();
     let mut texts = crate::tableau::Texts::new(schema, session);
     Box::new(move |_schema, batch| {
         let rows = texts.rows(&batch)?;
