@@ -286,7 +286,7 @@ fn a_source_read_by_several_sinks_is_read_once() {
 
 #[test]
 fn a_silent_split_holds_the_watermark_until_its_idle_timeout() {
-    let events = vec![Event::Rows(0, rows(0..10)), Event::CaughtUp(1)];
+    let events = vec![Event::CaughtUp(1), Event::Rows(0, rows(0..10))];
     let source = SourceScript { splits: vec!["t-0", "t-1"], events, push_down: true, ..SourceScript::default() };
     let script = script(source, exactly_once());
     let mut builder = PlanBuilder::new();

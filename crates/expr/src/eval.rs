@@ -287,7 +287,10 @@ impl Reached {
 fn is_total(expr: &ScalarExpr) -> bool {
     let own = match expr {
         ScalarExpr::Column { .. } | ScalarExpr::Literal { .. } | ScalarExpr::Field { .. } => true,
-        ScalarExpr::Call { function, .. } => function.is_total(),
+        ScalarExpr::Call { function, args, .. } => {
+            let types: Vec<DataType> = args.iter().map(ScalarExpr::data_type).collect();
+            function.is_total(&types)
+        }
         ScalarExpr::Cast { input, data_type, .. } => crate::cast::is_total(&input.data_type(), data_type),
         ScalarExpr::And(_) | ScalarExpr::Or(_) | ScalarExpr::Case { .. } | ScalarExpr::Coalesce { .. } => false,
     };

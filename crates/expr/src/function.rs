@@ -1,6 +1,7 @@
 //! The registry of scalar functions, a plain sorted list, and the trait each of them implements.
 
 mod arithmetic;
+mod array;
 mod binding;
 mod case;
 mod collection;
@@ -14,6 +15,7 @@ mod in_list;
 mod json;
 mod like;
 mod logic;
+mod map;
 mod math;
 mod null;
 mod pad;
@@ -27,6 +29,7 @@ mod substring;
 pub(crate) mod testing;
 mod trim;
 mod type_of;
+mod url;
 
 use arrow_array::ArrayRef;
 use wiesel_core::{DataType, Result, Value};
@@ -86,8 +89,9 @@ pub trait ScalarFunction: Send + Sync + std::fmt::Debug {
     fn is_deterministic(&self) -> bool {
         true
     }
-    /// Whether no row can make it fail, and it is cheap: then it is evaluated without first filtering the rows that reach it.
-    fn is_total(&self) -> bool {
+    /// Whether no row of these types can make it fail, and it is cheap: then it is evaluated without first filtering the rows that
+    /// reach it.
+    fn is_total(&self, _args: &[DataType]) -> bool {
         false
     }
     /// Working state of one call in one expression: compiled patterns, formats, paths. When given, it is used instead of `eval`.
@@ -131,6 +135,10 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &math::ACOS,
     &collection::ARRAY,
     &collection::ARRAY_CONTAINS,
+    &array::ARRAY_DISTINCT,
+    &array::ARRAY_JOIN,
+    &array::ARRAY_POSITION,
+    &array::ARRAY_REVERSE,
     &math::ASIN,
     &math::ATAN,
     &math::ATAN2,
@@ -156,6 +164,7 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &datetime::extract::DAYOFYEAR,
     &math::DEGREES,
     &math::E,
+    &array::ELEMENT,
     &search::ENDSWITH,
     &math::EXP,
     &datetime::extract::EXTRACT,
@@ -170,14 +179,12 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &search::INSTR,
     &comparison::IS_DISTINCT_FROM,
     &logic::IS_FALSE,
-    &json::IS_JSON,
     &json::IS_JSON_ARRAY,
     &json::IS_JSON_OBJECT,
     &json::IS_JSON_SCALAR,
     &json::IS_JSON_VALUE,
     &comparison::IS_NOT_DISTINCT_FROM,
     &logic::IS_NOT_FALSE,
-    &json::IS_NOT_JSON,
     &json::IS_NOT_JSON_ARRAY,
     &json::IS_NOT_JSON_OBJECT,
     &json::IS_NOT_JSON_SCALAR,
@@ -191,6 +198,7 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &collection::ITEM,
     &json::JSON_EXISTS,
     &json::JSON_QUERY,
+    &json::print::JSON_STRING,
     &json::JSON_VALUE,
     &extreme::LEAST,
     &substring::LEFT,
@@ -206,6 +214,8 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &pad::LPAD,
     &trim::LTRIM,
     &collection::MAP,
+    &map::MAP_KEYS,
+    &map::MAP_VALUES,
     &hash::MD5,
     &datetime::extract::MINUTE,
     &arithmetic::MOD,
@@ -213,6 +223,7 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &logic::Not,
     &datetime::now::NOW,
     &substring::OVERLAY,
+    &url::PARSE_URL,
     &math::PI,
     &search::POSITION,
     &math::POWER,
@@ -233,6 +244,7 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &pad::RPAD,
     &trim::RTRIM,
     &datetime::extract::SECOND,
+    &hash::SHA2,
     &hash::SHA224,
     &hash::SHA256,
     &hash::SHA384,
@@ -243,6 +255,7 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &split::SPLIT_INDEX,
     &math::SQRT,
     &search::STARTSWITH,
+    &map::STR_TO_MAP,
     &substring::SUBSTR,
     &substring::SUBSTRING,
     &math::TAN,

@@ -127,6 +127,7 @@ impl SinkFactory for FilesystemSinkFactory {
             open: BTreeMap::new(),
             closed: Vec::new(),
             unconfirmed,
+            syncs: 0,
             buffered_bytes: 0,
             writes: 0,
             now_ms,
@@ -167,6 +168,8 @@ struct FilesystemSink {
     closed: Vec<Part>,
     /// Finished files of earlier checkpoints that were still hidden when last looked at.
     unconfirmed: Vec<PendingFile>,
+    /// How many times files were made durable.
+    syncs: u64,
     buffered_bytes: u64,
     writes: u64,
     now_ms: i64,
@@ -280,12 +283,14 @@ impl FilesystemSink {
     /// Everything is in the files: lists them for the checkpoint and lets them be made durable.
     fn begin_sync(&mut self, received: u64) -> Result<()> {
         let root = self.plan.options.path.clone();
+        // Files of earlier checkpoints that are still hidden are listed again: should such a checkpoint never become durable, this one
+        // shows them, and showing a file twice does no harm.
         self.unconfirmed.retain(|file| root.join(&file.hidden).exists());
-        let pending: Vec<PendingFile> = self.closed.iter().map(|part| part.names.clone()).collect();
+        self.unconfirmed.extend(self.closed.iter().map(|part| part.names.clone()));
         let mut state = InstanceState {
             uid: self.uid.clone(),
             counter: self.counter,
-            pending: self.unconfirmed.iter().chain(&pending).cloned().collect(),
+            pending: self.unconfirmed.clone(),
             open: Vec::new(),
         };
         let mut job = SyncJob::default();
@@ -299,11 +304,18 @@ impl FilesystemSink {
         }
         job.directories.sort();
         job.directories.dedup();
-        self.unconfirmed.extend(pending.iter().cloned());
         self.closed.clear();
-        let prepared = Prepared { pending: encode_pending(&pending), state: state.encode() };
+        self.syncs += 1;
+        let number = self.syncs;
+        let prepared = Prepared { pending: encode_pending(&self.unconfirmed), state: state.encode() };
         self.preparing = Some(Preparing::Syncing { prepared, received });
-        self.worker()?.send(Task::Sync(job))
+        self.worker()?.send(Task::Sync(number, job))
+    }
+
+    /// The result of the last sync, once there is one.
+    fn sync_result(&mut self) -> Result<Option<()>> {
+        let number = self.syncs;
+        self.worker()?.result(number)
     }
 
     fn worker(&mut self) -> Result<&SyncWorker> {
@@ -373,7 +385,7 @@ impl Sink for FilesystemSink {
                 self.begin_sync(received)?;
                 Ok(None)
             }
-            Some(Preparing::Syncing { prepared, received }) => match self.worker()?.result()? {
+            Some(Preparing::Syncing { prepared, received }) => match self.sync_result()? {
                 None => {
                     self.preparing = Some(Preparing::Syncing { prepared, received });
                     Ok(None)
@@ -417,7 +429,8 @@ impl SyncJob {
 }
 
 enum Task {
-    Sync(SyncJob),
+    /// With a number, so that nobody takes the result of one for that of another.
+    Sync(u64, SyncJob),
     /// Wakes the loop after a while, so that it tries a full disk again.
     WakeLater,
 }
@@ -425,7 +438,7 @@ enum Task {
 /// The thread that waits for the disk. It ends when the sink is dropped.
 struct SyncWorker {
     tasks: Sender<Task>,
-    results: Receiver<Result<()>>,
+    results: Receiver<(u64, Result<()>)>,
 }
 
 impl SyncWorker {
@@ -436,12 +449,13 @@ impl SyncWorker {
         let work = move || {
             for task in inbox {
                 match task {
-                    Task::Sync(job) => {
-                        if outbox.send(job.run()).is_err() {
+                    Task::Sync(number, job) => {
+                        if outbox.send((number, job.run())).is_err() {
                             return;
                         }
                     }
-                    Task::WakeLater => thread::sleep(FULL_DISK_PAUSE),
+                    // Nobody else has this waker, so the wait lasts its full time.
+                    Task::WakeLater => _ = Waker::default().wait(FULL_DISK_PAUSE),
                 }
                 waker.wake();
             }
@@ -460,17 +474,24 @@ impl SyncWorker {
                 let _already_on_its_way = self.tasks.try_send(task).is_err();
                 Ok(())
             }
-            Task::Sync(_) => self.tasks.send(task).map_err(|_| Error::internal("the thread that syncs files is gone")),
+            Task::Sync(..) => self.tasks.send(task).map_err(|_| Error::internal("the thread that syncs files is gone")),
         }
     }
 
-    /// The result of the last sync, once there is one.
-    fn result(&self) -> Result<Option<()>> {
-        match self.results.try_recv() {
-            Ok(result) => result.map(Some),
-            Err(crossbeam_channel::TryRecvError::Empty) => Ok(None),
-            Err(crossbeam_channel::TryRecvError::Disconnected) => {
-                Err(Error::internal("the thread that syncs files is gone"))
+    /// The result of the sync of this number, once there is one. Failures of earlier ones count, too.
+    fn result(&self, number: u64) -> Result<Option<()>> {
+        loop {
+            match self.results.try_recv() {
+                Ok((done, result)) => {
+                    result?;
+                    if done == number {
+                        return Ok(Some(()));
+                    }
+                }
+                Err(crossbeam_channel::TryRecvError::Empty) => return Ok(None),
+                Err(crossbeam_channel::TryRecvError::Disconnected) => {
+                    return Err(Error::internal("the thread that syncs files is gone"));
+                }
             }
         }
     }

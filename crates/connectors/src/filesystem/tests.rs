@@ -17,6 +17,7 @@ use wiesel_core::types::{DataType, Schema, TypeKind};
 use wiesel_core::{ChangeBatch, Error, Field, Value, value};
 
 use super::ledger::names;
+use crate::registry::ConnectorContext;
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -72,7 +73,7 @@ impl Table {
             job_name: "job".to_owned(),
             checkpoint_interval_is_set: self.interval_is_set,
         };
-        super::sink(&self.descriptor, &request).unwrap()
+        super::sink(&self.descriptor, &request, &ConnectorContext::default()).unwrap()
     }
 
     fn rows(&self, ids: impl IntoIterator<Item = i64>) -> ChangeBatch {
@@ -273,16 +274,16 @@ fn parquet_rolls_at_each_checkpoint_when_the_file_sets_the_interval() {
 /// Where a run dies, after rows 20..30 were written behind the checkpoint of 0..20.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Crash {
-    AfterWrite,
-    AfterPrepare,
-    AfterCommit,
+    Writing,
+    Committing,
+    Confirming,
 }
 
 #[test]
 fn after_any_crash_every_row_is_visible_exactly_once() {
     for format in ["json", "parquet"] {
         for keys in [&[][..], &["dt"]] {
-            for crash in [Crash::AfterWrite, Crash::AfterPrepare, Crash::AfterCommit] {
+            for crash in [Crash::Writing, Crash::Committing, Crash::Confirming] {
                 for (before, after) in [(1, 1), (2, 1), (1, 3)] {
                     for rolls in [false, true] {
                         crash_and_recover(format, keys, crash, before, after, rolls);
@@ -307,13 +308,13 @@ fn crash_and_recover(format: &str, keys: &[&str], crash: Crash, before: usize, a
     run.sinks[0].write(&table.rows(20..30)).unwrap();
     run.sinks[0].step_end(wall_clock_ms()).unwrap();
     let mut pending = Vec::new();
-    if crash != Crash::AfterWrite {
+    if crash != Crash::Writing {
         // The manifest of this checkpoint is durable in these cases; only its commit may be missing.
         let prepared = run.prepare(CheckpointKind::Periodic);
         restored = states(&prepared);
         resume_at = 30;
         pending = prepared.iter().map(|p| p.pending.clone()).collect();
-        if crash == Crash::AfterCommit {
+        if crash == Crash::Confirming {
             run.commit(&prepared);
         }
     }
@@ -366,6 +367,20 @@ fn recovery_removes_only_its_own_leftovers() {
     fs::copy(fresh.root().join(&alive), fresh.root().join(&dead)).unwrap();
     fresh.factory().recover(&[]).unwrap();
     assert_eq!(fresh.files().1, vec![alive]);
+}
+
+#[test]
+fn files_of_a_checkpoint_that_never_became_durable_come_with_the_next_one() {
+    let table = Table::new("json", &[], &[("sink.rolling-policy.file-size", "1")]);
+    let mut run = Run::start(&table, 1, &[]);
+    run.sinks[0].write(&table.rows(0..4)).unwrap();
+    run.prepare(CheckpointKind::Periodic);
+    run.sinks[0].write(&table.rows(4..6)).unwrap();
+    run.sinks[0].prepare(2, CheckpointKind::Periodic).unwrap();
+    run.sinks[0].poll_prepared().unwrap();
+    run.checkpoint(CheckpointKind::Stop);
+    assert_eq!(table.visible_ids(), (0..6).collect::<Vec<_>>());
+    assert!(table.files().1.is_empty());
 }
 
 #[test]
@@ -569,7 +584,7 @@ fn timestamps_go_through_the_session_zone_unless_utc_is_asked_for() {
             checkpoint_interval_is_set: false,
         };
         let mut run = Run::start(&table, 1, &[]);
-        run.factory = super::sink(&table.descriptor, &request).unwrap();
+        run.factory = super::sink(&table.descriptor, &request, &ConnectorContext::default()).unwrap();
         let context = SinkContext { instance: 0, instances: 1, restored: vec![], waker: run.waker.clone() };
         run.sinks = vec![run.factory.open(context).unwrap()];
         let schema = Schema::new(vec![Field::new("ts", fields[0].1.clone())]);
@@ -616,7 +631,7 @@ fn every_compression_can_be_read_back() {
 #[test]
 fn options_are_checked_when_the_table_is_declared() {
     let info = |format: &str, keys: &[&str], options: &[(&str, &str)]| {
-        super::info(&Table::new(format, keys, options).descriptor)
+        super::info(&Table::new(format, keys, options).descriptor, &ConnectorContext::default())
     };
     let taken = [
         ("auto-compaction", "true"),
@@ -647,7 +662,7 @@ fn options_are_checked_when_the_table_is_declared() {
     let table = Table::new("json", &[], &[]);
     let request =
         SourceRequest { columns: vec![0], time_zone: "UTC".to_owned(), workers: 1, job_name: "job".to_owned() };
-    assert_eq!(super::source(&table.descriptor, &request).err().unwrap().code(), "W0503");
-    super::probe(&table.descriptor, true).unwrap();
+    assert_eq!(super::source(&table.descriptor, &request, &ConnectorContext::default()).err().unwrap().code(), "W0503");
+    super::probe(&table.descriptor, true, &ConnectorContext::default()).unwrap();
     assert_eq!(table.files(), (vec![], vec![]));
 }

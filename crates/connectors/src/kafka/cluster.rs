@@ -317,15 +317,17 @@ fn is_refusal(error: &KafkaError) -> bool {
     }
 }
 
-fn is_missing(code: i32) -> bool {
-    matches!(code, code::UNKNOWN_TOPIC_OR_PARTITION | code::UNKNOWN_TOPIC_LOCAL | code::INVALID_TOPIC)
+/// Whether a topic is not there.
+pub(super) fn is_missing(code: i32) -> bool {
+    // 100 is Kafka's "unknown topic id", which a broker answers for a topic that was created anew.
+    matches!(code, code::UNKNOWN_TOPIC_OR_PARTITION | code::UNKNOWN_TOPIC_LOCAL | code::INVALID_TOPIC | 100)
 }
 
 /// Whether a failed question may be answered when it is put again.
 fn is_healing(code: i32) -> bool {
     // Kafka's own retriable errors: leader not available, not leader, time-outs, coordinators that load or move, a log being loaded.
     code < 0 && !matches!(code, code::AUTHENTICATION | code::FATAL | -188 | -190)
-        || matches!(code, 5..=9 | 13..=16 | 56 | 75 | 78 | 100)
+        || matches!(code, 5..=9 | 13..=16 | 56 | 75 | 78)
 }
 
 /// The words of librdkafka in the form of a message, which has no final stop.

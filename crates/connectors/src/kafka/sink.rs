@@ -128,7 +128,7 @@ impl SinkFactory for KafkaSinkFactory {
             target,
             must_wait: true,
             counters: SinkCounters::default(),
-            waiting: None,
+            outage: None,
         }))
     }
 
@@ -248,7 +248,8 @@ struct KafkaSink {
     /// Whether the checkpoint that is being prepared waits for acknowledgements.
     must_wait: bool,
     counters: SinkCounters,
-    waiting: Option<String>,
+    /// Why nothing is acknowledged, as far as the client said.
+    outage: Option<String>,
 }
 
 impl KafkaSink {
@@ -265,16 +266,15 @@ impl KafkaSink {
         }
         let mut trouble = Trouble::default();
         trouble.look(self.flight.client());
-        if landed.acknowledged > 0 || self.flight.total() == 0 {
-            self.waiting = None;
-        } else if self.waiting.is_some() {
-            // Said once; the reason that came first is the one that tells most.
-        } else if let Some(refusal) = trouble.refusal {
+        // librdkafka reports a lost connection once, so what it said holds until something is acknowledged again.
+        if let Some(refusal) = trouble.refusal {
             let user = self.user.as_deref().unwrap_or("(none)");
-            self.waiting = Some(format!("{} refuses the user `{user}`: {}", self.brokers, refusal.reason));
+            self.outage.get_or_insert(format!("{} refuses the user `{user}`: {}", self.brokers, refusal.reason));
         } else if trouble.all_down {
             let reason = trouble.last.map_or(String::new(), |error| format!(": {}", error.reason));
-            self.waiting = Some(format!("{} is unreachable{reason}", self.brokers));
+            self.outage.get_or_insert(format!("{} is unreachable{reason}", self.brokers));
+        } else if landed.acknowledged > 0 {
+            self.outage = None;
         }
         Ok(())
     }
@@ -345,7 +345,8 @@ impl Sink for KafkaSink {
     }
 
     fn waiting_for(&self) -> Option<String> {
-        self.waiting.clone()
+        // Without records in flight nothing is waited for.
+        if self.flight.total() > 0 { self.outage.clone() } else { None }
     }
 
     fn counters(&self) -> SinkCounters {

@@ -22,7 +22,7 @@ use wiesel_ffi::kafka::{
     BATCH_MESSAGES_MAX, Client, ClientKind, Consumer, Fetched, KafkaError, PartitionOffset, Record, code,
 };
 
-use super::cluster::{ClientSettings, Cluster, Trouble};
+use super::cluster::{ClientSettings, Cluster, Trouble, is_missing};
 use super::options::{Bounded, KafkaOptions, Startup};
 use super::properties::OffsetReset;
 use super::reader::write_header;
@@ -42,6 +42,9 @@ const DISCOVERY_WAIT: Duration = Duration::from_secs(1);
 /// How long a topic may be unknown to the brokers before it counts as deleted.
 const TOPIC_GONE_WAIT: Duration = Duration::from_secs(30);
 
+/// Offset commits that may be without an answer.
+const COMMITS_PENDING_MAX: usize = 4;
+
 /// How long closing waits for offset commits that are on their way.
 const COMMIT_WAIT: Duration = Duration::from_secs(2);
 
@@ -50,6 +53,10 @@ const QUEUED_MESSAGE_BYTES: usize = 400;
 
 /// An arena is cut here, far below the 2 GiB that its records' 32-bit ranges allow.
 const ARENA_BYTES_MAX: usize = 1 << 30;
+
+/// Arenas that a partition remembers after handing them over, to fill them again once every reader has dropped them: fresh memory for
+/// each would cost a page fault per 4 KiB, which was a tenth of all CPU time.
+const ARENAS_REMEMBERED_MAX: usize = 3;
 
 /// librdkafka's special times: the first offset and the end.
 const TIME_FIRST: i64 = -2;
@@ -131,6 +138,8 @@ struct Partition {
     end: Option<i64>,
     state: PartitionState,
     arena: Vec<u8>,
+    /// One byte of each arena handed over lately: as long as somebody reads an arena, its byte is not the only reference.
+    handed: Vec<Bytes>,
     records: Vec<RawRecord>,
     /// Lengths of the last arena and its records, to reserve the next ones at once.
     last_bytes: usize,
@@ -159,6 +168,7 @@ impl Partition {
             end,
             state: PartitionState::Reading,
             arena: Vec::new(),
+            handed: Vec::new(),
             records: Vec::new(),
             last_bytes: 0,
             last_records: 0,
@@ -183,6 +193,7 @@ impl Partition {
             return;
         }
         if self.records.is_empty() {
+            self.reuse_arena();
             self.arena.reserve(self.last_bytes);
             self.records.reserve(self.last_records);
         }
@@ -215,15 +226,22 @@ impl Partition {
         }
     }
 
+    /// Takes back an arena that nobody reads any more.
+    fn reuse_arena(&mut self) {
+        if let Some(free) = self.handed.iter().position(Bytes::is_unique) {
+            self.arena = Vec::from(self.handed.swap_remove(free));
+            self.arena.clear();
+        }
+    }
+
     fn batch(&mut self, split: SplitIndex) -> RawBatch {
         self.last_bytes = self.arena.len() + self.arena.len() / 8;
         self.last_records = self.records.len() + self.records.len() / 8;
-        RawBatch {
-            split,
-            arena: Bytes::from(std::mem::take(&mut self.arena)),
-            records: std::mem::take(&mut self.records),
-            next: self.position,
+        let arena = Bytes::from(std::mem::take(&mut self.arena));
+        if !arena.is_empty() && self.handed.len() < ARENAS_REMEMBERED_MAX {
+            self.handed.push(arena.slice(0..1));
         }
+        RawBatch { split, arena, records: std::mem::take(&mut self.records), next: self.position }
     }
 }
 
@@ -245,15 +263,29 @@ pub(super) struct KafkaSource {
     pending: Vec<SourceEvent>,
     /// Average size of a message, to ask for as many as fit the bytes wanted.
     message_bytes: usize,
-    waiting: Option<Waiting>,
-    topic_gone_since: Option<Instant>,
+    outage: Option<Outage>,
     next_lag: Instant,
     next_discovery: Option<Instant>,
 }
 
-/// The brokers are away.
-struct Waiting {
+/// Nothing can be read for now.
+struct Outage {
+    kind: OutageKind,
+    text: String,
+    /// The topic that must answer for it to be over.
+    topic: Arc<str>,
+    since: Instant,
     next_question: Instant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OutageKind {
+    /// The client lost all its connections, and nobody was told yet: the next question shows whether it is more than a moment.
+    Suspected,
+    /// Told; ends when the brokers answer.
+    Certain,
+    /// The brokers do not know the topic any more; becomes an error after [`TOPIC_GONE_WAIT`].
+    TopicGone,
 }
 
 impl KafkaSource {
@@ -272,8 +304,7 @@ impl KafkaSource {
             slots: Vec::new(),
             pending: Vec::new(),
             message_bytes: 256,
-            waiting: None,
-            topic_gone_since: None,
+            outage: None,
             next_lag: monotonic() + LAG_INTERVAL,
             next_discovery: next_discovery(&settings.options),
             names,
@@ -307,8 +338,8 @@ impl KafkaSource {
         Ok(split)
     }
 
-    /// Takes what arrived, up to about `bytes_max`. Returns whether there was anything.
-    fn fetch(&mut self, bytes_max: usize, wait: Duration, failures: &mut Vec<(SplitIndex, KafkaError)>) -> bool {
+    /// Takes what arrived, up to about `bytes_max`.
+    fn fetch(&mut self, bytes_max: usize, wait: Duration, failures: &mut Vec<(SplitIndex, KafkaError)>) {
         let bytes_max = bytes_max.clamp(1, ARENA_BYTES_MAX);
         let wants_headers = self.settings.wants_headers;
         let (mut bytes, mut records) = (0usize, 0usize);
@@ -338,7 +369,6 @@ impl KafkaSource {
             }
             wait = Duration::ZERO;
         }
-        records > 0
     }
 
     /// Turns what the partitions hold into events and closes those that came to their end.
@@ -369,8 +399,8 @@ impl KafkaSource {
             code::AUTO_OFFSET_RESET | code::OFFSET_OUT_OF_RANGE | code::LOG_TRUNCATION => self.position_lost(split),
             code::UNKNOWN_TOPIC_OR_PARTITION | code::UNKNOWN_TOPIC_LOCAL | code::UNKNOWN_PARTITION => {
                 let text = format!("{} does not know {} any more", self.settings.cluster().brokers(), partition.name());
-                self.topic_gone_since.get_or_insert(monotonic());
-                self.wait_for(text, events);
+                let topic = partition.topic.clone();
+                self.begin_outage(text, topic, OutageKind::TopicGone, events);
                 Ok(())
             }
             code::TOPIC_AUTHORIZATION_FAILED => Err(self.settings.cluster().topic_permission(&partition.topic)),
@@ -401,7 +431,7 @@ impl KafkaSource {
     }
 
     /// Looks at the connection: says when the brokers are away and when they are back.
-    fn watch_connection(&mut self, got_records: bool, events: &mut Vec<SourceEvent>) -> Result<()> {
+    fn watch_connection(&mut self, events: &mut Vec<SourceEvent>) -> Result<()> {
         let client = self.consumer.client();
         client.poll(Duration::ZERO);
         let mut trouble = Trouble::default();
@@ -409,49 +439,69 @@ impl KafkaSource {
         if let Some(error) = client.fatal_error() {
             return Err(self.settings.cluster().failed(&error));
         }
+        let first_topic = || self.partitions.first().map_or_else(|| Arc::from(""), |p| p.topic.clone());
         if let Some(refusal) = &trouble.refusal {
             // Credentials that were right at the start and are refused now may be put right again; the state says it meanwhile.
             let text = self.settings.cluster().failed(refusal).message().to_owned();
-            self.wait_for(text, events);
-        } else if trouble.all_down && !got_records {
+            let topic = first_topic();
+            self.begin_outage(text, topic, OutageKind::Certain, events);
+        } else if trouble.all_down {
             let reason = trouble.last.map_or(String::new(), |error| format!(": {}", error.reason));
             let text = format!("{} is unreachable{reason}", self.settings.cluster().brokers());
-            self.wait_for(text, events);
+            let topic = first_topic();
+            self.begin_outage(text, topic, OutageKind::Suspected, events);
         }
-        self.watch_recovery(got_records, events)
+        self.watch_outage(events)
     }
 
-    fn wait_for(&mut self, text: String, events: &mut Vec<SourceEvent>) {
-        if self.waiting.is_none() {
-            self.waiting = Some(Waiting { next_question: monotonic() + RECOVERY_INTERVAL });
-            events.push(SourceEvent::Waiting(Some(text)));
+    fn begin_outage(&mut self, text: String, topic: Arc<str>, kind: OutageKind, events: &mut Vec<SourceEvent>) {
+        if self.outage.is_some() {
+            return;
         }
-    }
-
-    fn watch_recovery(&mut self, got_records: bool, events: &mut Vec<SourceEvent>) -> Result<()> {
-        let Some(waiting) = &mut self.waiting else { return Ok(()) };
         let now = monotonic();
-        if now < waiting.next_question && !got_records {
+        if kind != OutageKind::Suspected {
+            events.push(SourceEvent::Waiting(Some(text.clone())));
+        }
+        self.outage = Some(Outage { kind, text, topic, since: now, next_question: now + RECOVERY_INTERVAL });
+    }
+
+    /// Asks the brokers now and then whether they are back. What arrives says nothing, because the client's queue may still be full.
+    fn watch_outage(&mut self, events: &mut Vec<SourceEvent>) -> Result<()> {
+        let Some(outage) = &mut self.outage else { return Ok(()) };
+        let now = monotonic();
+        if now < outage.next_question {
             return Ok(());
         }
-        waiting.next_question = now + RECOVERY_INTERVAL;
-        let mut is_back = got_records && self.topic_gone_since.is_none();
-        if !is_back {
-            let topic = self.partitions.first().map_or("", |p| &p.topic);
-            let answer = self.consumer.client().metadata(Some(topic), RECOVERY_WAIT);
-            is_back = answer.is_ok_and(|topics| topics.iter().all(|t| t.error.is_none()));
+        let answer = self.consumer.client().metadata(Some(&outage.topic), RECOVERY_WAIT);
+        outage.next_question = monotonic() + RECOVERY_INTERVAL;
+        let topic_error = answer.as_ref().ok().map(|topics| topics.iter().find_map(|t| t.error.as_ref()));
+        if let Some(None) = topic_error {
+            if outage.kind != OutageKind::Suspected {
+                events.push(SourceEvent::Waiting(None));
+            }
+            self.outage = None;
+            return Ok(());
         }
-        if is_back {
-            self.waiting = None;
-            self.topic_gone_since = None;
-            events.push(SourceEvent::Waiting(None));
-        } else if self.topic_gone_since.is_some_and(|since| now.duration_since(since) > TOPIC_GONE_WAIT) {
-            return Err(Error::data(format!(
-                "a topic of table `{}` was deleted while it was read ({})",
-                self.settings.table,
-                self.settings.options.topics.join(", ")
-            ))
-            .hint("create it anew and start the job with --fresh"));
+        if topic_error.flatten().is_some_and(|error| is_missing(error.code)) && outage.kind != OutageKind::TopicGone {
+            outage.kind = OutageKind::TopicGone;
+            outage.since = now;
+            events
+                .push(SourceEvent::Waiting(Some(format!("the brokers do not know topic `{}` any more", outage.topic))));
+        }
+        match outage.kind {
+            OutageKind::Suspected => {
+                outage.kind = OutageKind::Certain;
+                events.push(SourceEvent::Waiting(Some(outage.text.clone())));
+            }
+            OutageKind::Certain => {}
+            OutageKind::TopicGone if now.duration_since(outage.since) < TOPIC_GONE_WAIT => {}
+            OutageKind::TopicGone => {
+                return Err(Error::data(format!(
+                    "topic `{}` of table `{}` was deleted while it was read",
+                    outage.topic, self.settings.table
+                ))
+                .hint("create it anew and start the job with --fresh"));
+            }
         }
         Ok(())
     }
@@ -478,13 +528,18 @@ impl KafkaSource {
     /// Looks for new partitions; they are read from their beginning, since all their records came after the job's start.
     fn discover(&mut self, events: &mut Vec<SourceEvent>) -> Result<()> {
         let now = monotonic();
-        if self.waiting.is_some() || self.next_discovery.is_none_or(|next| now < next) {
+        if self.outage.is_some() || self.next_discovery.is_none_or(|next| now < next) {
             return Ok(());
         }
         self.next_discovery = next_discovery(&self.settings.options);
         let mut found: Vec<PartitionOffset> = Vec::new();
-        for topic in &self.settings.options.topics {
+        for topic in &self.settings.options.topics.clone() {
             let Ok(answer) = self.consumer.client().metadata(Some(topic), DISCOVERY_WAIT) else { return Ok(()) };
+            if let Some(error) = answer.iter().find_map(|t| t.error.as_ref().filter(|e| is_missing(e.code))) {
+                let text = format!("the brokers do not know topic `{topic}` any more ({error})");
+                self.begin_outage(text, topic.as_str().into(), OutageKind::TopicGone, events);
+                return Ok(());
+            }
             let known = |n: i32| self.partitions.iter().any(|p| *p.topic == **topic && p.number == n);
             let numbers = answer.iter().filter(|t| t.name == *topic).flat_map(|t| &t.partitions);
             found.extend(numbers.filter(|n| !known(**n)).map(|n| asked(topic, *n, TIME_FIRST)));
@@ -510,12 +565,12 @@ impl Source for KafkaSource {
         let wait = if self.pending.is_empty() { wait } else { Duration::ZERO };
         events.append(&mut self.pending);
         let mut failures = Vec::new();
-        let got_records = self.fetch(bytes_max, wait, &mut failures);
+        self.fetch(bytes_max, wait, &mut failures);
         self.hand_over(events);
         for (split, error) in failures {
             self.partition_failed(split, &error, events)?;
         }
-        self.watch_connection(got_records, events)?;
+        self.watch_connection(events)?;
         self.tell_lag(events);
         self.discover(events)
     }
@@ -525,9 +580,13 @@ impl Source for KafkaSource {
         if properties.group_id.is_none() || !properties.commits_offsets {
             return Ok(());
         }
-        if self.consumer.client().take_commits_failed() > 0 {
-            // Somebody else may hold the group, or a broker was away: commit everything again. Offsets in the group are information
-            // for others; the checkpoint is what counts, so a failure is no error.
+        // Offsets in the group are information for others; the checkpoint is what counts. So a failed commit is no error, and while
+        // the group's broker is away no more of them are queued up.
+        let client = self.consumer.client();
+        if client.commits_pending() >= COMMITS_PENDING_MAX {
+            return Ok(());
+        }
+        if client.take_commits_failed() > 0 {
             for partition in &mut self.partitions {
                 partition.committed = -1;
             }
@@ -540,7 +599,14 @@ impl Source for KafkaSource {
                 offsets.push(asked(&partition.topic, partition.number, *position));
             }
         }
-        self.consumer.client().commit(&offsets).map_err(|error| self.settings.cluster().failed(&error))
+        if self.consumer.client().commit(&offsets).is_err() {
+            for (split, _) in positions {
+                if let Some(partition) = self.partitions.get_mut(*split) {
+                    partition.committed = -1;
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -49,6 +49,9 @@ pub struct WindowAggregate {
     progress: i64,
     /// No window that ends before this one is left to fire.
     next_end: i64,
+    /// Windows that end here or before have fired, and those that end at `open_from` or later have not; between them nobody looked yet.
+    fired_until: i64,
+    open_from: i64,
     late_rows: u64,
     ignored_retractions: u64,
     sequence: u64,
@@ -134,6 +137,8 @@ impl WindowAggregate {
             dropped: Vec::new(),
             progress: WATERMARK_MIN,
             next_end: i64::MIN,
+            fired_until: i64::MIN,
+            open_from: i64::MAX,
             late_rows: 0,
             ignored_retractions: 0,
             sequence: 0,
@@ -187,10 +192,22 @@ impl WindowAggregate {
         Ok(())
     }
 
-    /// Whether a window that holds the slice is still to fire.
-    fn is_open(&self, slice_end: i64) -> bool {
+    /// Whether a window that holds the slice is still to fire. What is known of other ends spares the look into the zone.
+    fn is_open(&mut self, slice_end: i64) -> bool {
         let last = self.windows.last_window_end(slice_end);
-        last >= self.windows.first_window_end(slice_end) && self.windows.last_instant(last) > self.progress
+        if last < self.windows.first_window_end(slice_end) || last <= self.fired_until {
+            return false;
+        }
+        if last >= self.open_from {
+            return true;
+        }
+        let is_open = self.windows.last_instant(last) > self.progress;
+        if is_open {
+            self.open_from = last;
+        } else {
+            self.fired_until = last;
+        }
+        is_open
     }
 
     /// The end of the next window to fire that holds rows.
@@ -313,7 +330,10 @@ impl Operator for WindowAggregate {
             self.fire(window_end, output)?;
             self.next_end = window_end.saturating_add(1);
         }
-        self.progress = self.progress.max(progress);
+        if progress > self.progress {
+            self.progress = progress;
+            self.open_from = i64::MAX;
+        }
         Ok(watermark)
     }
 

@@ -122,6 +122,13 @@ impl Keeper {
         self.in_flight.is_some()
     }
 
+    /// The last durable checkpoint, the helper's unread answers included: what a job that ends at once leaves behind.
+    pub(crate) fn standing_at_abort(&self) -> Option<u64> {
+        let is_published = |done: Done| matches!(done, Done::Published(Ok(())));
+        let in_flight = self.in_flight.as_ref().map(|f| f.id);
+        if self.writer.done.try_iter().any(is_published) { in_flight } else { self.standing }
+    }
+
     /// The number and fullness of the checkpoint that begins now.
     pub(crate) fn next(&self) -> (u64, bool) {
         let live = self.full_bytes.max(DEAD_BYTES_ALLOWED);

@@ -50,12 +50,12 @@ const STEP_ROWS_MIN: usize = 256;
 const STEP_ROWS_START: usize = 8_192;
 const STEP_ROWS_MAX: usize = 262_144;
 const STEP_BYTES_MIN: usize = 256 << 10;
-const STEP_BYTES_START: usize = 4 << 20;
-const STEP_BYTES_MAX: usize = 64 << 20;
+const STEP_BYTES_START: usize = 2 << 20;
+const STEP_BYTES_MAX: usize = 8 << 20;
 /// The share of the memory budget that one step may take from the sources, and that all hand-overs, and all clients, may hold.
 const MEMORY_SHARE: u64 = 8;
 const HAND_OVER_BYTES_MIN: u64 = 1 << 20;
-const HAND_OVER_BYTES_MAX: u64 = 64 << 20;
+const HAND_OVER_BYTES_MAX: u64 = 16 << 20;
 /// The longest time a parked loop sleeps; only a bound against lost time, everything it waits for has a deadline or wakes it.
 const PARK_MAX: Duration = Duration::from_secs(60);
 /// `execution.checkpointing.interval` when the file does not set it.
@@ -398,7 +398,7 @@ impl Running {
         let mut is_woken = true;
         loop {
             if self.control.is_aborted() {
-                return Ok(JobEnd::Aborted { standing: self.standing() });
+                return Ok(self.aborted());
             }
             let now_ms = self.spec.clock.now_ms();
             is_woken |= self.flow.drain(now_ms, &self.shared.metrics)?;
@@ -437,7 +437,7 @@ impl Running {
         if self.control.is_stopping() {
             let deadline = *self.stop_deadline.get_or_insert_with(|| env::monotonic() + STOP_MAX);
             if env::monotonic() >= deadline {
-                return Ok(Some(JobEnd::Aborted { standing: self.standing() }));
+                return Ok(Some(self.aborted()));
             }
         }
         let Some(kind) = self.ending else { return Ok(None) };
@@ -457,6 +457,10 @@ impl Running {
             self.begin(kind, now_ms)?;
         }
         Ok(None)
+    }
+
+    fn aborted(&self) -> JobEnd {
+        JobEnd::Aborted { standing: self.keeper.as_ref().and_then(Keeper::standing_at_abort) }
     }
 
     fn standing(&self) -> Option<u64> {

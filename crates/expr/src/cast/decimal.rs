@@ -74,22 +74,63 @@ pub fn rescale(value: i128, from_scale: u8, to_scale: u8, precision: u8) -> Opti
     }
 }
 
-/// Multiplies, then divides by 10 to the power of `drop` with HALF_UP; the product may have 76 digits in between.
+/// 10 to a power up to 76.
+fn wide_power(exponent: u8) -> i256 {
+    let half = exponent.min(PRECISION_MAX);
+    i256::from_i128(power(half)).wrapping_mul(i256::from_i128(power(exponent - half)))
+}
+
+/// Multiplies, then divides by 10 to the power of `drop` (at most 76) with HALF_UP; the product may have 76 digits in between.
 pub fn multiply(a: i128, b: i128, drop: u8, precision: u8) -> Option<i128> {
-    if let Some(product) = a.checked_mul(b) {
+    if drop <= PRECISION_MAX
+        && let Some(product) = a.checked_mul(b)
+    {
         return fit(divide_rounding(product, power(drop)), precision);
     }
     let product = i256::from_i128(a).wrapping_mul(i256::from_i128(b));
-    fit(divide_rounding_wide(product, i256::from_i128(power(drop)))?, precision)
+    fit(divide_rounding_wide(product, wide_power(drop))?, precision)
+}
+
+/// `a + b` of two scales, at a scale and precision of its own.
+pub fn add(a: (i128, u8), b: (i128, u8), scale: u8, precision: u8) -> Option<i128> {
+    aligned(a, b, scale, precision, i128::checked_add, i256::checked_add)
+}
+
+/// The remainder of `a / b` of two scales, with the sign of `a`; `b` is not 0.
+pub fn remainder(a: (i128, u8), b: (i128, u8), scale: u8, precision: u8) -> Option<i128> {
+    aligned(a, b, scale, precision, i128::checked_rem, i256::checked_rem)
+}
+
+/// Brings both values to the larger scale, where the result is exact, and rounds only then.
+fn aligned(
+    (a, a_scale): (i128, u8),
+    (b, b_scale): (i128, u8),
+    scale: u8,
+    precision: u8,
+    narrow: fn(i128, i128) -> Option<i128>,
+    wide: fn(i256, i256) -> Option<i256>,
+) -> Option<i128> {
+    let exact = a_scale.max(b_scale);
+    let (a_factor, b_factor) = (power(exact - a_scale), power(exact - b_scale));
+    if let (Some(a), Some(b)) = (a.checked_mul(a_factor), b.checked_mul(b_factor))
+        && let Some(result) = narrow(a, b)
+    {
+        return rescale(result, exact, scale, precision);
+    }
+    let a = i256::from_i128(a).wrapping_mul(i256::from_i128(a_factor));
+    let b = i256::from_i128(b).wrapping_mul(i256::from_i128(b_factor));
+    let result = wide(a, b)?;
+    let result = if scale >= exact {
+        result.checked_mul(wide_power(scale - exact))?.to_i128()?
+    } else {
+        divide_rounding_wide(result, wide_power(exact - scale))?
+    };
+    fit(result, precision)
 }
 
 /// `a * 10^shift / b` with HALF_UP; `b` is not 0.
 pub fn divide(a: i128, b: i128, shift: i32, precision: u8) -> Option<i128> {
     let magnitude = u8::try_from(shift.unsigned_abs()).ok().filter(|m| *m <= PRECISION_MAX * 2)?;
-    let wide_power = |exponent: u8| {
-        let half = exponent.min(PRECISION_MAX);
-        i256::from_i128(power(half)).wrapping_mul(i256::from_i128(power(exponent - half)))
-    };
     let (mut numerator, mut denominator) = (i256::from_i128(a), i256::from_i128(b));
     if shift >= 0 {
         if let Some(small) = u8::try_from(shift).ok().filter(|s| *s <= PRECISION_MAX)
@@ -199,8 +240,7 @@ pub fn parse(text: &str, precision: u8, scale: u8) -> Parsed {
     // The digit at index i stands for 10^(integer.len() + exponent - 1 - i); keep those down to 10^-scale, and look at the next one.
     let kept = integer.len() as i64 + exponent + i64::from(scale);
     let mut value: i128 = 0;
-    let mut index: i64 = 0;
-    for digit in integer.iter().chain(fraction) {
+    for (index, digit) in (0_i64..).zip(integer.iter().chain(fraction)) {
         if index >= kept {
             if index == kept && *digit >= b'5' {
                 value += 1;
@@ -211,7 +251,6 @@ pub fn parse(text: &str, precision: u8, scale: u8) -> Parsed {
             Some(value) => value,
             None => return Parsed::TooLarge,
         };
-        index += 1;
     }
     let digit_count = (integer.len() + fraction.len()) as i64;
     if value != 0 {
@@ -277,6 +316,10 @@ mod tests {
         assert_eq!(multiply(big, 1, 0, 38), Some(big));
         assert_eq!(multiply(big, 10, 1, 38), Some(big));
         assert_eq!(multiply(big, big, 38, 38), Some(big - 1));
+        assert_eq!(multiply(big, big, 39, 38), Some(power(37)));
+        assert_eq!(add((power(37), 0), (5, 37), 0, 38), Some(power(37)));
+        assert_eq!(add((big, 0), (big, 38), 0, 38), None);
+        assert_eq!(remainder((power(37), 0), (3, 37), 6, 38), Some(0));
         assert_eq!(divide(1, 3, 6, 38), Some(333_333));
         assert_eq!(divide(-2, 3, 6, 38), Some(-666_667));
         assert_eq!(divide(big, 10, 1, 38), Some(big));

@@ -115,9 +115,11 @@ impl ScalarFunction for Arithmetic {
             _ => Err(Error::internal(format!("`{}` was bound to {} arguments", self.name, args.len()))),
         }
     }
-    fn is_total(&self) -> bool {
-        // A product of two intervals does not exist, and sums that leave a timestamp's range are checked; so only plain products.
-        self.operation == Operation::Multiply
+    fn is_total(&self, args: &[DataType]) -> bool {
+        // Times are checked for their range, and a division for its divisor.
+        let divides = matches!(self.operation, Operation::Divide | Operation::Remainder);
+        let are_inexact = args.iter().all(|t| matches!(t.kind, TypeKind::Float | TypeKind::Double));
+        are_inexact || !divides && args.iter().all(|t| t.kind.is_numeric())
     }
 }
 

@@ -48,6 +48,9 @@ fn bind_item(args: &[Argument<'_>]) -> std::result::Result<Signature, FunctionEr
             let types = vec![container.data_type.clone(), null_or(&DataType::int())];
             Ok(nullable(types, element.kind.clone()))
         }
+        TypeKind::Map(key_type, value) if key_type.kind.is_string() && key.data_type.kind.is_string() => {
+            Ok(nullable(vec![container.data_type.clone(), key.data_type.clone()], value.kind.clone()))
+        }
         TypeKind::Map(key_type, value) if is_implicit(key.data_type, key_type) => {
             Ok(nullable(vec![container.data_type.clone(), null_or(key_type)], value.kind.clone()))
         }
@@ -247,9 +250,30 @@ fn make_map(args: &[Operand], call: &Signature, rows: usize, _: &EvalContext) ->
     if keys.null_count() > 0 {
         return Err(Error::data("a key of MAP[...] is NULL, and a map has no such key"));
     }
+    let (keys, values, offsets) = last_of_each_key(keys, values, args.len() / 2)?;
     let entries = StructArray::try_new(fields, vec![keys, values], None)?;
-    let offsets = OffsetBuffer::from_repeated_length(args.len() / 2, rows);
     Ok(Arc::new(MapArray::try_new(entry_field, offsets, entries, None, sorted)?))
+}
+
+/// Entries and offsets of maps made of `width` entries each; of several entries of one key the last one counts.
+fn last_of_each_key(keys: ArrayRef, values: ArrayRef, width: usize) -> Result<(ArrayRef, ArrayRef, OffsetBuffer<i32>)> {
+    let rows = keys.len() / width;
+    let comparator = make_comparator(&keys, &keys, SortOptions::default())?;
+    let has_later = |entry: usize, end: usize| (entry + 1..end).any(|e| comparator(entry, e) == Ordering::Equal);
+    let mut kept = Vec::with_capacity(keys.len());
+    let mut lengths = Vec::with_capacity(rows);
+    for row in 0..rows {
+        let before = kept.len();
+        let end = (row + 1) * width;
+        kept.extend((row * width..end).filter(|e| !has_later(*e, end)).map(|e| u32::try_from(e).unwrap_or(u32::MAX)));
+        lengths.push(kept.len() - before);
+    }
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    if kept.len() == keys.len() {
+        return Ok((keys, values, offsets));
+    }
+    let kept = UInt32Array::from(kept);
+    Ok((take(&keys, &kept, None)?, take(&values, &kept, None)?, offsets))
 }
 
 /// The values of all operands of row 0, then of row 1, and so on.

@@ -73,7 +73,7 @@ impl ScalarFunction for Compare {
         let [left, right] = args else { return Ok(Arc::new(BooleanArray::new_null(rows))) };
         Ok(Arc::new(compare(self.comparison, left, right, &call.args[0].kind, rows)?))
     }
-    fn is_total(&self) -> bool {
+    fn is_total(&self, _: &[DataType]) -> bool {
         true
     }
 }
@@ -205,7 +205,7 @@ impl ScalarFunction for Distinct {
         };
         Ok(Arc::new(BooleanArray::new(if self.is_distinct { !&equal } else { equal }, None)))
     }
-    fn is_total(&self) -> bool {
+    fn is_total(&self, _: &[DataType]) -> bool {
         true
     }
 }

@@ -1,7 +1,7 @@
 //! Two ready-made shapes of [`ScalarFunction`], so that a function is its doc line, its types and its loop, and nothing else.
 
 use arrow_array::ArrayRef;
-use wiesel_core::Result;
+use wiesel_core::{DataType, Result};
 
 use crate::eval::EvalContext;
 use crate::function::{Argument, FunctionError, Operand, PreparedCall, ScalarFunction, Signature};
@@ -57,7 +57,7 @@ impl ScalarFunction for Plain {
     fn is_deterministic(&self) -> bool {
         self.is_deterministic
     }
-    fn is_total(&self) -> bool {
+    fn is_total(&self, _: &[DataType]) -> bool {
         self.is_total
     }
 }

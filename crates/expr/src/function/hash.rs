@@ -1,12 +1,13 @@
 //! MD5 and the SHA-2 family, as lower-case hexadecimal text; and TO_BASE64, FROM_BASE64.
 
 use arrow_array::ArrayRef;
+use arrow_array::types::Int32Type;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
-use wiesel_core::{DataType, Result, TypeKind};
+use wiesel_core::{DataType, Error, Result, TypeKind, Value};
 
-use crate::function::binding::{Param, accept, nullable, strict};
+use crate::function::binding::{Param, accept, nullable, strict, takes};
 use crate::function::case::one_text;
 use crate::function::define::Plain;
 use crate::function::{Argument, FunctionError, Operand, Signature};
@@ -17,7 +18,6 @@ fn bind(args: &[Argument<'_>], usage: &str, digits: u32) -> std::result::Result<
 }
 
 fn hexadecimal<D: Digest>(args: &[Operand], rows: usize) -> Result<ArrayRef> {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let texts = args[0].strings();
     let mut out = TextBuilder::new(rows, rows * 64);
     for row in 0..rows {
@@ -25,13 +25,18 @@ fn hexadecimal<D: Digest>(args: &[Operand], rows: usize) -> Result<ArrayRef> {
             out.null();
             continue;
         };
-        for byte in D::digest(text.as_bytes()) {
-            out.push(char::from(DIGITS[usize::from(byte >> 4)]));
-            out.push(char::from(DIGITS[usize::from(byte & 15)]));
-        }
+        push_hexadecimal(&mut out, &D::digest(text.as_bytes()));
         out.end();
     }
     out.finish()
+}
+
+fn push_hexadecimal(out: &mut TextBuilder, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        out.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
 }
 
 pub(crate) static MD5: Plain = Plain::new(
@@ -73,6 +78,44 @@ pub(crate) static SHA512: Plain = Plain::new(
     |args, _, rows, _| hexadecimal::<Sha512>(args, rows),
 )
 .total();
+
+pub(crate) static SHA2: Plain = Plain::new(
+    "SHA2",
+    "SHA2(string, bits): the SHA-2 hash of 224, 256, 384 or 512 bits in hexadecimal digits",
+    |args| {
+        let usage = "SHA2 takes (STRING, INT), the INT one of 224, 256, 384, 512";
+        let types = accept(args, &[Param::Text, Param::Int], 2, usage)?;
+        if let Some(Argument { literal: Some(Value::Int(bits)), .. }) = args.get(1)
+            && !matches!(bits, 224 | 256 | 384 | 512)
+        {
+            return Err(takes(usage));
+        }
+        Ok(strict(types, TypeKind::VarChar(128)))
+    },
+    |args, _, rows, _| {
+        let (texts, bits) = (args[0].strings(), args[1].numbers::<Int32Type>());
+        let mut out = TextBuilder::new(rows, rows * 64);
+        for row in 0..rows {
+            let (Some(text), Some(bits)) = (texts.get(row), bits.get(row)) else {
+                out.null();
+                continue;
+            };
+            match bits {
+                224 => push_hexadecimal(&mut out, &Sha224::digest(text)),
+                256 => push_hexadecimal(&mut out, &Sha256::digest(text)),
+                384 => push_hexadecimal(&mut out, &Sha384::digest(text)),
+                512 => push_hexadecimal(&mut out, &Sha512::digest(text)),
+                _ => {
+                    return Err(Error::data(format!(
+                        "SHA2 expects 224, 256, 384 or 512 bits, and this row has {bits}"
+                    )));
+                }
+            }
+            out.end();
+        }
+        out.finish()
+    },
+);
 
 pub(crate) static TO_BASE64: Plain = Plain::new(
     "TO_BASE64",
@@ -116,7 +159,8 @@ pub(crate) static FROM_BASE64: Plain = Plain::new(
 
 #[cfg(test)]
 mod tests {
-    use crate::function::testing::{check, null_s, s};
+    use crate::function::testing::{check, i, null, null_s, s};
+    use wiesel_core::TypeKind;
 
     #[test]
     fn hashes_are_hexadecimal() {
@@ -125,6 +169,9 @@ mod tests {
             ("MD5", vec![s("abc")], "900150983cd24fb0d6963f7d28e17f72"),
             ("MD5", vec![null_s()], "NULL"),
             ("SHA256", vec![s("abc")], "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+            ("SHA2", vec![s("abc"), i(256)], "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+            ("SHA2", vec![s("abc"), null(TypeKind::Int)], "NULL"),
+            ("SHA2", vec![s("abc"), i(1)], "bind: SHA2 takes (STRING, INT), the INT one of 224, 256, 384, 512"),
             ("TO_BASE64", vec![s("hello")], "aGVsbG8="),
             ("FROM_BASE64", vec![s("aGVsbG8=")], "hello"),
             ("FROM_BASE64", vec![s("?")], "NULL"),

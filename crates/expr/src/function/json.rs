@@ -1,238 +1,275 @@
-//! JSON_VALUE, JSON_QUERY, JSON_EXISTS, IS JSON: JSON in text, read in place.
+//! JSON_VALUE, JSON_QUERY, JSON_EXISTS and IS JSON, on JSON that travels as text.
 //!
-//! [`scan`] walks the text once, checks all of it, and finds where the values of a path stand; nothing is copied but the one value that
-//! is asked for. Behaviours of the SQL syntax come as literal arguments:
+//! A path is compiled once per call when it is a literal. A path without wildcards finds its value in one pass over the text
+//! ([`document`]); a path with wildcards collects its matches after the text was checked. In both, values are pieces of the document,
+//! and only the result is written out.
 //!
-//! - `JSON_VALUE(json, path, on empty, default, on error, default)`, each behaviour one of `NULL`, `ERROR`, `DEFAULT`, its default a STRING;
-//! - `JSON_QUERY(json, path, wrapper, on empty, on error)`, the wrapper one of `WITHOUT`, `CONDITIONAL`, `UNCONDITIONAL`, each behaviour
-//!   one of `NULL`, `ERROR`, `EMPTY ARRAY`, `EMPTY OBJECT`;
-//! - `JSON_EXISTS(json, path, on error)`, the behaviour one of `TRUE`, `FALSE`, `UNKNOWN`, `ERROR`.
+//! | what is found | strict (the default) | lax |
+//! |---|---|---|
+//! | text that is no JSON, nothing, JSON `null` | error | empty |
+//! | JSON_VALUE of an object or array, JSON_QUERY of a scalar | error | empty |
+//! | nothing behind a wildcard | an array without elements | an array without elements |
+//! | text that is no path | error | error |
 //!
-//! Behaviours that are left out are Flink's defaults. JSON_VALUE gives STRING; RETURNING is a CAST around it.
+//! Numbers with a point or exponent are DOUBLEs in Java's text form, as Flink 1.20 writes them; integers keep all their digits.
 
+mod document;
 mod path;
-mod scan;
+pub(crate) mod print;
 
-use std::borrow::Cow;
-use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::builder::BooleanBuilder;
 use arrow_array::{ArrayRef, BooleanArray};
 use arrow_buffer::BooleanBuffer;
-use wiesel_core::{DataType, Error, Result, TypeKind};
+use wiesel_core::{DataType, Error, Result, TypeKind, Value};
 
+use crate::cast::print::write_double;
 use crate::eval::EvalContext;
-use crate::function::binding::{Param, accept, nullable};
+use crate::function::binding::{Param, accept, nullable, takes};
 use crate::function::define::{Compiling, Plain};
-use crate::function::{Operand, PreparedCall, Signature};
+use crate::function::{Argument, FunctionError, Operand, PreparedCall, Signature};
 use crate::operand::{PerText, TextBuilder};
+use document::{Kind, Malformed, Raw, Scanner, Work, kind};
 use path::{Mode, Path};
-use scan::{Kind, Scanner};
 
 pub(crate) static JSON_VALUE: Compiling = Compiling::new(
     "JSON_VALUE",
-    "JSON_VALUE(json, path [RETURNING type] [NULL | ERROR | DEFAULT value ON EMPTY] [... ON ERROR]): the scalar at a path, as text",
+    "JSON_VALUE(json, path [RETURNING type] [NULL | ERROR | DEFAULT value ON EMPTY] [NULL | ERROR | DEFAULT value ON ERROR]): the scalar at the path",
     |args| {
-        let usage = "JSON_VALUE takes (json STRING, path STRING)";
-        Ok(nullable(accept(args, &[Param::Text; 6], 2, usage)?, DataType::string().kind))
+        let usage = "JSON_VALUE takes a STRING and a path, such as JSON_VALUE(body, '$.user.name')";
+        let types = bind_json(args, &[Param::Text; 6], usage)?;
+        Ok(nullable(types, DataType::string().kind))
     },
     || Box::<JsonValue>::default(),
 );
 
 pub(crate) static JSON_QUERY: Compiling = Compiling::new(
     "JSON_QUERY",
-    "JSON_QUERY(json, path [wrapper] [NULL | EMPTY ARRAY | EMPTY OBJECT | ERROR ON EMPTY] [... ON ERROR]): the object or array at a path",
+    "JSON_QUERY(json, path [WITHOUT | WITH CONDITIONAL | WITH UNCONDITIONAL WRAPPER] [NULL | ERROR | EMPTY ARRAY | EMPTY OBJECT ON EMPTY] [... ON ERROR]): the object or array at the path, as JSON",
     |args| {
-        let usage = "JSON_QUERY takes (json STRING, path STRING)";
-        Ok(nullable(accept(args, &[Param::Text; 5], 2, usage)?, DataType::string().kind))
+        let usage = "JSON_QUERY takes a STRING and a path, such as JSON_QUERY(body, '$.user')";
+        let types = bind_json(args, &[Param::Text; 5], usage)?;
+        Ok(nullable(types, DataType::string().kind))
     },
     || Box::<JsonQuery>::default(),
 );
 
 pub(crate) static JSON_EXISTS: Compiling = Compiling::new(
     "JSON_EXISTS",
-    "JSON_EXISTS(json, path [TRUE | FALSE | UNKNOWN | ERROR ON ERROR]): whether there is a value at a path",
+    "JSON_EXISTS(json, path [TRUE | FALSE | UNKNOWN | ERROR ON ERROR]): whether the path leads to a value",
     |args| {
-        let usage = "JSON_EXISTS takes (json STRING, path STRING)";
-        Ok(nullable(accept(args, &[Param::Text; 3], 2, usage)?, TypeKind::Boolean))
+        let usage = "JSON_EXISTS takes a STRING and a path, such as JSON_EXISTS(body, '$.user')";
+        let types = bind_json(args, &[Param::Text; 3], usage)?;
+        Ok(nullable(types, TypeKind::Boolean))
     },
     || Box::<JsonExists>::default(),
 );
 
-/// What a path finds in a document.
-enum Found {
-    /// The value there; `None` for none and for JSON's null.
-    Value(Option<Range<usize>>),
-    /// All values of a path with wildcards.
-    List(Vec<Range<usize>>),
-    /// Why there is no answer.
-    Failed(&'static str),
+fn bind_json(
+    args: &[Argument<'_>],
+    params: &[Param],
+    usage: &str,
+) -> std::result::Result<Vec<DataType>, FunctionError> {
+    let types = accept(args, params, params.len(), usage)?;
+    if let Some(Argument { literal: Some(Value::String(path)), .. }) = args.get(1)
+        && let Err(what) = Path::parse(path)
+    {
+        return Err(takes(&format!(
+            "a path of members, indices and wildcards, and {what} in `{path}` is not supported"
+        )));
+    }
+    Ok(types)
 }
 
-fn find(json: &str, path: &Path) -> Found {
-    let mut found = Vec::new();
-    if Scanner::new(json).find(&path.steps, &mut found).is_none() {
-        return Found::Failed("the text is not JSON");
-    }
-    if path.has_wildcard {
-        return Found::List(found);
-    }
-    match found.pop() {
-        Some(range) if &json[range.clone()] == "null" => Found::Value(None),
-        Some(range) => Found::Value(Some(range)),
-        None if path.mode == Mode::Strict => Found::Failed("the path leads nowhere"),
-        None => Found::Value(None),
-    }
+fn compile(text: &str) -> Result<Path> {
+    Path::parse(text).map_err(|what| {
+        Error::config(format!("the JSON path `{text}` uses {what}, which is not supported"))
+            .hint("paths may use `.name`, `['name']`, `[n]`, `[*]`, `.*` and `..name`")
+    })
 }
 
-/// What to answer instead of a value.
-enum Instead {
+/// What a path leads to.
+enum Outcome<'a> {
+    /// One value.
+    One(&'a str),
+    /// An array of the values in [`Work::matches`].
+    Many,
     Empty,
-    Failed(String),
+    Failed(Failure),
 }
 
-/// The literal behaviour of an argument, or the default.
-fn behaviour<'a>(args: &'a [Operand], index: usize, default: &'static str) -> &'a str {
-    args.get(index).and_then(|a| a.strings().get(0)).unwrap_or(default)
+/// Why there is no result.
+#[derive(Debug, Clone, Copy)]
+enum Failure {
+    NotJson(Malformed),
+    NotAPath,
+    Nothing,
+    Null,
+    NotScalar,
+    NotContainer,
 }
 
-fn failed(function: &str, json: &str, path: &str, why: &str) -> Error {
-    const SHOWN_CHARS_MAX: usize = 80;
-    let shown: String = json.chars().take(SHOWN_CHARS_MAX).collect();
-    Error::data(format!("{function} finds no answer for the path `{path}` in `{shown}`: {why}"))
+impl Failure {
+    #[cold]
+    fn error(self, function: &str, path: &str) -> Error {
+        let why = match self {
+            Failure::NotJson(Malformed { at, expected }) => {
+                format!("the text is not JSON: expected {expected} at byte {at}")
+            }
+            Failure::NotAPath => format!("`{path}` is not a JSON path, such as `$.name` or `lax $.names[0]`"),
+            Failure::Nothing => format!("nothing is at the path `{path}`"),
+            Failure::Null => format!("null is at the path `{path}`, and a strict path expects a value"),
+            Failure::NotScalar => format!("an object or array is at the path `{path}`, expected a scalar"),
+            Failure::NotContainer => format!("a scalar is at the path `{path}`, expected an object or array"),
+        };
+        Error::data(format!("{function} ... ERROR ON ERROR: {why}"))
+    }
+}
+
+/// The error of ERROR ON EMPTY.
+#[cold]
+fn empty_error(function: &str, path: &str) -> Error {
+    Error::data(format!("{function} ... ERROR ON EMPTY: the result at the path `{path}` is empty"))
+}
+
+fn follow<'a>(document: &'a str, path: &Path, work: &mut Work<'a>) -> Outcome<'a> {
+    work.matches.clear();
+    match follow_checked(document, path, work) {
+        Ok(outcome) => outcome,
+        Err(_) if path.mode == Mode::Lax => Outcome::Empty,
+        Err(malformed) => Outcome::Failed(Failure::NotJson(malformed)),
+    }
+}
+
+fn follow_checked<'a>(
+    document: &'a str,
+    path: &Path,
+    work: &mut Work<'a>,
+) -> std::result::Result<Outcome<'a>, Malformed> {
+    let Some(steps) = &path.steps else {
+        document::check(document)?;
+        return Ok(Outcome::Failed(Failure::NotAPath));
+    };
+    let empty = |why| if path.mode == Mode::Lax { Outcome::Empty } else { Outcome::Failed(why) };
+    if path.is_definite {
+        let (root, found) = document::find(document, steps)?;
+        return Ok(match found {
+            _ if root == Kind::Null => Outcome::Failed(Failure::Null),
+            None => empty(Failure::Nothing),
+            Some(value) if kind(value) == Kind::Null => empty(Failure::Null),
+            Some(value) => Outcome::One(value),
+        });
+    }
+    let root = document::check(document)?;
+    if kind(root) == Kind::Null {
+        return Ok(Outcome::Failed(Failure::Null));
+    }
+    let leads_on = work.collect(root, steps, true)?;
+    Ok(if leads_on || path.mode == Mode::Lax { Outcome::Many } else { Outcome::Failed(Failure::Nothing) })
 }
 
 #[derive(Debug, Default)]
 struct JsonValue {
     path: PerText<Path>,
+    number: String,
 }
 
 impl PreparedCall for JsonValue {
     fn eval(&mut self, args: &[Operand], _: &Signature, rows: usize, _: &EvalContext) -> Result<ArrayRef> {
-        let (texts, paths) = (args[0].strings(), args[1].strings());
-        let defaults = [args.get(3).map(Operand::strings), args.get(5).map(Operand::strings)];
-        let words = [behaviour(args, 2, "NULL"), behaviour(args, 4, "NULL")];
+        let (documents, paths) = (args[0].strings(), args[1].strings());
+        let (on_empty, empty_default) = (args[2].strings(), args[3].strings());
+        let (on_error, error_default) = (args[4].strings(), args[5].strings());
+        let mut work = Work::default();
         let mut out = TextBuilder::new(rows, rows * 16);
         for row in 0..rows {
-            let (Some(json), Some(path_text)) = (texts.get(row), paths.get(row)) else {
+            let (Some(document), Some(text)) = (documents.get(row), paths.get(row)) else {
                 out.null();
                 continue;
             };
-            let path = self.path.get(path_text, Path::new)?;
-            let (index, why) = match scalar(json, path) {
-                Ok(value) => {
-                    out.value(&value);
+            let path = self.path.get(text, compile)?;
+            let outcome = follow(document, path, &mut work);
+            let (word, default, error) = match (outcome, path.mode) {
+                (Outcome::One(value), _) if !matches!(kind(value), Kind::Object | Kind::Array) => {
+                    write_scalar(&mut out, value, &mut self.number);
+                    out.end();
                     continue;
                 }
-                Err(Instead::Empty) => (0, String::from("there is no scalar value")),
-                Err(Instead::Failed(why)) => (1, why),
+                (Outcome::Empty, _) | (Outcome::One(_) | Outcome::Many, Mode::Lax) => {
+                    (on_empty.get(row), empty_default.get(row), None)
+                }
+                (Outcome::One(_) | Outcome::Many, Mode::Strict) => {
+                    (on_error.get(row), error_default.get(row), Some(Failure::NotScalar))
+                }
+                (Outcome::Failed(why), _) => (on_error.get(row), error_default.get(row), Some(why)),
             };
-            match words[index] {
-                "ERROR" => return Err(failed("JSON_VALUE", json, path_text, &why)),
-                "DEFAULT" => out.option(defaults[index].and_then(|d| d.get(row))),
+            match word {
+                Some("ERROR") => {
+                    return Err(match error {
+                        Some(why) => why.error("JSON_VALUE", text),
+                        None => empty_error("JSON_VALUE", text),
+                    });
+                }
+                Some("DEFAULT") => out.option(default),
                 _ => out.null(),
             }
         }
         out.finish()
-    }
-}
-
-fn scalar<'a>(json: &'a str, path: &Path) -> std::result::Result<Cow<'a, str>, Instead> {
-    match find(json, path) {
-        Found::Failed(why) => Err(Instead::Failed(why.to_owned())),
-        Found::Value(None) => Err(Instead::Empty),
-        Found::Value(Some(range)) => {
-            let raw = &json[range];
-            match scan::kind(raw) {
-                Kind::Object | Kind::Array if path.mode == Mode::Lax => Err(Instead::Empty),
-                Kind::Object | Kind::Array => Err(Instead::Failed(String::from("the value there is not a scalar"))),
-                Kind::Text => Ok(scan::unescape(raw)),
-                Kind::Number => Ok(scan::number_text(raw)),
-                Kind::Literal => Ok(Cow::Borrowed(raw)),
-            }
-        }
-        Found::List(_) if path.mode == Mode::Lax => Err(Instead::Empty),
-        Found::List(_) => Err(Instead::Failed(String::from("the path has wildcards, and its values are a list"))),
     }
 }
 
 #[derive(Debug, Default)]
 struct JsonQuery {
     path: PerText<Path>,
+    number: String,
 }
 
 impl PreparedCall for JsonQuery {
     fn eval(&mut self, args: &[Operand], _: &Signature, rows: usize, _: &EvalContext) -> Result<ArrayRef> {
-        let (texts, paths) = (args[0].strings(), args[1].strings());
-        let wrapper = behaviour(args, 2, "WITHOUT");
-        let words = [behaviour(args, 3, "NULL"), behaviour(args, 4, "NULL")];
-        let mut out = TextBuilder::new(rows, rows * 32);
+        let (documents, paths, wrappers) = (args[0].strings(), args[1].strings(), args[2].strings());
+        let (on_empty, on_error) = (args[3].strings(), args[4].strings());
+        let mut work = Work::default();
+        let mut out = TextBuilder::new(rows, documents.byte_count(rows) / 2);
         for row in 0..rows {
-            let (Some(json), Some(path_text)) = (texts.get(row), paths.get(row)) else {
+            let (Some(document), Some(text)) = (documents.get(row), paths.get(row)) else {
                 out.null();
                 continue;
             };
-            let path = self.path.get(path_text, Path::new)?;
-            let (index, why) = match query(json, path, wrapper, &mut out) {
-                Ok(()) => {
-                    out.end();
+            let path = self.path.get(text, compile)?;
+            let outcome = follow(document, path, &mut work);
+            let wraps = match (wrappers.get(row), &outcome) {
+                (Some("UNCONDITIONAL"), _) => true,
+                (Some("CONDITIONAL"), Outcome::One(value)) => kind(value) != Kind::Array,
+                _ => false,
+            };
+            let (word, error) = match (outcome, path.mode) {
+                (Outcome::One(value), _) if wraps || matches!(kind(value), Kind::Object | Kind::Array) => {
+                    work.matches.clear();
+                    work.matches.push(value);
+                    write_matches(&mut out, &mut work, Brackets { inner: false, outer: wraps }, &mut self.number)?;
                     continue;
                 }
-                Err(Instead::Empty) => (0, String::from("there is no object or array")),
-                Err(Instead::Failed(why)) => (1, why),
+                (Outcome::Many, _) => {
+                    write_matches(&mut out, &mut work, Brackets { inner: true, outer: wraps }, &mut self.number)?;
+                    continue;
+                }
+                (Outcome::Empty, _) | (Outcome::One(_), Mode::Lax) => (on_empty.get(row), None),
+                (Outcome::One(_), Mode::Strict) => (on_error.get(row), Some(Failure::NotContainer)),
+                (Outcome::Failed(why), _) => (on_error.get(row), Some(why)),
             };
-            match words[index] {
-                "ERROR" => return Err(failed("JSON_QUERY", json, path_text, &why)),
-                "EMPTY ARRAY" => out.value("[]"),
-                "EMPTY OBJECT" => out.value("{}"),
+            match word {
+                Some("ERROR") => {
+                    return Err(match error {
+                        Some(why) => why.error("JSON_QUERY", text),
+                        None => empty_error("JSON_QUERY", text),
+                    });
+                }
+                Some("EMPTY ARRAY") => out.value("[]"),
+                Some("EMPTY OBJECT") => out.value("{}"),
                 _ => out.null(),
             }
         }
         out.finish()
-    }
-}
-
-/// Writes the answer; on `Err` nothing was written.
-fn query(json: &str, path: &Path, wrapper: &str, out: &mut TextBuilder) -> std::result::Result<(), Instead> {
-    match find(json, path) {
-        Found::Failed(why) => Err(Instead::Failed(why.to_owned())),
-        Found::Value(None) => Err(Instead::Empty),
-        Found::Value(Some(range)) => {
-            let raw = &json[range];
-            let kind = scan::kind(raw);
-            let wraps = match wrapper {
-                "UNCONDITIONAL" => true,
-                "CONDITIONAL" => kind != Kind::Array,
-                _ => false,
-            };
-            match kind {
-                Kind::Object | Kind::Array => {}
-                _ if wraps => {}
-                _ if path.mode == Mode::Lax => return Err(Instead::Empty),
-                _ => return Err(Instead::Failed(String::from("the value there is a scalar"))),
-            }
-            if wraps {
-                out.push('[');
-            }
-            scan::write_sorted(raw, out);
-            if wraps {
-                out.push(']');
-            }
-            Ok(())
-        }
-        Found::List(ranges) => {
-            let wraps = wrapper == "UNCONDITIONAL";
-            out.push_str(if wraps { "[[" } else { "[" });
-            for (index, range) in ranges.into_iter().enumerate() {
-                if index > 0 {
-                    out.push(',');
-                }
-                scan::write_sorted(&json[range], out);
-            }
-            out.push_str(if wraps { "]]" } else { "]" });
-            Ok(())
-        }
     }
 }
 
@@ -243,158 +280,462 @@ struct JsonExists {
 
 impl PreparedCall for JsonExists {
     fn eval(&mut self, args: &[Operand], _: &Signature, rows: usize, _: &EvalContext) -> Result<ArrayRef> {
-        let (texts, paths) = (args[0].strings(), args[1].strings());
-        let word = behaviour(args, 2, "FALSE");
+        let (documents, paths, on_error) = (args[0].strings(), args[1].strings(), args[2].strings());
+        let mut work = Work::default();
         let mut out = BooleanBuilder::with_capacity(rows);
         for row in 0..rows {
-            let (Some(json), Some(path_text)) = (texts.get(row), paths.get(row)) else {
+            let (Some(document), Some(text)) = (documents.get(row), paths.get(row)) else {
                 out.append_null();
                 continue;
             };
-            let path = self.path.get(path_text, Path::new)?;
-            match find(json, path) {
-                Found::Value(value) => out.append_value(value.is_some()),
-                Found::List(_) => out.append_value(true),
-                Found::Failed(why) => match word {
-                    "ERROR" => return Err(failed("JSON_EXISTS", json, path_text, why)),
-                    "TRUE" => out.append_value(true),
-                    "UNKNOWN" => out.append_null(),
-                    _ => out.append_value(false),
+            let path = self.path.get(text, compile)?;
+            let exists = match follow(document, path, &mut work) {
+                Outcome::One(_) | Outcome::Many => Some(true),
+                Outcome::Empty => Some(false),
+                Outcome::Failed(why) => match on_error.get(row) {
+                    Some("TRUE") => Some(true),
+                    Some("UNKNOWN") => None,
+                    Some("ERROR") => return Err(why.error("JSON_EXISTS", text)),
+                    _ => Some(false),
                 },
-            }
+            };
+            out.append_option(exists);
         }
         Ok(Arc::new(out.finish()))
     }
 }
 
-macro_rules! is_json {
-    ($static:ident, $name:literal, $doc:literal, $wanted:expr) => {
-        pub(crate) static $static: Plain = Plain::new(
-            $name,
-            concat!("string ", $name, ": ", $doc),
-            |args| {
-                let args = accept(args, &[Param::Text], 1, concat!($name, " takes a STRING"))?;
-                Ok(Signature { args, returns: DataType::not_null(TypeKind::Boolean) })
-            },
-            |args, _, rows, _| Ok(Arc::new(is_json(&args[0], rows, $wanted))),
-        )
-        .total();
-    };
+/// The text of a scalar: what a string says, TRUE and FALSE in lower case, numbers in their text form.
+fn write_scalar(out: &mut TextBuilder, value: &str, scratch: &mut String) {
+    match kind(value) {
+        Kind::String => {
+            let raw = Raw::of(value);
+            if raw.is_plain() {
+                out.push_str(raw.0);
+            } else {
+                raw.chars().for_each(|c| out.push(c));
+            }
+        }
+        Kind::Number => write_number(out, value, scratch),
+        _ => out.push_str(value),
+    }
 }
 
-fn is_json(operand: &Operand, rows: usize, wanted: fn(Option<Kind>) -> bool) -> BooleanArray {
-    let texts = operand.strings();
-    let values =
-        BooleanBuffer::collect_bool(rows, |row| wanted(texts.get(row).and_then(|t| Scanner::new(t).document())));
-    BooleanArray::new(values, None)
+fn write_number(out: &mut TextBuilder, number: &str, scratch: &mut String) {
+    if number == "-0" {
+        out.push('0');
+    } else if let Some(double) = as_double(number) {
+        scratch.clear();
+        write_double(scratch, double);
+        out.push_str(scratch);
+    } else {
+        out.push_str(number);
+    }
 }
 
-fn is_scalar(kind: Kind) -> bool {
-    !matches!(kind, Kind::Object | Kind::Array)
+/// The number as a DOUBLE; `None` for an integer.
+fn as_double(number: &str) -> Option<f64> {
+    if number.bytes().any(|b| matches!(b, b'.' | b'e' | b'E')) { number.parse().ok() } else { None }
 }
 
-is_json!(IS_JSON, "IS JSON", "whether the text is JSON", |k| k.is_some());
-is_json!(IS_JSON_VALUE, "IS JSON VALUE", "whether the text is JSON", |k| k.is_some());
-is_json!(IS_JSON_SCALAR, "IS JSON SCALAR", "whether the text is a JSON scalar", |k| k.is_some_and(is_scalar));
-is_json!(IS_JSON_ARRAY, "IS JSON ARRAY", "whether the text is a JSON array", |k| k == Some(Kind::Array));
-is_json!(IS_JSON_OBJECT, "IS JSON OBJECT", "whether the text is a JSON object", |k| k == Some(Kind::Object));
-is_json!(IS_NOT_JSON, "IS NOT JSON", "whether the text is not JSON", |k| k.is_none());
-is_json!(IS_NOT_JSON_VALUE, "IS NOT JSON VALUE", "whether the text is not JSON", |k| k.is_none());
-is_json!(IS_NOT_JSON_SCALAR, "IS NOT JSON SCALAR", "whether the text is not a JSON scalar", |k| {
-    !k.is_some_and(is_scalar)
-});
-is_json!(IS_NOT_JSON_ARRAY, "IS NOT JSON ARRAY", "whether the text is not a JSON array", |k| {
-    k != Some(Kind::Array)
-});
-is_json!(IS_NOT_JSON_OBJECT, "IS NOT JSON OBJECT", "whether the text is not a JSON object", |k| {
-    k != Some(Kind::Object)
-});
+/// Which arrays are written around the matches.
+#[derive(Clone, Copy)]
+struct Brackets {
+    /// The array that several matches form.
+    inner: bool,
+    /// The wrapper.
+    outer: bool,
+}
+
+/// Writes [`Work::matches`] as a row of JSON.
+fn write_matches(out: &mut TextBuilder, work: &mut Work<'_>, brackets: Brackets, scratch: &mut String) -> Result<()> {
+    let brackets = [brackets.outer, brackets.inner];
+    for _ in brackets.iter().filter(|b| **b) {
+        out.push('[');
+    }
+    for index in 0..work.matches.len() {
+        if index > 0 {
+            out.push(',');
+        }
+        let value = work.matches[index];
+        write_json(out, value, work, scratch)
+            .map_err(|_| Error::internal("a JSON value that was checked could not be read again"))?;
+    }
+    for _ in brackets.iter().filter(|b| **b) {
+        out.push(']');
+    }
+    out.end();
+    Ok(())
+}
+
+/// Writes a checked value without blanks, doubled members once.
+fn write_json<'a>(
+    out: &mut TextBuilder,
+    value: &'a str,
+    work: &mut Work<'a>,
+    scratch: &mut String,
+) -> std::result::Result<(), Malformed> {
+    match kind(value) {
+        Kind::Object => {
+            out.push('{');
+            let base = work.members.len();
+            work.push_members(value)?;
+            let end = work.members.len();
+            for index in base..end {
+                if index > base {
+                    out.push(',');
+                }
+                let member = work.members[index];
+                write_string(out, member.name);
+                out.push(':');
+                write_json(out, member.value, work, scratch)?;
+            }
+            work.members.truncate(base);
+            out.push('}');
+        }
+        Kind::Array => {
+            out.push('[');
+            let mut scanner = Scanner::new(value);
+            scanner.open(0)?;
+            let mut is_first = true;
+            let mut separator = "";
+            while scanner.next_element(&mut is_first)? {
+                out.push_str(separator);
+                separator = ",";
+                let element = scanner.value(0)?;
+                write_json(out, element, work, scratch)?;
+            }
+            out.push(']');
+        }
+        Kind::String => write_string(out, Raw::of(value)),
+        // JSON has no infinity, so Flink writes its name as a string.
+        Kind::Number if as_double(value).is_some_and(f64::is_infinite) => {
+            out.push('"');
+            write_number(out, value, scratch);
+            out.push('"');
+        }
+        Kind::Number => write_number(out, value, scratch),
+        Kind::Boolean | Kind::Null => out.push_str(value),
+    }
+    Ok(())
+}
+
+fn write_string(out: &mut TextBuilder, raw: Raw<'_>) {
+    out.push('"');
+    if raw.is_plain() {
+        out.push_str(raw.0);
+    } else {
+        raw.chars().for_each(|c| write_escaped(out, c));
+    }
+    out.push('"');
+}
+
+/// Writes text as a JSON string.
+fn write_text(text: &str, out: &mut TextBuilder) {
+    out.push('"');
+    if text.bytes().any(|b| b < 0x20 || matches!(b, b'"' | b'\\')) {
+        text.chars().for_each(|c| write_escaped(out, c));
+    } else {
+        out.push_str(text);
+    }
+    out.push('"');
+}
+
+fn write_escaped(out: &mut TextBuilder, c: char) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    match c {
+        '"' => out.push_str("\\\""),
+        '\\' => out.push_str("\\\\"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        '\u{8}' => out.push_str("\\b"),
+        '\u{c}' => out.push_str("\\f"),
+        '\0'..='\u{1f}' => {
+            out.push_str(if u32::from(c) < 16 { "\\u000" } else { "\\u001" });
+            out.push(char::from(DIGITS[(u32::from(c) & 15) as usize]));
+        }
+        c => out.push(c),
+    }
+}
+
+/// What IS JSON asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Value,
+    Object,
+    Array,
+    Scalar,
+}
+
+fn bind_is_json(args: &[Argument<'_>]) -> std::result::Result<Signature, FunctionError> {
+    let types = accept(args, &[Param::Text], 1, "IS JSON takes a STRING")?;
+    Ok(Signature { args: types, returns: DataType::not_null(TypeKind::Boolean) })
+}
+
+fn is_json(args: &[Operand], rows: usize, wanted: Wanted, expected: bool) -> ArrayRef {
+    let documents = args[0].strings();
+    let values = BooleanBuffer::collect_bool(rows, |row| {
+        let found = documents.get(row).and_then(|document| document::check(document).ok()).map(kind);
+        let is_wanted = found.is_some_and(|found| match wanted {
+            Wanted::Value => true,
+            Wanted::Object => found == Kind::Object,
+            Wanted::Array => found == Kind::Array,
+            Wanted::Scalar => !matches!(found, Kind::Object | Kind::Array),
+        });
+        is_wanted == expected
+    });
+    Arc::new(BooleanArray::new(values, None))
+}
+
+pub(crate) static IS_JSON_VALUE: Plain = Plain::new(
+    "IS JSON VALUE",
+    "string IS JSON [VALUE]: whether the text is JSON; FALSE for NULL",
+    bind_is_json,
+    |args, _, rows, _| Ok(is_json(args, rows, Wanted::Value, true)),
+)
+.total();
+
+pub(crate) static IS_JSON_OBJECT: Plain = Plain::new(
+    "IS JSON OBJECT",
+    "string IS JSON OBJECT: whether the text is a JSON object; FALSE for NULL",
+    bind_is_json,
+    |args, _, rows, _| Ok(is_json(args, rows, Wanted::Object, true)),
+)
+.total();
+
+pub(crate) static IS_JSON_ARRAY: Plain = Plain::new(
+    "IS JSON ARRAY",
+    "string IS JSON ARRAY: whether the text is a JSON array; FALSE for NULL",
+    bind_is_json,
+    |args, _, rows, _| Ok(is_json(args, rows, Wanted::Array, true)),
+)
+.total();
+
+pub(crate) static IS_JSON_SCALAR: Plain = Plain::new(
+    "IS JSON SCALAR",
+    "string IS JSON SCALAR: whether the text is a JSON string, number, boolean or null; FALSE for NULL",
+    bind_is_json,
+    |args, _, rows, _| Ok(is_json(args, rows, Wanted::Scalar, true)),
+)
+.total();
+
+pub(crate) static IS_NOT_JSON_VALUE: Plain = Plain::new(
+    "IS NOT JSON VALUE",
+    "string IS NOT JSON VALUE: whether the text is no JSON; TRUE for NULL",
+    bind_is_json,
+    |args, _, rows, _| Ok(is_json(args, rows, Wanted::Value, false)),
+)
+.total();
+
+pub(crate) static IS_NOT_JSON_OBJECT: Plain = Plain::new(
+    "IS NOT JSON OBJECT",
+    "string IS NOT JSON OBJECT: whether the text is no JSON object; TRUE for NULL",
+    bind_is_json,
+    |args, _, rows, _| Ok(is_json(args, rows, Wanted::Object, false)),
+)
+.total();
+
+pub(crate) static IS_NOT_JSON_ARRAY: Plain = Plain::new(
+    "IS NOT JSON ARRAY",
+    "string IS NOT JSON ARRAY: whether the text is no JSON array; TRUE for NULL",
+    bind_is_json,
+    |args, _, rows, _| Ok(is_json(args, rows, Wanted::Array, false)),
+)
+.total();
+
+pub(crate) static IS_NOT_JSON_SCALAR: Plain = Plain::new(
+    "IS NOT JSON SCALAR",
+    "string IS NOT JSON SCALAR: whether the text is no JSON string, number, boolean or null; TRUE for NULL",
+    bind_is_json,
+    |args, _, rows, _| Ok(is_json(args, rows, Wanted::Scalar, false)),
+)
+.total();
 
 #[cfg(test)]
 mod tests {
-    use crate::function::testing::{check, null_s, s};
+    use crate::function::testing::{Arg, check, null_s, run, s};
 
-    const DOCUMENT: &str = r#"{"data":{"mobile":"99 \u00e4\"","n":1.50,"e":1e3,"i":7,"b":true,"x":null,"list":[1,{"k":"v"},3]},"z":1,"a":2}"#;
+    const DOCUMENT: &str = r#"{"s":"x","o":{"b":1,"a":{"b":2}},"l":[{"b":3},{"c":4},5,[6]],"x y":7,"n":null}"#;
+
+    fn value(json: &str, path: &str) -> (&'static str, Vec<Arg>) {
+        let (word, empty, error) = (s("DEFAULT"), s("<empty>"), s("<error>"));
+        ("JSON_VALUE", vec![s(json), s(path), word.clone(), empty, word, error])
+    }
+
+    fn query(json: &str, path: &str, wrapper: &str) -> (&'static str, Vec<Arg>) {
+        ("JSON_QUERY", vec![s(json), s(path), s(wrapper), s("EMPTY OBJECT"), s("EMPTY ARRAY")])
+    }
+
+    fn exists(json: &str, path: &str) -> (&'static str, Vec<Arg>) {
+        ("JSON_EXISTS", vec![s(json), s(path), s("UNKNOWN")])
+    }
+
+    fn all(cases: Vec<((&'static str, Vec<Arg>), &'static str)>) {
+        check(&cases.into_iter().map(|((name, args), expected)| (name, args, expected)).collect::<Vec<_>>());
+    }
 
     #[test]
-    fn values_are_found_by_path() {
-        let at = |path: &str| vec![s(DOCUMENT), s(path)];
-        let with = |path: &str, rest: [&str; 4]| {
-            let mut args = at(path);
-            args.extend(rest.map(s));
-            args
+    fn scalars_are_found_and_written_as_text() {
+        all(vec![
+            (value(r#"{"a":1}"#, "$.a"), "1"),
+            (value(r#"{"a":1.50}"#, "$.a"), "1.5"),
+            (value(r#"{"a":1e3}"#, "$.a"), "1000.0"),
+            (value(r#"{"a":100000000.5}"#, "$.a"), "1.000000005E8"),
+            (value(r#"{"a":-0}"#, "$.a"), "0"),
+            (value(r#"{"a":-0.0}"#, "$.a"), "-0.0"),
+            (value(r#"{"a":1e400}"#, "$.a"), "Infinity"),
+            (value(r#"{"a":12345678901234567890123}"#, "$.a"), "12345678901234567890123"),
+            (value(r#"{"a":true}"#, "$.a"), "true"),
+            (value(r#"{"a":""}"#, "$.a"), ""),
+            (value(r#"{"a":"x\u00e9\n\ud83d\ude00\/"}"#, "$.a"), "xé\n😀/"),
+            (value(r#"{"a":"\ud83d"}"#, "$.a"), "?"),
+            (value(r#"{"a":1,"a":2}"#, "$.a"), "2"),
+            (value(r#"{"\u0061":1}"#, "$.a"), "1"),
+            (value(r#" {"data" : { "mobile" : "139" } } "#, "$.data.mobile"), "139"),
+            (value("5", "$"), "5"),
+            (value(r#"{"a":1} x"#, "$.a"), "1"),
+            (value(DOCUMENT, "$[\"o\"].b"), "1"),
+            (value(DOCUMENT, "$.o['a'].b"), "2"),
+            (value(DOCUMENT, "$.['x y']"), "7"),
+            (value(DOCUMENT, "$.l[0].b"), "3"),
+            (value(DOCUMENT, "$.l[-1][0]"), "6"),
+            (value(DOCUMENT, "o.b"), "1"),
+            (value(DOCUMENT, "lax  $.s"), "x"),
+        ]);
+    }
+
+    #[test]
+    fn lax_paths_are_empty_where_strict_paths_fail() {
+        let cases = [
+            (DOCUMENT, "$.zz"),
+            (DOCUMENT, "$.o"),
+            (DOCUMENT, "$.n"),
+            (DOCUMENT, "$.n.m"),
+            (DOCUMENT, "$.l[9]"),
+            (DOCUMENT, "$.l[-9]"),
+            (DOCUMENT, "$.s[0]"),
+            (DOCUMENT, "$.s.t"),
+            (DOCUMENT, "$.l.b"),
+            (DOCUMENT, "$..b"),
+            (r#"{"a":1"#, "$.a"),
+            (r#"{"a":1,}"#, "$.a"),
+            (r#"{"a":1,"b":tru}"#, "$.a"),
+            ("", "$.a"),
+            ("no json", "$"),
+        ];
+        for (json, path) in cases {
+            let lax = format!("lax {path}");
+            all(vec![(value(json, path), "<error>"), (value(json, &lax), "<empty>")]);
+        }
+        all(vec![(value("null", "lax $.a"), "<error>"), (value(DOCUMENT, "lax $x"), "<error>")]);
+    }
+
+    #[test]
+    fn null_and_errors_are_answered_as_asked() {
+        let call = |json: Arg, path: &str, on_empty: &str, on_error: &str| {
+            run("JSON_VALUE", &[json, s(path), s(on_empty), null_s(), s(on_error), null_s()])
         };
-        check(&[
-            ("JSON_VALUE", at("$.data.mobile"), "99 ä\""),
-            ("JSON_VALUE", at("lax $.data.mobile"), "99 ä\""),
-            ("JSON_VALUE", at("$.data.n"), "1.50"),
-            ("JSON_VALUE", at("$.data.e"), "1E+3"),
-            ("JSON_VALUE", at("$.data.i"), "7"),
-            ("JSON_VALUE", at("$.data.b"), "true"),
-            ("JSON_VALUE", at("$.data.x"), "NULL"),
-            ("JSON_VALUE", at("$.data.list[1].k"), "v"),
-            ("JSON_VALUE", at("$['data']['list'][-1]"), "3"),
-            ("JSON_VALUE", at("$.data.list"), "NULL"),
-            ("JSON_VALUE", at("$.nothing"), "NULL"),
-            ("JSON_VALUE", vec![s("{broken"), s("$.a")], "NULL"),
-            ("JSON_VALUE", vec![null_s(), s("$.a")], "NULL"),
-            ("JSON_VALUE", with("lax $.nothing", ["DEFAULT", "none", "NULL", ""]), "none"),
-            ("JSON_VALUE", with("strict $.nothing", ["DEFAULT", "none", "DEFAULT", "failed"]), "failed"),
-            ("JSON_VALUE", with("$.data", ["NULL", "", "DEFAULT", "failed"]), "failed"),
+        assert_eq!(call(null_s(), "$.a", "ERROR", "ERROR"), "NULL");
+        assert_eq!(call(s("{}"), "$.a", "ERROR", "NULL"), "NULL");
+        assert_eq!(call(s("{}"), "lax $.a", "DEFAULT", "ERROR"), "NULL");
+        assert_eq!(
+            call(s("{}"), "lax $.a", "ERROR", "NULL"),
+            "error: JSON_VALUE ... ERROR ON EMPTY: the result at the path `lax $.a` is empty"
+        );
+        assert_eq!(
+            call(s("{}"), "$.a", "NULL", "ERROR"),
+            "error: JSON_VALUE ... ERROR ON ERROR: nothing is at the path `$.a`"
+        );
+        assert_eq!(
+            call(s("{\"a\":01}"), "$.a", "NULL", "ERROR"),
+            "error: JSON_VALUE ... ERROR ON ERROR: the text is not JSON: expected a number without leading zeros at byte 6"
+        );
+        assert_eq!(
+            call(s("{}"), "$.a[?(@.b)]", "NULL", "NULL"),
+            "bind: a path of members, indices and wildcards, and a filter in `$.a[?(@.b)]` is not supported"
+        );
+    }
+
+    #[test]
+    fn objects_and_arrays_are_written_without_blanks() {
+        let nested = r#"{"a" : {"z":1, "b":[1, 2.0 ,"q"], "z":{} }}"#;
+        let escaped = r#"{"k\n":"\u0001é\u001f/\"\\ \u007f\/"}"#;
+        all(vec![
+            (query(nested, "$.a", "WITHOUT"), r#"{"z":{},"b":[1,2.0,"q"]}"#),
+            (query(nested, "$.a", "CONDITIONAL"), r#"[{"z":{},"b":[1,2.0,"q"]}]"#),
+            (query(nested, "$.a.b", "CONDITIONAL"), r#"[1,2.0,"q"]"#),
+            (query(nested, "$.a.b", "UNCONDITIONAL"), r#"[[1,2.0,"q"]]"#),
+            (query(nested, "$.a.b[2]", "CONDITIONAL"), r#"["q"]"#),
+            (query(nested, "$.a.b[2]", "WITHOUT"), "[]"),
+            (query(nested, "lax $.a.b[2]", "WITHOUT"), "{}"),
+            (query(nested, "lax $.c", "CONDITIONAL"), "{}"),
+            (query(nested, "$.c", "CONDITIONAL"), "[]"),
             (
-                "JSON_VALUE",
-                vec![s("{\"a\":{}}"), s("$.b"), s("NULL"), s(""), s("ERROR"), s("")],
-                "error: JSON_VALUE finds no answer for the path `$.b` in `{\"a\":{}}`: the path leads nowhere",
+                query("[1e3,-0,12345678901234567890,1E400,[ ], { }]", "$", "WITHOUT"),
+                r#"[1000.0,0,12345678901234567890,"Infinity",[],{}]"#,
             ),
-            ("JSON_VALUE", vec![s("{\"a\":1,\"a\":2}"), s("$.a")], "2"),
+            (query(escaped, "$", "WITHOUT"), "{\"k\\n\":\"\\u0001é\\u001F/\\\"\\\\ \u{7f}/\"}"),
+            (query(DOCUMENT, "$.l[*]", "WITHOUT"), r#"[{"b":3},{"c":4},5,[6]]"#),
+            (query(DOCUMENT, "$.l[*].b", "WITHOUT"), "[3]"),
+            (query(DOCUMENT, "$.l[*][0]", "UNCONDITIONAL"), "[[6]]"),
+            (query(DOCUMENT, "$.o.*", "CONDITIONAL"), r#"[1,{"b":2}]"#),
+            (query(DOCUMENT, "$..b", "WITHOUT"), "[1,2,3]"),
+            (query(DOCUMENT, "$..[0]", "WITHOUT"), r#"[{"b":3},6]"#),
+            (query(DOCUMENT, "$..l..b", "WITHOUT"), "[3]"),
+            (query(DOCUMENT, "$..zz", "WITHOUT"), "[]"),
+            (
+                query(DOCUMENT, "$..*", "WITHOUT"),
+                r#"["x",{"b":1,"a":{"b":2}},[{"b":3},{"c":4},5,[6]],7,null,1,{"b":2},2,{"b":3},{"c":4},5,[6],3,4,6]"#,
+            ),
         ]);
     }
 
     #[test]
-    fn objects_and_arrays_are_queried() {
-        let at = |path: &str, wrapper: &str| vec![s(DOCUMENT), s(path), s(wrapper)];
-        check(&[
-            ("JSON_QUERY", at("$.data.list", "WITHOUT"), r#"[1,{"k":"v"},3]"#),
-            ("JSON_QUERY", at("$.data.list", "UNCONDITIONAL"), r#"[[1,{"k":"v"},3]]"#),
-            ("JSON_QUERY", at("$.data.list", "CONDITIONAL"), r#"[1,{"k":"v"},3]"#),
-            ("JSON_QUERY", at("$.data.i", "CONDITIONAL"), "[7]"),
-            ("JSON_QUERY", at("$.data.i", "WITHOUT"), "NULL"),
-            ("JSON_QUERY", at("$.data.list[*]", "WITHOUT"), r#"[1,{"k":"v"},3]"#),
-            ("JSON_QUERY", vec![s(r#"{"b": 1, "a" : [ ]}"#), s("$")], r#"{"a":[],"b":1}"#),
-            ("JSON_QUERY", vec![s("{}"), s("lax $.a"), s("WITHOUT"), s("EMPTY ARRAY"), s("NULL")], "[]"),
-            ("JSON_QUERY", vec![s("{}"), s("strict $.a"), s("WITHOUT"), s("NULL"), s("EMPTY OBJECT")], "{}"),
-            ("JSON_EXISTS", vec![s("{\"a\":1}"), s("$.a")], "TRUE"),
-            ("JSON_EXISTS", vec![s("{\"a\":1}"), s("$.b")], "FALSE"),
-            ("JSON_EXISTS", vec![s("{"), s("$.b"), s("UNKNOWN")], "NULL"),
-            ("JSON_EXISTS", vec![s("{"), s("$.b"), s("TRUE")], "TRUE"),
-            ("JSON_EXISTS", vec![null_s(), s("$.b")], "NULL"),
+    fn values_exist() {
+        all(vec![
+            (exists(DOCUMENT, "$.o.b"), "TRUE"),
+            (exists(DOCUMENT, "$.zz"), "NULL"),
+            (exists(DOCUMENT, "lax $.zz"), "FALSE"),
+            (exists(DOCUMENT, "$.n"), "NULL"),
+            (exists(DOCUMENT, "lax $.n"), "FALSE"),
+            (exists(DOCUMENT, "$..zz"), "TRUE"),
+            (exists(DOCUMENT, "$.n.*"), "TRUE"),
+            (exists(DOCUMENT, "$.l[9].*"), "TRUE"),
+            (exists(DOCUMENT, "$.zz.*"), "NULL"),
+            (exists(DOCUMENT, "lax $.zz.*"), "TRUE"),
+            (exists(DOCUMENT, "$.s.y.*"), "NULL"),
+            (exists("{", "lax $"), "FALSE"),
+            (exists("{", "$"), "NULL"),
+            (("JSON_EXISTS", vec![null_s(), s("$"), s("TRUE")]), "NULL"),
+            (("JSON_EXISTS", vec![s("{}"), s("$.a"), s("TRUE")]), "TRUE"),
+            (("JSON_EXISTS", vec![s("{}"), s("$.a"), s("FALSE")]), "FALSE"),
+            (
+                ("JSON_EXISTS", vec![s("{}"), s("$.a"), s("ERROR")]),
+                "error: JSON_EXISTS ... ERROR ON ERROR: nothing is at the path `$.a`",
+            ),
         ]);
     }
 
     #[test]
-    fn text_is_told_from_json() {
-        check(&[
-            ("IS JSON", vec![s(" {\"a\": [1, -2.5e-3, \"\\n\"]} ")], "TRUE"),
-            ("IS JSON", vec![s("{'a': 1}")], "FALSE"),
-            ("IS JSON", vec![s("01")], "FALSE"),
-            ("IS JSON", vec![s("[1,]")], "FALSE"),
-            ("IS JSON", vec![s("")], "FALSE"),
-            ("IS JSON", vec![null_s()], "FALSE"),
-            ("IS JSON SCALAR", vec![s("\"x\"")], "TRUE"),
-            ("IS JSON ARRAY", vec![s("[]")], "TRUE"),
-            ("IS JSON OBJECT", vec![s("[]")], "FALSE"),
-            ("IS JSON VALUE", vec![s("null")], "TRUE"),
-            ("IS NOT JSON", vec![s("nul")], "TRUE"),
-        ]);
-        let deep = "[".repeat(100_000);
-        check(&[("IS JSON", vec![s(&deep)], "FALSE")]);
-    }
-
-    #[test]
-    fn unsupported_paths_are_refused() {
-        for path in ["$..a", "$.a[?(@.b)]", "a.b", "$.a[", "$.a.length()"] {
-            let refused = crate::function::testing::run("JSON_VALUE", &[s("{}"), s(path)]);
-            assert!(refused.starts_with("error: the JSON path"), "{path}: {refused}");
+    fn json_is_told_by_its_kind() {
+        let kinds = ["VALUE", "OBJECT", "ARRAY", "SCALAR"];
+        for (json, expected) in [
+            (s("{}"), [true, true, false, false]),
+            (s("[1]"), [true, false, true, false]),
+            (s("\"a\""), [true, false, false, true]),
+            (s("null"), [true, false, false, true]),
+            (s("5 x"), [true, false, false, true]),
+            (s("a"), [false; 4]),
+            (s(""), [false; 4]),
+            (null_s(), [false; 4]),
+        ] {
+            for (kind, expected) in kinds.iter().zip(expected) {
+                let is = run(&format!("IS JSON {kind}"), std::slice::from_ref(&json));
+                let is_not = run(&format!("IS NOT JSON {kind}"), std::slice::from_ref(&json));
+                let text = |truth: bool| if truth { "TRUE" } else { "FALSE" };
+                assert_eq!((is.as_str(), is_not.as_str()), (text(expected), text(!expected)), "{json:?} {kind}");
+            }
         }
     }
 }

@@ -29,7 +29,7 @@ impl ScalarFunction for Not {
         let booleans = arrow_array::cast::AsArray::as_boolean(&column);
         Ok(Arc::new(BooleanArray::new(!booleans.values(), booleans.nulls().cloned())))
     }
-    fn is_total(&self) -> bool {
+    fn is_total(&self, _: &[DataType]) -> bool {
         true
     }
 }
@@ -80,7 +80,7 @@ impl ScalarFunction for TruthTest {
         let values = BooleanBuffer::collect_bool(rows, |row| (booleans.get(row) == self.wanted) != self.negated);
         Ok(Arc::new(BooleanArray::new(values, None)))
     }
-    fn is_total(&self) -> bool {
+    fn is_total(&self, _: &[DataType]) -> bool {
         true
     }
 }

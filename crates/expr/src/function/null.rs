@@ -45,7 +45,7 @@ impl ScalarFunction for NullTest {
         };
         Ok(Arc::new(BooleanArray::new(values, None)))
     }
-    fn is_total(&self) -> bool {
+    fn is_total(&self, _: &[DataType]) -> bool {
         true
     }
 }

@@ -2,26 +2,27 @@
 //!
 //! [`translate`] turns Java's syntax into the matcher's: `\d`, `\w`, `\s`, `\b` mean ASCII, `\Q...\E` quotes, POSIX classes are spelled
 //! out. A pattern that is wrong in Java too gives NULL (REGEXP: FALSE), as in Flink. Look-around, back-references, possessive
-//! quantifiers and atomic groups need backtracking; they are refused by name and never answered differently.
+//! quantifiers and atomic groups need backtracking; they are refused by name, at planning when the pattern is a literal, and never
+//! answered differently. The replacement of REGEXP_REPLACE is plain text: Flink quotes it, so `$1` stays `$1`.
 
 use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 use arrow_array::builder::BooleanBuilder;
 use arrow_array::types::Int32Type;
-use regex::{Captures, Regex};
-use wiesel_core::{DataType, Error, Result, TypeKind};
+use regex::Regex;
+use wiesel_core::{DataType, Error, Result, TypeKind, Value};
 
 use crate::eval::EvalContext;
-use crate::function::binding::{Param, accept, nullable, strict};
+use crate::function::binding::{Param, accept, nullable, strict, takes};
 use crate::function::define::Compiling;
-use crate::function::{Operand, PreparedCall, Signature};
-use crate::operand::{PerText, TextBuilder};
+use crate::function::{Argument, FunctionError, Operand, PreparedCall, Signature};
+use crate::operand::TextBuilder;
 
 pub(crate) static REGEXP: Compiling = Compiling::new(
     "REGEXP",
     "REGEXP(string, pattern): whether the pattern occurs anywhere in the text",
-    |args| Ok(strict(accept(args, &[Param::Text; 2], 2, "REGEXP takes (STRING, STRING)")?, TypeKind::Boolean)),
+    |args| Ok(strict(bind(args, &[Param::Text; 2], "REGEXP takes (STRING, STRING)")?, TypeKind::Boolean)),
     || Box::<Find>::default(),
 );
 
@@ -30,7 +31,7 @@ pub(crate) static REGEXP_EXTRACT: Compiling = Compiling::new(
     "REGEXP_EXTRACT(string, pattern [, group]): what the group of the first match holds; 0, the default, is the whole match; NULL without a match",
     |args| {
         let params = [Param::Text, Param::Text, Param::Int];
-        let types = accept(args, &params, 2, "REGEXP_EXTRACT takes (STRING, STRING [, INT])")?;
+        let types = bind(args, &params, "REGEXP_EXTRACT takes (STRING, STRING [, INT])")?;
         Ok(nullable(types, DataType::string().kind))
     },
     || Box::<Extract>::default(),
@@ -38,19 +39,71 @@ pub(crate) static REGEXP_EXTRACT: Compiling = Compiling::new(
 
 pub(crate) static REGEXP_REPLACE: Compiling = Compiling::new(
     "REGEXP_REPLACE",
-    "REGEXP_REPLACE(string, pattern, replacement): the text with every match replaced; $1 in the replacement is the first group",
+    "REGEXP_REPLACE(string, pattern, replacement): the text with every match replaced; the replacement is taken as it is",
     |args| {
-        let types = accept(args, &[Param::Text; 3], 3, "REGEXP_REPLACE takes (STRING, STRING, STRING)")?;
+        let usage = "REGEXP_REPLACE takes (STRING, STRING, STRING)";
+        let types =
+            bind(args, &[Param::Text; 3], usage).and_then(|t| if t.len() == 3 { Ok(t) } else { Err(takes(usage)) })?;
         Ok(nullable(types, DataType::string().kind))
     },
     || Box::<Replace>::default(),
 );
 
+/// The types of a call whose second argument is a pattern; a literal pattern must translate.
+fn bind(args: &[Argument<'_>], params: &[Param], usage: &str) -> std::result::Result<Vec<DataType>, FunctionError> {
+    let types = accept(args, params, 2, usage)?;
+    if let Some(Argument { literal: Some(Value::String(pattern)), .. }) = args.get(1)
+        && let Err(refused) = translate(pattern)
+    {
+        return Err(takes(&format!("a pattern that needs no backtracking; {}", refused.message())));
+    }
+    Ok(types)
+}
+
 /// A compiled pattern; `None` when it is wrong in Java too.
 type Pattern = Option<Regex>;
 
-fn compile(pattern: &str) -> Result<Pattern> {
+/// Compiles a pattern of Java's syntax.
+pub(super) fn compile(pattern: &str) -> Result<Pattern> {
     Ok(Regex::new(&translate(pattern)?).ok())
+}
+
+/// How many compiled patterns a call keeps when its pattern is a column.
+const PATTERN_COUNT_MAX: usize = 64;
+
+/// The compiled patterns of a call: one for a literal, the latest few for a column of patterns.
+#[derive(Debug, Default)]
+pub(super) struct Patterns {
+    entries: Vec<(String, Pattern)>,
+    /// The entry that was used last.
+    last: usize,
+    /// The entry to be given up next, round and round.
+    next: usize,
+}
+
+impl Patterns {
+    /// The compiled form of a pattern.
+    pub(super) fn get(&mut self, pattern: &str) -> Result<Option<&Regex>> {
+        if self.entries.get(self.last).is_none_or(|e| e.0 != pattern) {
+            self.last = match self.entries.iter().position(|e| e.0 == pattern) {
+                Some(known) => known,
+                None => self.insert(pattern)?,
+            };
+        }
+        Ok(self.entries.get(self.last).and_then(|e| e.1.as_ref()))
+    }
+
+    fn insert(&mut self, pattern: &str) -> Result<usize> {
+        let entry = (pattern.to_owned(), compile(pattern)?);
+        if self.entries.len() < PATTERN_COUNT_MAX {
+            self.entries.push(entry);
+            return Ok(self.entries.len() - 1);
+        }
+        let index = self.next;
+        self.entries[index] = entry;
+        self.next = (index + 1) % PATTERN_COUNT_MAX;
+        Ok(index)
+    }
 }
 
 fn refused(pattern: &str, what: &str) -> Error {
@@ -64,6 +117,8 @@ fn translate(pattern: &str) -> Result<String> {
     let mut chars = pattern.chars().peekable();
     let mut class_depth = 0_usize;
     let mut after_quantifier = false;
+    // Java's `.` leaves out all line ends, unless a flag such as (?s) says otherwise.
+    let dot = if has_flags(pattern) { "." } else { r"[^\n\r\u{85}\u{2028}\u{2029}]" };
     while let Some(c) = chars.next() {
         let was_after_quantifier = std::mem::take(&mut after_quantifier);
         match c {
@@ -110,10 +165,18 @@ fn translate(pattern: &str) -> Result<String> {
                 after_quantifier = !was_after_quantifier;
                 out.push(c);
             }
+            '.' => out.push_str(dot),
             c => out.push(c),
         }
     }
     Ok(out)
+}
+
+/// Whether the pattern holds inline flags: `(?i)`, `(?s:...)`.
+fn has_flags(pattern: &str) -> bool {
+    pattern
+        .match_indices("(?")
+        .any(|(at, _)| pattern[at + 2..].starts_with(|c: char| c == '-' || c.is_ascii_lowercase()))
 }
 
 fn quote(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, out: &mut String) {
@@ -191,7 +254,7 @@ fn posix_class(name: &str) -> Option<&'static str> {
 
 #[derive(Debug, Default)]
 struct Find {
-    pattern: PerText<Pattern>,
+    patterns: Patterns,
 }
 
 impl PreparedCall for Find {
@@ -203,8 +266,8 @@ impl PreparedCall for Find {
                 out.append_null();
                 continue;
             };
-            let regex = self.pattern.get(pattern, compile)?;
-            out.append_value(!pattern.is_empty() && regex.as_ref().is_some_and(|r| r.is_match(text)));
+            let regex = self.patterns.get(pattern)?;
+            out.append_value(!pattern.is_empty() && regex.is_some_and(|r| r.is_match(text)));
         }
         Ok(Arc::new(out.finish()))
     }
@@ -212,7 +275,7 @@ impl PreparedCall for Find {
 
 #[derive(Debug, Default)]
 struct Extract {
-    pattern: PerText<Pattern>,
+    patterns: Patterns,
 }
 
 impl PreparedCall for Extract {
@@ -226,7 +289,7 @@ impl PreparedCall for Extract {
                 out.null();
                 continue;
             };
-            let found = match self.pattern.get(pattern, compile)? {
+            let found = match self.patterns.get(pattern)? {
                 None => None,
                 Some(regex) if group == 0 => regex.find(text),
                 Some(regex) => regex.captures(text).and_then(|c| c.get(group)),
@@ -239,15 +302,7 @@ impl PreparedCall for Extract {
 
 #[derive(Debug, Default)]
 struct Replace {
-    pattern: PerText<Pattern>,
-    replacement: PerText<Option<Vec<Piece>>>,
-}
-
-/// A piece of a replacement.
-#[derive(Debug, PartialEq, Eq)]
-enum Piece {
-    Text(String),
-    Group(usize),
+    patterns: Patterns,
 }
 
 impl PreparedCall for Replace {
@@ -261,77 +316,21 @@ impl PreparedCall for Replace {
                 out.null();
                 continue;
             };
-            let Some(regex) = self.pattern.get(pattern, compile)? else {
-                out.null();
-                continue;
-            };
-            let group_count = regex.captures_len() - 1;
-            let pieces = self.replacement.get(replacement, |r| Ok(pieces(r, group_count)))?;
-            if !regex.is_match(text) {
-                out.value(text);
-                continue;
-            }
-            let Some(pieces) = pieces else {
+            let Some(regex) = self.patterns.get(pattern)? else {
                 out.null();
                 continue;
             };
             let mut rest = 0;
-            for captures in regex.captures_iter(text) {
-                let Some(whole) = captures.get(0) else { continue };
-                out.push_str(&text[rest..whole.start()]);
-                push_replacement(&mut out, pieces, &captures);
-                rest = whole.end();
+            for found in regex.find_iter(text) {
+                out.push_str(&text[rest..found.start()]);
+                out.push_str(replacement);
+                rest = found.end();
             }
             out.push_str(&text[rest..]);
             out.end();
         }
         out.finish()
     }
-}
-
-fn push_replacement(out: &mut TextBuilder, pieces: &[Piece], captures: &Captures<'_>) {
-    for piece in pieces {
-        match piece {
-            Piece::Text(text) => out.push_str(text),
-            Piece::Group(group) => out.push_str(captures.get(*group).map_or("", |m| m.as_str())),
-        }
-    }
-}
-
-/// Reads `$1` and `\$`; `None` when Java refuses the replacement.
-fn pieces(replacement: &str, group_count: usize) -> Option<Vec<Piece>> {
-    let mut pieces = Vec::new();
-    let mut text = String::new();
-    let mut chars = replacement.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => text.push(chars.next()?),
-            '$' => {
-                let mut group = chars.next()?.to_digit(10)? as usize;
-                if group > group_count {
-                    return None;
-                }
-                // More digits belong to the number as long as there is such a group.
-                while let Some(digit) = chars.peek().and_then(|c| c.to_digit(10)) {
-                    let longer = group * 10 + digit as usize;
-                    if longer > group_count {
-                        break;
-                    }
-                    group = longer;
-                    chars.next();
-                }
-                if !text.is_empty() {
-                    pieces.push(Piece::Text(std::mem::take(&mut text)));
-                }
-                pieces.push(Piece::Group(group));
-            }
-            c => text.push(c),
-        }
-    }
-    if !text.is_empty() {
-        pieces.push(Piece::Text(text));
-    }
-    Some(pieces)
 }
 
 #[cfg(test)]
@@ -357,16 +356,17 @@ mod tests {
             ("REGEXP_EXTRACT", vec![s("xchannel=abc&x=1"), s("(&|^)channel=([^&]*)"), i(2)], "NULL"),
             ("REGEXP_EXTRACT", vec![s("x=1&channel=abc"), s("(&|^)channel=([^&]*)"), i(2)], "abc"),
             ("REGEXP_REPLACE", vec![s("foobar"), s("oo|ar"), s("")], "fb"),
-            ("REGEXP_REPLACE", vec![s("a1b22"), s("(\\d+)"), s("<$1>")], "a<1>b<22>"),
-            ("REGEXP_REPLACE", vec![s("abc"), s("b"), s("\\$")], "a$c"),
-            ("REGEXP_REPLACE", vec![s("abc"), s("b"), s("$3")], "NULL"),
+            ("REGEXP_REPLACE", vec![s("a1b22"), s("(\\d+)"), s("<$1>")], "a<$1>b<$1>"),
+            ("REGEXP_REPLACE", vec![s("abc"), s("b"), s("\\$")], "a\\$c"),
+            ("REGEXP_REPLACE", vec![s("abc"), s(""), s("-")], "-a-b-c-"),
+            ("REGEXP_REPLACE", vec![s("a\rb"), s("a.b"), s("-")], "a\rb"),
             ("REGEXP_REPLACE", vec![s("abc"), s("x"), s("y")], "abc"),
             ("REGEXP_REPLACE", vec![s("abc"), s("["), s("y")], "NULL"),
             ("REGEXP_REPLACE", vec![s("abc"), null_s(), s("y")], "NULL"),
         ]);
         for pattern in ["a(?=b)", "(?<!a)b", "(a)\\1", "a++", "(?>a)b"] {
             let refused = run("REGEXP", &[s("ab"), s(pattern)]);
-            assert!(refused.starts_with("error: the regular expression"), "{pattern}: {refused}");
+            assert!(refused.starts_with("bind: a pattern that needs no backtracking; the"), "{pattern}: {refused}");
         }
     }
 }

@@ -54,9 +54,9 @@ impl JsonDecoder {
     fn failure(&mut self, record: &RawRecord, document: &[u8], fault: Fault) -> Error {
         let path: Vec<String> = std::mem::take(&mut self.read.failed_path).into_iter().rev().collect();
         let data_type = self.read.failed_type.take();
-        let at = usize::try_from(fault.at).unwrap_or(usize::MAX).min(document.len());
+        let at = fault.at().min(document.len());
         let field = path.join(".");
-        let message = match (fault.expected, data_type) {
+        let message = match (fault.expected(), data_type) {
             (Expected::Field, Some(data_type)) => {
                 format!(
                     "field `{field}` ({data_type}) of table `{}` is missing in the JSON document",
@@ -87,19 +87,15 @@ impl JsonDecoder {
             self.context.table,
             clipped(document)
         ));
-        match fault.expected {
+        match fault.expected() {
             Expected::Field => error.hint("leave out 'json.fail-on-missing-field' to read NULL instead"),
             Expected::Capacity => error,
-            expected if is_bad_value(expected) => {
+            expected if expected.is_value() => {
                 error.hint("set 'json.ignore-parse-errors' = 'true' to read NULL where a value does not fit")
             }
             _ => error.hint("set 'json.ignore-parse-errors' = 'true' to skip and count such records"),
         }
     }
-}
-
-fn is_bad_value(expected: Expected) -> bool {
-    Fault { at: 0, expected }.is_value()
 }
 
 impl Decoder for JsonDecoder {
@@ -124,7 +120,7 @@ impl Decoder for JsonDecoder {
                 let result = if is_text { self.read_document(document) } else { Err(bad_utf8(document)) };
                 match result {
                     Ok(()) => true,
-                    Err(fault) if self.options.ignore_parse_errors && fault.expected != Expected::Capacity => {
+                    Err(fault) if self.options.ignore_parse_errors && fault.expected() != Expected::Capacity => {
                         self.root.truncate(rows);
                         false
                     }

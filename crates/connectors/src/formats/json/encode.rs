@@ -8,7 +8,7 @@ use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Float32Array, Float64Array, Int8Array, Int16Array,
     Int32Array, Int64Array, PrimitiveArray, StringArray,
 };
-use arrow_buffer::OffsetBuffer;
+use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_schema as arrow;
 use base64::Engine as _;
 use wiesel_core::types::{DataType, Field, TypeKind, timestamp_unit};
@@ -72,8 +72,21 @@ fn quoted_names(fields: &[Field]) -> Vec<Vec<u8>> {
     fields.iter().map(quoted).collect()
 }
 
-/// A column with its type known.
-enum Typed<'a> {
+/// A column with its type known, and which rows of it are NULL.
+struct Typed<'a> {
+    nulls: Option<&'a NullBuffer>,
+    values: Values<'a>,
+}
+
+impl Typed<'_> {
+    #[inline(always)]
+    fn is_null(&self, row: usize) -> bool {
+        self.nulls.is_some_and(|nulls| nulls.is_null(row))
+    }
+}
+
+/// The values of a column.
+enum Values<'a> {
     Null,
     Boolean(&'a BooleanArray),
     TinyInt(&'a Int8Array),
@@ -87,34 +100,10 @@ enum Typed<'a> {
     Binary(&'a BinaryArray),
     Date(&'a PrimitiveArray<at::Date32Type>),
     Time(&'a PrimitiveArray<at::Time32MillisecondType>),
-    Timestamp { array: &'a ArrayRef, values: &'a [i64], per_second: i64, is_zoned: bool },
-    Array { array: &'a ArrayRef, offsets: &'a OffsetBuffer<i32>, items: Box<Typed<'a>> },
-    Map { array: &'a ArrayRef, offsets: &'a OffsetBuffer<i32>, keys: &'a StringArray, values: Box<Typed<'a>> },
-    Row { array: &'a ArrayRef, names: Vec<Vec<u8>>, columns: Vec<Typed<'a>> },
-}
-
-impl Typed<'_> {
-    fn is_null(&self, row: usize) -> bool {
-        match self {
-            Typed::Null => true,
-            Typed::Boolean(array) => array.is_null(row),
-            Typed::TinyInt(array) => array.is_null(row),
-            Typed::SmallInt(array) => array.is_null(row),
-            Typed::Int(array) => array.is_null(row),
-            Typed::BigInt(array) => array.is_null(row),
-            Typed::Float(array) => array.is_null(row),
-            Typed::Double(array) => array.is_null(row),
-            Typed::Decimal(array, _) => array.is_null(row),
-            Typed::String(array) => array.is_null(row),
-            Typed::Binary(array) => array.is_null(row),
-            Typed::Date(array) => array.is_null(row),
-            Typed::Time(array) => array.is_null(row),
-            Typed::Timestamp { array, .. }
-            | Typed::Array { array, .. }
-            | Typed::Map { array, .. }
-            | Typed::Row { array, .. } => array.is_null(row),
-        }
-    }
+    Timestamp { values: &'a [i64], per_second: i64, is_zoned: bool },
+    Array { offsets: &'a OffsetBuffer<i32>, items: Box<Typed<'a>> },
+    Map { offsets: &'a OffsetBuffer<i32>, keys: &'a StringArray, values: Box<Typed<'a>> },
+    Row { names: Vec<Vec<u8>>, columns: Vec<Typed<'a>> },
 }
 
 /// The typed view of a column; the batch must have the Arrow types that the SQL types stand for.
@@ -124,26 +113,26 @@ fn typed<'a>(array: &'a ArrayRef, data_type: &DataType) -> Result<Typed<'a>> {
 }
 
 fn try_typed<'a>(array: &'a ArrayRef, data_type: &DataType) -> Option<Typed<'a>> {
-    Some(match &data_type.kind {
-        TypeKind::Null => Typed::Null,
-        TypeKind::Boolean => Typed::Boolean(array.as_boolean_opt()?),
-        TypeKind::TinyInt => Typed::TinyInt(array.as_primitive_opt::<at::Int8Type>()?),
-        TypeKind::SmallInt => Typed::SmallInt(array.as_primitive_opt::<at::Int16Type>()?),
-        TypeKind::Int | TypeKind::IntervalYearMonth => Typed::Int(array.as_primitive_opt::<at::Int32Type>()?),
-        TypeKind::BigInt | TypeKind::IntervalDayTime => Typed::BigInt(array.as_primitive_opt::<at::Int64Type>()?),
-        TypeKind::Float => Typed::Float(array.as_primitive_opt::<at::Float32Type>()?),
-        TypeKind::Double => Typed::Double(array.as_primitive_opt::<at::Float64Type>()?),
-        TypeKind::Decimal { scale, .. } => Typed::Decimal(array.as_primitive_opt::<at::Decimal128Type>()?, *scale),
-        TypeKind::Char(_) | TypeKind::VarChar(_) => Typed::String(array.as_string_opt::<i32>()?),
-        TypeKind::Binary(_) | TypeKind::VarBinary(_) => Typed::Binary(array.as_binary_opt::<i32>()?),
-        TypeKind::Date => Typed::Date(array.as_primitive_opt::<at::Date32Type>()?),
-        TypeKind::Time(_) => Typed::Time(array.as_primitive_opt::<at::Time32MillisecondType>()?),
+    let values = match &data_type.kind {
+        TypeKind::Null => Values::Null,
+        TypeKind::Boolean => Values::Boolean(array.as_boolean_opt()?),
+        TypeKind::TinyInt => Values::TinyInt(array.as_primitive_opt::<at::Int8Type>()?),
+        TypeKind::SmallInt => Values::SmallInt(array.as_primitive_opt::<at::Int16Type>()?),
+        TypeKind::Int | TypeKind::IntervalYearMonth => Values::Int(array.as_primitive_opt::<at::Int32Type>()?),
+        TypeKind::BigInt | TypeKind::IntervalDayTime => Values::BigInt(array.as_primitive_opt::<at::Int64Type>()?),
+        TypeKind::Float => Values::Float(array.as_primitive_opt::<at::Float32Type>()?),
+        TypeKind::Double => Values::Double(array.as_primitive_opt::<at::Float64Type>()?),
+        TypeKind::Decimal { scale, .. } => Values::Decimal(array.as_primitive_opt::<at::Decimal128Type>()?, *scale),
+        TypeKind::Char(_) | TypeKind::VarChar(_) => Values::String(array.as_string_opt::<i32>()?),
+        TypeKind::Binary(_) | TypeKind::VarBinary(_) => Values::Binary(array.as_binary_opt::<i32>()?),
+        TypeKind::Date => Values::Date(array.as_primitive_opt::<at::Date32Type>()?),
+        TypeKind::Time(_) => Values::Time(array.as_primitive_opt::<at::Time32MillisecondType>()?),
         TypeKind::Timestamp(p) => typed_timestamp(array, *p, false)?,
         TypeKind::TimestampLtz(p) => typed_timestamp(array, *p, true)?,
         TypeKind::Array(element) => {
             let list = array.as_list_opt::<i32>()?;
             let items = Box::new(try_typed(list.values(), element)?);
-            Typed::Array { array, offsets: list.offsets(), items }
+            Values::Array { offsets: list.offsets(), items }
         }
         TypeKind::Map(_, value) => typed_map(array, value)?,
         TypeKind::Multiset(_) => typed_map(array, &DataType::int())?,
@@ -153,12 +142,13 @@ fn try_typed<'a>(array: &'a ArrayRef, data_type: &DataType) -> Option<Typed<'a>>
                 return None;
             }
             let columns = fields.iter().zip(row.columns()).map(|(f, c)| try_typed(c, &f.data_type));
-            Typed::Row { array, names: quoted_names(fields), columns: columns.collect::<Option<_>>()? }
+            Values::Row { names: quoted_names(fields), columns: columns.collect::<Option<_>>()? }
         }
-    })
+    };
+    Some(Typed { nulls: array.nulls(), values })
 }
 
-fn typed_timestamp(array: &ArrayRef, precision: u8, is_zoned: bool) -> Option<Typed<'_>> {
+fn typed_timestamp(array: &ArrayRef, precision: u8, is_zoned: bool) -> Option<Values<'_>> {
     let (values, per_second) = match timestamp_unit(precision) {
         arrow::TimeUnit::Microsecond => (array.as_primitive_opt::<at::TimestampMicrosecondType>()?.values(), 1_000_000),
         arrow::TimeUnit::Nanosecond => {
@@ -166,13 +156,13 @@ fn typed_timestamp(array: &ArrayRef, precision: u8, is_zoned: bool) -> Option<Ty
         }
         _ => (array.as_primitive_opt::<at::TimestampMillisecondType>()?.values(), 1_000),
     };
-    Some(Typed::Timestamp { array, values, per_second, is_zoned })
+    Some(Values::Timestamp { values, per_second, is_zoned })
 }
 
-fn typed_map<'a>(array: &'a ArrayRef, value: &DataType) -> Option<Typed<'a>> {
+fn typed_map<'a>(array: &'a ArrayRef, value: &DataType) -> Option<Values<'a>> {
     let map = array.as_map_opt()?;
     let keys = map.keys().as_string_opt::<i32>()?;
-    Some(Typed::Map { array, offsets: map.offsets(), keys, values: Box::new(try_typed(map.values(), value)?) })
+    Some(Values::Map { offsets: map.offsets(), keys, values: Box::new(try_typed(map.values(), value)?) })
 }
 
 fn write_object(
@@ -185,7 +175,7 @@ fn write_object(
     out.push(b'{');
     let mut is_first = true;
     for (name, column) in names.iter().zip(columns) {
-        let is_null = column.is_null(row);
+        let is_null = column.is_null(row) || matches!(column.values, Values::Null);
         if is_null && options.ignore_null_fields {
             continue;
         }
@@ -214,29 +204,29 @@ fn write_or_null(column: &Typed<'_>, row: usize, options: &JsonOptions, out: &mu
 
 /// Writes a value that is not NULL.
 fn write_value(column: &Typed<'_>, row: usize, options: &JsonOptions, out: &mut Vec<u8>) -> Result<()> {
-    match column {
-        Typed::Null => out.extend_from_slice(b"null"),
-        Typed::Boolean(array) => out.extend_from_slice(if array.value(row) { b"true" } else { b"false" }),
-        Typed::TinyInt(array) => write_integer(array.value(row).into(), out),
-        Typed::SmallInt(array) => write_integer(array.value(row).into(), out),
-        Typed::Int(array) => write_integer(array.value(row).into(), out),
-        Typed::BigInt(array) => write_integer(array.value(row), out),
-        Typed::Float(array) => write_float(array.value(row), out),
-        Typed::Double(array) => write_double(array.value(row), out),
-        Typed::Decimal(array, scale) => write_decimal(array.value(row), *scale, options.decimal_as_plain_number, out),
-        Typed::String(array) => write_string(array.value(row).as_bytes(), out),
-        Typed::Binary(array) => write_base64(array.value(row), out),
-        Typed::Date(array) => {
+    match &column.values {
+        Values::Null => out.extend_from_slice(b"null"),
+        Values::Boolean(array) => out.extend_from_slice(if array.value(row) { b"true" } else { b"false" }),
+        Values::TinyInt(array) => write_integer(array.value(row).into(), out),
+        Values::SmallInt(array) => write_integer(array.value(row).into(), out),
+        Values::Int(array) => write_integer(array.value(row).into(), out),
+        Values::BigInt(array) => write_integer(array.value(row), out),
+        Values::Float(array) => write_float(array.value(row), out),
+        Values::Double(array) => write_double(array.value(row), out),
+        Values::Decimal(array, scale) => write_decimal(array.value(row), *scale, options.decimal_as_plain_number, out),
+        Values::String(array) => write_string(array.value(row).as_bytes(), out),
+        Values::Binary(array) => write_base64(array.value(row), out),
+        Values::Date(array) => {
             out.push(b'"');
             write_date(array.value(row).into(), out);
             out.push(b'"');
         }
-        Typed::Time(array) => {
+        Values::Time(array) => {
             out.push(b'"');
             write_time(array.value(row), out);
             out.push(b'"');
         }
-        Typed::Timestamp { values, per_second, is_zoned, .. } => {
+        Values::Timestamp { values, per_second, is_zoned, .. } => {
             let value = values.get(row).copied().unwrap_or_default();
             let nanos = value.rem_euclid(*per_second) * (1_000_000_000 / per_second);
             let seconds = value.div_euclid(*per_second);
@@ -245,7 +235,7 @@ fn write_value(column: &Typed<'_>, row: usize, options: &JsonOptions, out: &mut 
             write_timestamp(time, options.timestamp_format, out);
             out.extend_from_slice(if *is_zoned { b"Z\"" } else { b"\"" });
         }
-        Typed::Array { offsets, items, .. } => {
+        Values::Array { offsets, items, .. } => {
             let (start, end) = bounds(offsets, row);
             out.push(b'[');
             for index in start..end {
@@ -256,11 +246,11 @@ fn write_value(column: &Typed<'_>, row: usize, options: &JsonOptions, out: &mut 
             }
             out.push(b']');
         }
-        Typed::Map { offsets, keys, values, .. } => {
+        Values::Map { offsets, keys, values, .. } => {
             let (start, end) = bounds(offsets, row);
             write_map(keys, values, start, end, options, out)?;
         }
-        Typed::Row { names, columns, .. } => write_object(names, columns, row, options, out)?,
+        Values::Row { names, columns, .. } => write_object(names, columns, row, options, out)?,
     }
     Ok(())
 }

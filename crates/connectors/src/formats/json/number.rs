@@ -1,6 +1,6 @@
 //! Numbers out of text and into text, with Java's rules where they differ from Rust's.
 
-use super::scan::byte_at;
+use super::scan::{byte_at, digits_at};
 
 /// Powers of ten that a double holds exactly.
 const EXACT_POWERS: [f64; 23] = [
@@ -17,23 +17,40 @@ const EXACT_MANTISSA_MAX: u64 = 1 << 53;
 pub(super) fn short_integer(bytes: &[u8], pos: usize) -> Option<(i64, usize)> {
     let is_negative = byte_at(bytes, pos) == b'-';
     let first = pos + usize::from(is_negative);
-    let mut end = first;
-    let mut number: i64 = 0;
-    loop {
-        let digit = byte_at(bytes, end).wrapping_sub(b'0');
-        if digit > 9 {
-            break;
-        }
-        number = number.wrapping_mul(10).wrapping_add(i64::from(digit));
-        end += 1;
-    }
-    let length = end - first;
+    let (number, length) = digit_run(bytes, first);
+    let end = first + length;
     let leading_zero = length > 1 && byte_at(bytes, first) == b'0';
     if length == 0 || length > 18 || leading_zero || matches!(byte_at(bytes, end), b'.' | b'e' | b'E') {
         return None;
     }
+    let number = i64::try_from(number).ok()?;
     Some((if is_negative { -number } else { number }, end))
 }
+
+/// The digits at a position as one number, which is right up to 18 of them, and how many they are.
+#[inline(always)]
+fn digit_run(bytes: &[u8], pos: usize) -> (u64, usize) {
+    let (mut number, mut length) = digits_at(bytes, pos);
+    let mut last = length;
+    while last == 8 {
+        let (more, count) = digits_at(bytes, pos + length);
+        number = number.wrapping_mul(POWERS[count & 15]).wrapping_add(more);
+        length += count;
+        last = count;
+    }
+    (number, length)
+}
+
+/// Powers of ten up to the number of digits that are read at once, and a little more where the end of a document is near.
+const POWERS: [u64; 16] = {
+    let mut powers = [1; 16];
+    let mut i = 1;
+    while i < 16 {
+        powers[i] = powers[i - 1] * 10;
+        i += 1;
+    }
+    powers
+};
 
 /// A decimal number without exponent whose digits a double holds exactly, and the position behind it; `None` sends the caller to the
 /// slow way.
@@ -41,41 +58,25 @@ pub(super) fn short_integer(bytes: &[u8], pos: usize) -> Option<(i64, usize)> {
 pub(super) fn short_double(bytes: &[u8], pos: usize) -> Option<(f64, usize)> {
     let is_negative = byte_at(bytes, pos) == b'-';
     let first = pos + usize::from(is_negative);
-    let mut end = first;
-    let mut mantissa: u64 = 0;
+    let (mut mantissa, integer_digits) = digit_run(bytes, first);
+    let mut end = first + integer_digits;
     let mut scale = 0;
-    loop {
-        let digit = byte_at(bytes, end).wrapping_sub(b'0');
-        if digit > 9 {
-            break;
-        }
-        mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(digit));
-        end += 1;
-    }
-    let integer_digits = end - first;
     if integer_digits == 0 || (integer_digits > 1 && byte_at(bytes, first) == b'0') {
         return None;
     }
     if byte_at(bytes, end) == b'.' {
-        let fraction = end + 1;
-        end = fraction;
-        loop {
-            let digit = byte_at(bytes, end).wrapping_sub(b'0');
-            if digit > 9 {
-                break;
-            }
-            mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(digit));
-            end += 1;
-        }
-        scale = end - fraction;
-        if scale == 0 {
+        let (fraction, count) = digit_run(bytes, end + 1);
+        scale = count;
+        if scale == 0 || scale > 15 {
             return None;
         }
+        mantissa = mantissa.wrapping_mul(POWERS[scale & 15]).wrapping_add(fraction);
+        end += 1 + scale;
     }
     if integer_digits + scale > 18 || mantissa > EXACT_MANTISSA_MAX || matches!(byte_at(bytes, end), b'e' | b'E') {
         return None;
     }
-    // At most 18 digits after the point, so the power is in the table, and one division of two exact numbers rounds once.
+    // At most 15 digits after the point, so the power is in the table, and one division of two exact numbers rounds once.
     let number = mantissa as f64 / EXACT_POWERS.get(scale)?;
     Some((if is_negative { -number } else { number }, end))
 }
@@ -204,9 +205,36 @@ fn parse_decimal_digits(text: &[u8], precision: u8, scale: u8) -> Option<Decimal
 
 /// Appends a DOUBLE as Java's `Double.toString` writes it (`100.0`, `1.0E10`), the shortest digits that read back the same.
 pub(super) fn write_double(number: f64, out: &mut Vec<u8>) {
-    if !write_special(number, out) {
+    if !write_short_double(number, out) && !write_special(number, out) {
         write_java_float(ryu::Buffer::new().format_finite(number), number.abs(), out);
     }
+}
+
+/// Appends a number of at most three decimals, as amounts are, several times faster than the general way. Of decimal numbers with 15 digits at
+/// most no two are the same double, so the one found here is the shortest.
+fn write_short_double(number: f64, out: &mut Vec<u8>) -> bool {
+    let magnitude = number.abs();
+    if !(1e-3..1e7).contains(&magnitude) {
+        return false;
+    }
+    let thousandths = (magnitude * 1000.0).round();
+    if thousandths / 1000.0 != magnitude {
+        return false;
+    }
+    let thousandths = thousandths as u64;
+    if number < 0.0 {
+        out.push(b'-');
+    }
+    out.extend_from_slice(itoa::Buffer::new().format(thousandths / 1000).as_bytes());
+    let fraction = thousandths % 1000;
+    let [tenths, hundredths, last] = [fraction / 100, fraction / 10 % 10, fraction % 10].map(|d| b'0' + d as u8);
+    out.extend_from_slice(&[b'.', tenths]);
+    if last != b'0' {
+        out.extend_from_slice(&[hundredths, last]);
+    } else if hundredths != b'0' {
+        out.push(hundredths);
+    }
+    true
 }
 
 /// Appends a FLOAT as Java's `Float.toString` writes it.
@@ -270,7 +298,7 @@ pub(super) fn write_decimal(unscaled: i128, scale: u8, is_plain: bool, out: &mut
     }
     let mut magnitude = unscaled.unsigned_abs();
     let mut scale = i32::from(scale);
-    while magnitude % 10 == 0 {
+    while magnitude.is_multiple_of(10) {
         magnitude /= 10;
         scale -= 1;
     }
@@ -333,6 +361,11 @@ mod tests {
             (0.000_99, "9.9E-4"),
             (9_999_999.0, "9999999.0"),
             (1e7, "1.0E7"),
+            (0.1 + 0.2, "0.30000000000000004"),
+            (-12.5, "-12.5"),
+            (12.05, "12.05"),
+            (0.125, "0.125"),
+            (1234.0625, "1234.0625"),
             (12_345_678.9, "1.23456789E7"),
             (1e16, "1.0E16"),
             (1.797_693_134_862_315_7E308, "1.7976931348623157E308"),
@@ -403,7 +436,7 @@ mod tests {
 
     #[test]
     fn short_numbers_agree_with_the_exact_parser() {
-        for text in ["0", "-0", "1", "0.1", "123.456", "9007199254740992", "-17.25", "99.99", "0.00000000000000001"] {
+        for text in ["0", "-0", "1", "0.1", "123.456", "9007199254740992", "-17.25", "99.99", "0.000000000000001"] {
             let (number, end) = short_double(text.as_bytes(), 0).unwrap();
             assert_eq!((number.to_bits(), end), (text.parse::<f64>().unwrap().to_bits(), text.len()), "{text}");
         }

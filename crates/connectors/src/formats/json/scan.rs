@@ -30,7 +30,31 @@ pub(super) enum Expected {
     Field,
 }
 
+const EXPECTATIONS: [Expected; 16] = [
+    Expected::Value,
+    Expected::Key,
+    Expected::Colon,
+    Expected::CommaOrBrace,
+    Expected::CommaOrBracket,
+    Expected::StringEnd,
+    Expected::Escape,
+    Expected::Number,
+    Expected::Literal,
+    Expected::Object,
+    Expected::Depth,
+    Expected::Utf8,
+    Expected::Capacity,
+    Expected::Type,
+    Expected::NanosecondRange,
+    Expected::Field,
+];
+
 impl Expected {
+    /// Whether only one value is wrong.
+    pub(super) fn is_value(self) -> bool {
+        matches!(self, Expected::Type | Expected::NanosecondRange)
+    }
+
     /// In words, for messages.
     pub(super) fn text(self) -> &'static str {
         match self {
@@ -54,22 +78,30 @@ impl Expected {
     }
 }
 
-/// A document, or one value of it, that cannot be read. Eight bytes, because every step of the parser returns it.
+/// A document, or one value of it, that cannot be read: where (upper bits) and what was expected (the lowest byte).
+///
+/// One word, because then a result of the parser's steps travels in registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) at: u32,
-    pub(super) expected: Expected,
-}
+pub(super) struct Fault(u64);
 
 impl Fault {
     #[cold]
     pub(super) fn new(at: usize, expected: Expected) -> Fault {
-        Fault { at: u32::try_from(at).unwrap_or(u32::MAX), expected }
+        Fault((at as u64) << 8 | expected as u64)
+    }
+
+    pub(super) fn at(self) -> usize {
+        usize::try_from(self.0 >> 8).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn expected(self) -> Expected {
+        let of_byte = |expected: &&Expected| **expected as u64 == self.0 & 0xFF;
+        EXPECTATIONS.iter().find(of_byte).copied().unwrap_or(Expected::Value)
     }
 
     /// Whether only one value is wrong and the rest of the document can be used.
     pub(super) fn is_value(self) -> bool {
-        matches!(self.expected, Expected::Type | Expected::NanosecondRange)
+        self.expected().is_value()
     }
 }
 
@@ -98,11 +130,49 @@ pub(super) fn word_at(bytes: &[u8], pos: usize) -> Option<u64> {
 
 /// Skips blanks, tabs and line ends.
 #[inline(always)]
-pub(super) fn skip_blank(bytes: &[u8], mut pos: usize) -> usize {
+pub(super) fn skip_blank(bytes: &[u8], pos: usize) -> usize {
+    if byte_at(bytes, pos) > b' ' { pos } else { skip_blanks(bytes, pos) }
+}
+
+fn skip_blanks(bytes: &[u8], mut pos: usize) -> usize {
     while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(pos) {
         pos += 1;
     }
     pos
+}
+
+/// The digits at a position, at most eight of them: their number and how many they are.
+#[inline(always)]
+pub(super) fn digits_at(bytes: &[u8], pos: usize) -> (u64, usize) {
+    let Some(word) = word_at(bytes, pos) else {
+        return few_digits_at(bytes, pos);
+    };
+    let values = word ^ (LOW_BITS * b'0' as u64);
+    // The high bit of every byte that is no digit; the lowest one set is exact.
+    let others = (values.wrapping_add(LOW_BITS * 0x76) | values) & HIGH_BITS;
+    let count = (others.trailing_zeros() >> 3) as usize;
+    if count == 0 {
+        return (0, 0);
+    }
+    // The digits move to the word's end, zeros fill its start; then neighbours are joined: pairs, fours, eight.
+    let digits = values << (64 - 8 * count);
+    let pairs = digits.wrapping_mul(2561) >> 8 & 0x00FF_00FF_00FF_00FF;
+    let fours = pairs.wrapping_mul(6_553_601) >> 16 & 0x0000_FFFF_0000_FFFF;
+    (fours.wrapping_mul(42_949_672_960_001) >> 32, count)
+}
+
+/// [`digits_at`] close to the end of the document.
+fn few_digits_at(bytes: &[u8], pos: usize) -> (u64, usize) {
+    let mut number = 0;
+    let mut count = 0;
+    loop {
+        let digit = byte_at(bytes, pos + count).wrapping_sub(b'0');
+        if digit > 9 {
+            return (number, count);
+        }
+        number = number * 10 + u64::from(digit);
+        count += 1;
+    }
 }
 
 /// The position of the next quote or backslash.
@@ -183,11 +253,12 @@ fn unescape_unicode(content: &[u8], pos: usize, out: &mut Vec<u8>) -> usize {
     let high = hex4(content, pos + 2).unwrap_or(0);
     let mut next = pos + 6;
     let mut code = high;
-    if (0xD800..0xDC00).contains(&high) && content.get(next..next + 2) == Some(b"\\u") {
-        if let Some(low @ 0xDC00..0xE000) = hex4(content, next + 2) {
-            code = 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00);
-            next += 6;
-        }
+    if (0xD800..0xDC00).contains(&high)
+        && content.get(next..next + 2) == Some(b"\\u")
+        && let Some(low @ 0xDC00..0xE000) = hex4(content, next + 2)
+    {
+        code = 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00);
+        next += 6;
     }
     let character = char::from_u32(code).unwrap_or('?');
     out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());

@@ -292,7 +292,8 @@ fn ignored_errors_make_a_field_null_and_skip_a_broken_record() {
 fn an_error_says_record_field_and_what_was_found() {
     let row = kind(TypeKind::Row(vec![Field::new("amount", DataType::int())]));
     let fields = [Field::new("pay", row), Field::new("ts", kind(TypeKind::Timestamp(3)))];
-    let cases: &[(&str, &[(&str, &str)], &str)] = &[
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+    let cases: &[Case<'_>] = &[
         (r#"{"pay":{"amount":"abc"}}"#, &[], "field `pay.amount` of table `t`: expected INT, found `\"abc\"`"),
         (
             r#"{"ts":"2024-01-01T00:00:00Z"}"#,

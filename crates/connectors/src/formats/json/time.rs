@@ -67,12 +67,10 @@ fn two(text: &[u8], at: usize) -> Option<u32> {
 /// The year at the text's start, and its length: four digits, or a sign and more.
 #[inline]
 fn year(text: &[u8]) -> Option<(i64, usize)> {
-    if let (Some(century), Some(rest)) = (two(text, 0), two(text, 2)) {
-        if text.get(4) == Some(&b'-') {
-            return Some((i64::from(century * 100 + rest), 4));
-        }
+    match (two(text, 0), two(text, 2), text.get(4)) {
+        (Some(century), Some(rest), Some(b'-')) => Some((i64::from(century * 100 + rest), 4)),
+        _ => signed_year(text),
     }
-    signed_year(text)
 }
 
 #[cold]
@@ -185,6 +183,36 @@ pub(super) fn parse_timestamp_ltz(text: &[u8], format: TimestampFormat) -> Optio
 
 #[inline]
 fn wall_time(text: &[u8], separator: u8, seconds_optional: bool, resolve: Resolve) -> Option<WallTime> {
+    let usual = text.first_chunk::<19>().and_then(|head| usual_seconds(head, separator));
+    if let Some(seconds) = usual {
+        let nanos = if text.len() == 19 { 0 } else { fraction(text.get(19..)?)? };
+        return Some(WallTime { seconds, nanos });
+    }
+    any_wall_time(text, separator, seconds_optional, resolve)
+}
+
+/// The seconds of `yyyy-MM-dd HH:mm:ss`, when no part of it needs a second thought: day 28 at most, hour 23 at most.
+#[inline(always)]
+fn usual_seconds(text: &[u8; 19], separator: u8) -> Option<i64> {
+    let digit = |at: usize| u32::from(text[at].wrapping_sub(b'0'));
+    let mut is_odd = false;
+    let mut pair = |at: usize| {
+        let (tens, ones) = (digit(at), digit(at + 1));
+        is_odd |= tens > 9 || ones > 9;
+        tens * 10 + ones
+    };
+    let (century, year, month, day) = (pair(0), pair(2), pair(5), pair(8));
+    let (hour, minute, second) = (pair(11), pair(14), pair(17));
+    is_odd |= text[4] != b'-' || text[7] != b'-' || text[10] != separator || text[13] != b':' || text[16] != b':';
+    is_odd |= month.wrapping_sub(1) > 11 || day.wrapping_sub(1) > 27 || hour > 23 || minute > 59 || second > 59;
+    if is_odd {
+        return None;
+    }
+    let days = days_from_civil(i64::from(century * 100 + year), month, day);
+    Some(days * SECONDS_PER_DAY + i64::from(hour * 3600 + minute * 60 + second))
+}
+
+fn any_wall_time(text: &[u8], separator: u8, seconds_optional: bool, resolve: Resolve) -> Option<WallTime> {
     let (days, length) = date_prefix(text, resolve)?;
     let found = *text.get(length)?;
     // Java's ISO form takes the letter in either case.
@@ -198,51 +226,57 @@ fn wall_time(text: &[u8], separator: u8, seconds_optional: bool, resolve: Resolv
 /// Appends a DATE.
 pub(super) fn write_date(days: i64, out: &mut Vec<u8>) {
     let (year, month, day) = civil_from_days(days);
-    if (0..=9999).contains(&year) {
-        write_digits(year.unsigned_abs(), 4, out);
-    } else {
-        out.push(if year < 0 { b'-' } else { b'+' });
-        write_digits(year.unsigned_abs(), 4, out);
+    match u32::try_from(year) {
+        Ok(year @ 0..=9999) => {
+            let [y1, y2, y3, y4] = [year / 1000, year / 100 % 10, year / 10 % 10, year % 10].map(digit);
+            let ([m1, m2], [d1, d2]) = (pair(month), pair(day));
+            out.extend_from_slice(&[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2]);
+        }
+        _ => {
+            out.push(if year < 0 { b'-' } else { b'+' });
+            let mut buffer = itoa::Buffer::new();
+            let digits = buffer.format(year.unsigned_abs());
+            out.extend(std::iter::repeat_n(b'0', 4_usize.saturating_sub(digits.len())));
+            out.extend_from_slice(digits.as_bytes());
+            let ([m1, m2], [d1, d2]) = (pair(month), pair(day));
+            out.extend_from_slice(&[b'-', m1, m2, b'-', d1, d2]);
+        }
     }
-    out.push(b'-');
-    write_digits(month.into(), 2, out);
-    out.push(b'-');
-    write_digits(day.into(), 2, out);
+}
+
+fn digit(value: u32) -> u8 {
+    b'0' + (value % 10) as u8
+}
+
+fn pair(value: u32) -> [u8; 2] {
+    [digit(value / 10), digit(value)]
 }
 
 /// Appends a TIME given in milliseconds of the day, without its fraction.
 pub(super) fn write_time(ms: i32, out: &mut Vec<u8>) {
-    write_clock(u64::from(ms.unsigned_abs()) / 1000, out);
+    write_clock(ms.unsigned_abs() / 1000, out);
 }
 
-fn write_clock(second_of_day: u64, out: &mut Vec<u8>) {
-    write_digits(second_of_day / 3600, 2, out);
-    out.push(b':');
-    write_digits(second_of_day / 60 % 60, 2, out);
-    out.push(b':');
-    write_digits(second_of_day % 60, 2, out);
+fn write_clock(second_of_day: u32, out: &mut Vec<u8>) {
+    let [h1, h2] = pair(second_of_day / 3600);
+    let [m1, m2] = pair(second_of_day / 60 % 60);
+    let [s1, s2] = pair(second_of_day % 60);
+    out.extend_from_slice(&[h1, h2, b':', m1, m2, b':', s1, s2]);
 }
 
 /// Appends a TIMESTAMP. The SQL form drops trailing zeros of the fraction one by one; Java's ISO form does too.
 pub(super) fn write_timestamp(time: WallTime, format: TimestampFormat, out: &mut Vec<u8>) {
     write_date(time.seconds.div_euclid(SECONDS_PER_DAY), out);
     out.push(if format == TimestampFormat::Sql { b' ' } else { b'T' });
-    write_clock(time.seconds.rem_euclid(SECONDS_PER_DAY).unsigned_abs(), out);
-    if time.nanos > 0 {
+    write_clock(u32::try_from(time.seconds.rem_euclid(SECONDS_PER_DAY)).unwrap_or(0), out);
+    let mut nanos = time.nanos;
+    if nanos > 0 {
         out.push(b'.');
-        write_digits(time.nanos.into(), 9, out);
-        while out.last() == Some(&b'0') {
-            out.pop();
+        while nanos > 0 {
+            out.push(digit(nanos / 100_000_000));
+            nanos = nanos % 100_000_000 * 10;
         }
     }
-}
-
-/// Appends a number with leading zeros up to `width`.
-fn write_digits(number: u64, width: usize, out: &mut Vec<u8>) {
-    let mut buffer = itoa::Buffer::new();
-    let digits = buffer.format(number);
-    out.extend(std::iter::repeat_n(b'0', width.saturating_sub(digits.len())));
-    out.extend_from_slice(digits.as_bytes());
 }
 
 #[cfg(test)]

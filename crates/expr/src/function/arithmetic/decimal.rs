@@ -7,7 +7,7 @@ use arrow_array::builder::Decimal128Builder;
 use arrow_array::types::Decimal128Type;
 use wiesel_core::{Error, Result, TypeKind};
 
-use crate::cast::decimal::{self as digits, adjusted, divide, fit, multiply, power, rescale};
+use crate::cast::decimal::{self as digits, adjusted, divide, multiply};
 use crate::function::arithmetic::{Arithmetic, Operation, division_by_zero};
 use crate::function::{Operand, Signature};
 
@@ -59,33 +59,14 @@ pub(crate) fn eval(
             return Err(division_by_zero(function.name, &dividend));
         }
         builder.append_option(match function.operation {
-            Operation::Plus => sum(x, s1, y, s2, scale, precision),
-            Operation::Minus => sum(x, s1, -y, s2, scale, precision),
+            Operation::Plus => digits::add((x, s1), (y, s2), scale, precision),
+            Operation::Minus => digits::add((x, s1), (-y, s2), scale, precision),
             Operation::Multiply => multiply(x, y, s1 + s2 - scale.min(s1 + s2), precision),
             Operation::Divide => divide(x, y, i32::from(scale) + i32::from(s2) - i32::from(s1), precision),
-            Operation::Remainder => remainder(x, s1, y, s2, scale, precision),
+            Operation::Remainder => digits::remainder((x, s1), (y, s2), scale, precision),
         });
     }
     Ok(Arc::new(builder.finish()))
-}
-
-fn sum(x: i128, s1: u8, y: i128, s2: u8, scale: u8, precision: u8) -> Option<i128> {
-    // The exact sum lives at the larger scale; only then is it rounded to a smaller one.
-    let exact = s1.max(s2);
-    let x = x.checked_mul(power(exact - s1));
-    let y = y.checked_mul(power(exact - s2));
-    match (x, y) {
-        (Some(x), Some(y)) => rescale(x.checked_add(y)?, exact, scale, precision),
-        _ => None,
-    }
-}
-
-fn remainder(x: i128, s1: u8, y: i128, s2: u8, scale: u8, precision: u8) -> Option<i128> {
-    let exact = s1.max(s2);
-    let x = x.checked_mul(power(exact - s1))?;
-    let y = y.checked_mul(power(exact - s2))?;
-    let rest = x.checked_rem(y)?;
-    fit(rescale(rest, exact, scale, precision)?, precision)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow_array::ArrayRef;
 use arrow_array::builder::Int64Builder;
 use arrow_array::types::{Int32Type, Int64Type};
-use wiesel_core::{Error, Result, TypeKind};
+use wiesel_core::{DataType, Error, Result, TypeKind};
 
 use crate::eval::EvalContext;
 use crate::function::binding::{strict, takes, types_of};
@@ -92,7 +92,7 @@ impl ScalarFunction for FieldOf {
     fn eval(&self, args: &[Operand], call: &Signature, rows: usize, context: &EvalContext) -> Result<ArrayRef> {
         extract(self.unit, &args[0], &call.args[0].kind, rows, context)
     }
-    fn is_total(&self) -> bool {
+    fn is_total(&self, _: &[DataType]) -> bool {
         true
     }
 }

@@ -1,111 +1,246 @@
-//! JSON paths: `[lax | strict] $`, then `.name`, `['name']`, `[n]` (from the end when negative), `.*` and `[*]`.
+//! JSON paths: `$.name`, `$['name']`, `[n]`, `[*]`, `.*`, `..name`, with `lax` or `strict` in front.
 //!
-//! A path without a mode is strict, as in Flink. Filters, deep scans, slices and functions are refused by name.
+//! A path without a mode is strict. Strict mode makes a missing value an error (ON ERROR), lax mode makes it an empty result (ON EMPTY).
+//! A text that is no path is an error of the row, as in Flink. Filters, slices, unions and functions are paths in Flink but not here;
+//! they are refused by name, because any answer would be a wrong one.
 
-use wiesel_core::{Error, Result};
-
-/// What a path does where it leads nowhere.
+/// What happens when a path leads nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     /// The result is empty.
     Lax,
-    /// That is an error.
+    /// It is an error.
     Strict,
 }
 
-/// One step down.
+/// One step of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// A member of an object.
     Member(String),
-    /// An element of an array; negative from the end.
+    /// An element of an array, counted from 0, or from behind when negative.
     Index(i64),
-    /// All members or elements.
-    All,
+    /// Every member or element.
+    Wildcard,
+    /// The next step is taken from every object and array below, and here.
+    Deep,
 }
 
 /// A compiled path.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Path {
     pub(super) mode: Mode,
-    pub(super) steps: Vec<Step>,
-    pub(super) has_wildcard: bool,
+    /// The steps from the root; `None` when the text is no path.
+    pub(super) steps: Option<Vec<Step>>,
+    /// It leads to one value at most. Otherwise its result is an array of all it leads to.
+    pub(super) is_definite: bool,
+}
+
+/// Why a text does not compile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reject {
+    Malformed,
+    Unsupported(&'static str),
 }
 
 impl Path {
-    /// Compiles a path.
-    pub(super) fn new(text: &str) -> Result<Path> {
-        let (mode, spec) = mode(text);
-        let refused = |what: &str| {
-            Error::config(format!("the JSON path `{text}` {what}")).hint(
-                "a path is $ and then .name, ['name'], [0], [-1], .* or [*], behind `lax` or `strict` if you like",
-            )
-        };
-        let mut rest = spec.trim().strip_prefix('$').ok_or_else(|| refused("does not start with `$`"))?;
-        let mut steps = Vec::new();
-        while !rest.is_empty() {
-            if rest.starts_with("..") {
-                return Err(refused("has a deep scan `..`, which is not supported"));
+    /// Compiles a path; an error names the construct that is not supported.
+    pub(super) fn parse(text: &str) -> Result<Path, &'static str> {
+        let (mode, spec) = split_mode(text);
+        match Parser::new(spec).and_then(Parser::steps) {
+            Ok(steps) => {
+                let is_definite = !steps.iter().any(|s| matches!(s, Step::Wildcard | Step::Deep));
+                Ok(Path { mode, steps: Some(steps), is_definite })
             }
-            if let Some(name) = rest.strip_prefix('.') {
-                let end = name.find(['.', '[']).unwrap_or(name.len());
-                let (name, behind) = name.split_at(end);
-                if name.is_empty() || name.contains(['(', ')', '?', '@']) {
-                    return Err(refused(&format!("has the step `.{name}`, which is not supported")));
-                }
-                steps.push(if name == "*" { Step::All } else { Step::Member(name.to_owned()) });
-                rest = behind;
-                continue;
-            }
-            let inner =
-                rest.strip_prefix('[').ok_or_else(|| refused("has a step that starts with neither `.` nor `[`"))?;
-            let (step, behind) = bracket(inner).ok_or_else(|| {
-                refused("has a bracket that holds neither a quoted name nor a number nor `*`, or is not closed")
-            })?;
-            steps.push(step);
-            rest = behind;
+            Err(Reject::Malformed) => Ok(Path { mode, steps: None, is_definite: true }),
+            Err(Reject::Unsupported(what)) => Err(what),
         }
-        let has_wildcard = steps.contains(&Step::All);
-        Ok(Path { mode, steps, has_wildcard })
     }
 }
 
-fn mode(text: &str) -> (Mode, &str) {
+fn split_mode(text: &str) -> (Mode, &str) {
     let trimmed = text.trim_start();
     for (word, mode) in [("lax", Mode::Lax), ("strict", Mode::Strict)] {
-        if let Some((first, rest)) = trimmed.split_at_checked(word.len())
-            && first.eq_ignore_ascii_case(word)
-            && rest.starts_with(char::is_whitespace)
-        {
-            return (mode, rest);
+        let Some((start, rest)) = trimmed.split_at_checked(word.len()) else { continue };
+        let spec = rest.trim_start();
+        if start.eq_ignore_ascii_case(word) && spec.len() < rest.len() && !spec.is_empty() {
+            return (mode, spec);
         }
     }
     (Mode::Strict, text)
 }
 
-/// What stands behind a `[`: the step and what follows its `]`.
-fn bracket(inner: &str) -> Option<(Step, &str)> {
-    let inner = inner.trim_start();
-    let quote = inner.chars().next().filter(|c| matches!(c, '\'' | '"'));
-    if let Some(quote) = quote {
-        let mut name = String::new();
-        let mut chars = inner.char_indices().skip(1);
-        while let Some((at, c)) = chars.next() {
-            if c == '\\' {
-                name.push(chars.next()?.1);
-            } else if c == quote {
-                let behind = inner[at + c.len_utf8()..].trim_start().strip_prefix(']')?;
-                return Some((Step::Member(name), behind));
+struct Parser<'a> {
+    rest: &'a str,
+    steps: Vec<Step>,
+}
+
+type Parsed<T> = Result<T, Reject>;
+
+impl<'a> Parser<'a> {
+    fn new(spec: &'a str) -> Parsed<Parser<'a>> {
+        let spec = spec.trim();
+        if spec.is_empty() || spec.ends_with('.') {
+            return Err(Reject::Malformed);
+        }
+        let mut parser = Parser { rest: spec, steps: Vec::new() };
+        if let Some(rest) = spec.strip_prefix(['$', '@']) {
+            parser.rest = rest;
+        } else {
+            // `a.b` is short for `$.a.b`.
+            parser.after_dot()?;
+        }
+        Ok(parser)
+    }
+
+    fn steps(mut self) -> Parsed<Vec<Step>> {
+        while !self.rest.is_empty() {
+            if let Some(rest) = self.rest.strip_prefix("..") {
+                self.rest = rest;
+                self.steps.push(Step::Deep);
+                self.after_dot()?;
+            } else if let Some(rest) = self.rest.strip_prefix('.') {
+                self.rest = rest;
+                self.after_dot()?;
+            } else if self.rest.starts_with('[') {
+                self.bracket()?;
             } else {
-                name.push(c);
+                return Err(Reject::Malformed);
             }
         }
-        return None;
+        Ok(self.steps)
     }
-    let (content, behind) = inner.split_once(']')?;
-    let step = match content.trim() {
-        "*" => Step::All,
-        number => Step::Index(number.parse().ok()?),
-    };
-    Some((step, behind))
+
+    fn after_dot(&mut self) -> Parsed<()> {
+        if self.rest.starts_with('[') {
+            return self.bracket();
+        }
+        if let Some(rest) = self.rest.strip_prefix('*') {
+            self.rest = rest;
+            self.steps.push(Step::Wildcard);
+            return Ok(());
+        }
+        let end = self.rest.find(['.', '[', '(', ' ']).unwrap_or(self.rest.len());
+        let (name, rest) = self.rest.split_at(end);
+        match rest.chars().next() {
+            Some('(') => return Err(Reject::Unsupported("a function")),
+            Some(' ') => return Err(Reject::Malformed),
+            _ if name.is_empty() => return Err(Reject::Malformed),
+            _ => self.steps.push(Step::Member(name.to_owned())),
+        }
+        self.rest = rest;
+        Ok(())
+    }
+
+    fn bracket(&mut self) -> Parsed<()> {
+        self.rest = self.rest[1..].trim_start_matches(' ');
+        let step = match self.rest.chars().next() {
+            Some('*') => {
+                self.rest = &self.rest[1..];
+                Step::Wildcard
+            }
+            Some(quote @ ('\'' | '"')) => Step::Member(self.quoted(quote)?),
+            Some('?') => return Err(Reject::Unsupported("a filter")),
+            Some(':') => return Err(Reject::Unsupported("a slice")),
+            Some('-' | '0'..='9') => {
+                let end = self.rest.find(|c: char| c != '-' && !c.is_ascii_digit()).unwrap_or(self.rest.len());
+                let (digits, rest) = self.rest.split_at(end);
+                self.rest = rest;
+                Step::Index(digits.parse().map_err(|_| Reject::Malformed)?)
+            }
+            _ => return Err(Reject::Malformed),
+        };
+        self.rest = self.rest.trim_start_matches(' ');
+        match self.rest.chars().next() {
+            Some(']') => self.rest = &self.rest[1..],
+            Some(',') => return Err(Reject::Unsupported("a union")),
+            Some(':') => return Err(Reject::Unsupported("a slice")),
+            _ => return Err(Reject::Malformed),
+        }
+        self.steps.push(step);
+        Ok(())
+    }
+
+    fn quoted(&mut self, quote: char) -> Parsed<String> {
+        let mut name = String::new();
+        let mut chars = self.rest[1..].chars();
+        loop {
+            match chars.next().ok_or(Reject::Malformed)? {
+                c if c == quote => break,
+                '\\' => name.push(match chars.next().ok_or(Reject::Malformed)? {
+                    'n' => '\n',
+                    't' => '\t',
+                    'r' => '\r',
+                    'b' => '\u{8}',
+                    'f' => '\u{c}',
+                    'u' => {
+                        let digits = chars.as_str().get(..4).ok_or(Reject::Malformed)?;
+                        let code = u32::from_str_radix(digits, 16).map_err(|_| Reject::Malformed)?;
+                        chars = chars.as_str()[4..].chars();
+                        char::from_u32(code).unwrap_or('?')
+                    }
+                    c => c,
+                }),
+                c => name.push(c),
+            }
+        }
+        self.rest = chars.as_str();
+        Ok(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_compile() {
+        let member = |name: &str| Step::Member(name.to_owned());
+        let cases = [
+            ("$", Mode::Strict, Some(vec![])),
+            ("lax $", Mode::Lax, Some(vec![])),
+            ("  LAX  $.a", Mode::Lax, Some(vec![member("a")])),
+            ("strict $.a.b", Mode::Strict, Some(vec![member("a"), member("b")])),
+            ("$['a b'].c", Mode::Strict, Some(vec![member("a b"), member("c")])),
+            ("$.['a b']", Mode::Strict, Some(vec![member("a b")])),
+            ("$[ \"a\" ][ 0 ][-1]", Mode::Strict, Some(vec![member("a"), Step::Index(0), Step::Index(-1)])),
+            ("$['q\\'']", Mode::Strict, Some(vec![member("q'")])),
+            ("$['\\u0041']", Mode::Strict, Some(vec![member("A")])),
+            ("$.a[*].*", Mode::Strict, Some(vec![member("a"), Step::Wildcard, Step::Wildcard])),
+            ("$..a", Mode::Strict, Some(vec![Step::Deep, member("a")])),
+            ("$..[0]", Mode::Strict, Some(vec![Step::Deep, Step::Index(0)])),
+            ("a.b", Mode::Strict, Some(vec![member("a"), member("b")])),
+            ("lax", Mode::Strict, Some(vec![member("lax")])),
+            ("$.é-1", Mode::Strict, Some(vec![member("é-1")])),
+            ("$.s ", Mode::Strict, Some(vec![member("s")])),
+            ("", Mode::Strict, None),
+            ("lax$.s", Mode::Strict, Some(vec![member("lax$"), member("s")])),
+            ("$.", Mode::Strict, None),
+            ("$x", Mode::Strict, None),
+            ("$ .x", Mode::Strict, None),
+            ("$.x y", Mode::Strict, None),
+            ("$...x", Mode::Strict, None),
+            ("$[", Mode::Strict, None),
+            ("$[a]", Mode::Strict, None),
+            ("$['a", Mode::Strict, None),
+        ];
+        for (text, mode, steps) in cases {
+            let path = Path::parse(text).expect("supported");
+            assert_eq!((path.mode, path.steps), (mode, steps), "{text}");
+        }
+    }
+
+    #[test]
+    fn unsupported_constructs_are_named() {
+        for (text, what) in [
+            ("$[?(@.a == 1)]", "a filter"),
+            ("$[0:2]", "a slice"),
+            ("$[:2]", "a slice"),
+            ("$[0,1]", "a union"),
+            ("$['a','b']", "a union"),
+            ("$.a.length()", "a function"),
+        ] {
+            assert_eq!(Path::parse(text), Err(what), "{text}");
+        }
+    }
 }
