@@ -213,6 +213,12 @@ pub(crate) const CASES: &[Case] = &[
         run: harness::servers_come_back_after_a_kill,
     },
     Case {
+        name: "kafka_sink_rows_arrive_through_kills",
+        needs: &[Kafka],
+        limit_s: 300,
+        run: kafka_sink::rows_arrive_through_kills,
+    },
+    Case {
         name: "workload_count_by_key_counts_every_message",
         needs: &[Kafka],
         limit_s: 180,
@@ -230,10 +236,16 @@ pub(crate) const CASES: &[Case] = &[
         limit_s: 180,
         run: workload::tumble_sum_sums_each_minute,
     },
-    Case {
-        name: "kafka_sink_rows_arrive_through_kills",
-        needs: &[Kafka],
-        limit_s: 300,
-        run: kafka_sink::rows_arrive_through_kills,
-    },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::CASES;
+
+    #[test]
+    fn the_list_of_cases_is_sorted_by_name() {
+        for pair in CASES.windows(2) {
+            assert!(pair[0].name < pair[1].name, "`{}` must stand before `{}`", pair[1].name, pair[0].name);
+        }
+    }
+}

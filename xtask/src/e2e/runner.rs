@@ -29,7 +29,6 @@ pub(crate) struct Counts {
 
 /// Runs the cases whose name contains `filter` (all without one) against the program `binary`.
 pub(crate) fn run(filter: Option<&str>, binary: &Path) -> Result<Counts> {
-    ensure!(CASES.is_sorted_by_key(|case| case.name), "the list of end-to-end cases is not sorted by name");
     let chosen: Vec<Case> =
         CASES.iter().filter(|case| filter.is_none_or(|text| case.name.contains(text))).copied().collect();
     let mut counts = Counts::default();
