@@ -38,7 +38,7 @@ pub(crate) mod runner;
 use anyhow::Result;
 
 use crate::services::Service::{self, Es7, Es8, Kafka, Postgres};
-use cases::{examples, harness, workload};
+use cases::{bad_input, examples, harness, kafka_sink, workload};
 use context::Context;
 
 /// One end-to-end test.
