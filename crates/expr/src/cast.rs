@@ -42,8 +42,7 @@ fn is_kind_castable(from: &TypeKind, to: &TypeKind) -> bool {
         (T::Null, _) | (_, T::Char(_) | T::VarChar(_)) => true,
         (f, T::Boolean) => f.is_string() || f.is_integer(),
         (f, T::Binary(_) | T::VarBinary(_)) => f.is_string() || matches!(f, T::Binary(_) | T::VarBinary(_)),
-        (f, T::Int) if matches!(f, T::IntervalYearMonth) => true,
-        (f, T::BigInt) if matches!(f, T::IntervalYearMonth | T::IntervalDayTime) => true,
+        (T::IntervalYearMonth, T::Int) | (T::IntervalYearMonth | T::IntervalDayTime, T::BigInt) => true,
         (f, t) if t.is_numeric() => f.is_numeric() || f.is_string() || matches!(f, T::Boolean),
         (f, T::Date | T::Time(_)) => f.is_string() || matches!(f, T::Timestamp(_) | T::TimestampLtz(_)),
         (f, T::Timestamp(_) | T::TimestampLtz(_)) => {

@@ -38,6 +38,7 @@ pub(crate) struct RunOptions {
 /// The rows of an updating query by their first column, redrawn in place.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DemoTotals {
+    names: Vec<String>,
     rows: std::collections::BTreeMap<String, Vec<String>>,
     drawn_lines: usize,
     drawn_at: Option<std::time::Instant>,
@@ -47,7 +48,7 @@ impl DemoTotals {
     /// How often the table is redrawn at most.
     const REDRAW: std::time::Duration = std::time::Duration::from_millis(250);
 
-    fn take(&mut self, names: &[String], rows: Vec<(wiesel_core::RowKind, Vec<String>)>) -> std::io::Result<()> {
+    fn take(&mut self, rows: Vec<(wiesel_core::RowKind, Vec<String>)>) -> std::io::Result<()> {
         for (kind, row) in rows {
             let Some(key) = row.first().cloned() else { continue };
             if kind.is_add() {
@@ -61,10 +62,10 @@ impl DemoTotals {
             return Ok(());
         }
         self.drawn_at = Some(now);
-        self.draw(names)
+        self.draw()
     }
 
-    fn draw(&mut self, names: &[String]) -> std::io::Result<()> {
+    fn draw(&mut self) -> std::io::Result<()> {
         use std::io::{IsTerminal, Write};
         let mut out = std::io::stdout().lock();
         if out.is_terminal() && self.drawn_lines > 0 {
@@ -72,10 +73,20 @@ impl DemoTotals {
         }
         let rows: Vec<Vec<Option<String>>> =
             self.rows.values().map(|row| row.iter().cloned().map(Some).collect()).collect();
-        let text = crate::tableau::text_table(names, &rows);
+        let text = crate::tableau::text_table(&self.names, &rows);
         self.drawn_lines = text.lines().count();
         out.write_all(text.as_bytes())?;
         out.flush()
+    }
+}
+
+impl Drop for DemoTotals {
+    /// The last rows may have come too soon after a redraw to be shown.
+    fn drop(&mut self) {
+        if !self.rows.is_empty() {
+            // A reader that is gone needs no totals.
+            _ = self.draw();
+        }
     }
 }
 
@@ -100,6 +111,7 @@ pub(crate) struct Jobs<'a> {
 
 struct End {
     index: usize,
+    is_query: bool,
     exit: Exit,
     text: String,
 }
@@ -189,6 +201,8 @@ impl<'a> Jobs<'a> {
                     self.notes();
                     let name = self.running.get(end.index).map_or("", |r| r.name.as_str());
                     match end.exit {
+                        // A query has shown its rows; there is nothing to add.
+                        Exit::Done if end.is_query => {}
                         Exit::Done => self.log.info(&format!("job `{name}`: {}", end.text)),
                         _ => self.log.error(&format!("job `{name}`: {}", end.text)),
                     }
@@ -257,7 +271,7 @@ fn totals_collector(
     session: Session,
     mut totals: DemoTotals,
 ) -> wiesel_engine::step::Collector {
-    let names: Vec<String> = schema.fields().iter().map(|f| f.name.clone()).collect();
+    totals.names = schema.fields().iter().map(|f| f.name.clone()).collect();
     let mut texts = crate::tableau::Texts::new(schema, session);
     Box::new(move |_schema, batch| {
         let rows = texts.rows(&batch)?;
@@ -272,33 +286,37 @@ fn cores() -> usize {
 }
 
 fn run_one(index: usize, spec: JobSpec, control: &Control, metrics: &Arc<Metrics>, log: &Log, name: &str) -> End {
+    let is_query = spec.collector.is_some();
     let result = Job::open(spec, control, metrics).and_then(|job| {
-        log.info(&format!("job `{name}`: {}; {}", job.resume(), deliveries(metrics)));
+        if !is_query {
+            log.info(&format!("job `{name}`: {}; writes {}", job.resume(), deliveries(metrics)));
+        }
         job.run()
     });
-    match result {
-        Ok(JobEnd::Finished) => End { index, exit: Exit::Done, text: format!("finished; {}", totals(metrics)) },
+    let (exit, text) = match result {
+        Ok(JobEnd::Finished) => (Exit::Done, format!("finished; {}", totals(metrics))),
         Ok(JobEnd::Stopped { checkpoint: Some(id) }) => {
-            End { index, exit: Exit::Done, text: format!("stopped with checkpoint {id}; the same command resumes") }
+            (Exit::Done, format!("stopped with checkpoint {id}; the same command resumes"))
         }
-        Ok(JobEnd::Stopped { checkpoint: None }) => End { index, exit: Exit::Done, text: "stopped".to_owned() },
+        Ok(JobEnd::Stopped { checkpoint: None }) => (Exit::Done, "stopped".to_owned()),
         Ok(JobEnd::Aborted { standing }) => {
             let standing = standing.map_or_else(|| "none".to_owned(), |id| id.to_string());
-            End { index, exit: Exit::Failed, text: format!("stopped at once; checkpoint that stands: {standing}") }
+            (Exit::Failed, format!("stopped at once; checkpoint that stands: {standing}"))
         }
         Err(error) => {
             let exit = if error.kind() == ErrorKind::Config { Exit::Usage } else { Exit::Failed };
             let report =
                 if error.kind() == ErrorKind::Internal { "\nthis is a bug of wiesel: please report it" } else { "" };
-            End { index, exit, text: format!("failed [{}]: {error}{report}", error.code()) }
+            (exit, format!("failed [{}]: {error}{report}", error.code()))
         }
-    }
+    };
+    End { index, is_query, exit, text }
 }
 
 fn deliveries(metrics: &Metrics) -> String {
     let sinks: Vec<String> =
         metrics.sinks.iter().filter(|s| !s.table.is_empty()).map(|s| format!("{} ({})", s.table, s.delivery)).collect();
-    if sinks.is_empty() { "shows its rows".to_owned() } else { format!("writes {}", sinks.join(", ")) }
+    sinks.join(", ")
 }
 
 fn totals(metrics: &Metrics) -> String {

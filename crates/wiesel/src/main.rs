@@ -19,6 +19,7 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    wiesel_ffi::allocator::commit_on_use();
     let arguments = cli::Cli::parse();
     ExitCode::from(cli::run(arguments) as u8)
 }

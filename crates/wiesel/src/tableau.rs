@@ -81,8 +81,7 @@ impl<W: Write> Tableau<W> {
         self.flush()
     }
 
-    /// Prints the foot.
-    pub(crate) fn finish(&mut self) -> Result<()> {
+    fn finish(&mut self) -> Result<()> {
         self.border()?;
         let rows = self.rows;
         let plural = if rows == 1 { "row" } else { "rows" };
@@ -114,6 +113,14 @@ impl<W: Write> Tableau<W> {
 
     fn flush(&mut self) -> Result<()> {
         self.out.flush().map_err(closed)
+    }
+}
+
+impl<W: Write> Drop for Tableau<W> {
+    /// Prints the foot.
+    fn drop(&mut self) {
+        // A reader that is gone needs no foot.
+        _ = self.finish();
     }
 }
 

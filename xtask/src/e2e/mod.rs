@@ -57,6 +57,42 @@ pub(crate) struct Case {
 /// Every case, sorted by name.
 pub(crate) const CASES: &[Case] = &[
     Case {
+        name: "bad_input_a_broken_row_ends_the_job_with_its_place",
+        needs: &[Kafka],
+        limit_s: 120,
+        run: bad_input::a_broken_row_ends_the_job_with_its_place,
+    },
+    Case {
+        name: "bad_input_a_missing_topic_is_named",
+        needs: &[Kafka],
+        limit_s: 120,
+        run: bad_input::a_missing_topic_is_named,
+    },
+    Case {
+        name: "bad_input_a_misspelt_column_is_shown_with_a_caret",
+        needs: &[],
+        limit_s: 120,
+        run: bad_input::a_misspelt_column_is_shown_with_a_caret,
+    },
+    Case {
+        name: "bad_input_a_wrong_password_is_said_and_not_shown",
+        needs: &[Kafka],
+        limit_s: 120,
+        run: bad_input::a_wrong_password_is_said_and_not_shown,
+    },
+    Case {
+        name: "bad_input_an_unknown_option_is_refused_with_the_nearest",
+        needs: &[],
+        limit_s: 120,
+        run: bad_input::an_unknown_option_is_refused_with_the_nearest,
+    },
+    Case {
+        name: "bad_input_an_updating_query_cannot_go_to_files",
+        needs: &[],
+        limit_s: 120,
+        run: bad_input::an_updating_query_cannot_go_to_files,
+    },
+    Case {
         name: "example_amounts_give_their_windows",
         needs: &[Kafka, Es7],
         limit_s: 180,
@@ -193,5 +229,11 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[Kafka],
         limit_s: 180,
         run: workload::tumble_sum_sums_each_minute,
+    },
+    Case {
+        name: "kafka_sink_rows_arrive_through_kills",
+        needs: &[Kafka],
+        limit_s: 300,
+        run: kafka_sink::rows_arrive_through_kills,
     },
 ];

@@ -240,8 +240,7 @@ pub fn parse(text: &str, precision: u8, scale: u8) -> Parsed {
     // The digit at index i stands for 10^(integer.len() + exponent - 1 - i); keep those down to 10^-scale, and look at the next one.
     let kept = integer.len() as i64 + exponent + i64::from(scale);
     let mut value: i128 = 0;
-    let mut index: i64 = 0;
-    for digit in integer.iter().chain(fraction) {
+    for (index, digit) in (0_i64..).zip(integer.iter().chain(fraction)) {
         if index >= kept {
             if index == kept && *digit >= b'5' {
                 value += 1;
@@ -252,7 +251,6 @@ pub fn parse(text: &str, precision: u8, scale: u8) -> Parsed {
             Some(value) => value,
             None => return Parsed::TooLarge,
         };
-        index += 1;
     }
     let digit_count = (integer.len() + fraction.len()) as i64;
     if value != 0 {

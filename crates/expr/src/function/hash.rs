@@ -106,7 +106,9 @@ pub(crate) static SHA2: Plain = Plain::new(
                 384 => push_hexadecimal(&mut out, &Sha384::digest(text)),
                 512 => push_hexadecimal(&mut out, &Sha512::digest(text)),
                 _ => {
-                    return Err(Error::data(format!("SHA2 expects 224, 256, 384 or 512 bits, and this row has {bits}")));
+                    return Err(Error::data(format!(
+                        "SHA2 expects 224, 256, 384 or 512 bits, and this row has {bits}"
+                    )));
                 }
             }
             out.end();

@@ -146,7 +146,7 @@ impl Sequence {
             }
             out.append_value(match seed.flatten() {
                 Some(seed) => self.java(seed).next_below(bound),
-                None => (u128::from(self.bits(context.seed)) * bound as u128 >> 64) as i32,
+                None => ((u128::from(self.bits(context.seed)) * bound as u128) >> 64) as i32,
             });
         }
         Ok(Arc::new(out.finish()))
@@ -201,7 +201,7 @@ impl JavaRandom {
 
     fn next_below(&mut self, bound: i32) -> i32 {
         if bound & bound.wrapping_neg() == bound {
-            return (i64::from(bound) * i64::from(self.next(31)) >> 31) as i32;
+            return ((i64::from(bound) * i64::from(self.next(31))) >> 31) as i32;
         }
         loop {
             let bits = self.next(31);

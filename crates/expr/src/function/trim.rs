@@ -55,7 +55,7 @@ enum Side {
 }
 
 impl Side {
-    fn cut<'a>(self, text: &'a str, is_cut: impl Fn(char) -> bool + Copy) -> &'a str {
+    fn cut(self, text: &str, is_cut: impl Fn(char) -> bool + Copy) -> &str {
         let text = if matches!(self, Side::End) { text } else { text.trim_start_matches(is_cut) };
         if matches!(self, Side::Start) { text } else { text.trim_end_matches(is_cut) }
     }

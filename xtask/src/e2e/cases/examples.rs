@@ -405,7 +405,7 @@ fn kills(context: &Context, example: &Example, topic: &str, lines: &[String], ar
 }
 
 /// The highest id of a manifest anywhere below the state folder; 0 without one.
-fn newest_manifest(state: &Path) -> Result<u64> {
+pub(crate) fn newest_manifest(state: &Path) -> Result<u64> {
     let mut newest = 0;
     let mut folders = vec![state.to_owned()];
     while let Some(folder) = folders.pop() {

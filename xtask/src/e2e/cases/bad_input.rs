@@ -1,0 +1,89 @@
+//! Wrong input of every kind: one clear error that says where, the documented exit code, and nothing lost.
+
+use anyhow::{Result, ensure};
+
+use crate::e2e::context::Context;
+use crate::services::kafka::USER;
+
+/// A job that copies a topic to the console.
+fn copy_job(topic: &str, options: &str) -> String {
+    format!(
+        "CREATE TABLE events (id INT, name STRING) WITH ('connector' = 'kafka', 'topic' = '{topic}', \
+         'properties.bootstrap.servers' = 'kafka:9092', 'scan.startup.mode' = 'earliest-offset', \
+         'scan.bounded.mode' = 'latest-offset', 'format' = 'json'{options});\n\
+         CREATE TABLE console (id INT, name STRING) WITH ('connector' = 'print');\n\
+         INSERT INTO console SELECT id, name FROM events;\n"
+    )
+}
+
+fn map(context: &Context) -> Result<String> {
+    Ok(format!("kafka:9092={}", context.services().kafka()?.plaintext()))
+}
+
+pub(crate) fn a_misspelt_column_is_shown_with_a_caret(context: &Context) -> Result<()> {
+    let job = context
+        .write("job.sql", "SELECT nmae FROM (VALUES ('a', 1)) AS t(name, n);\nSELECT n2 FROM (VALUES (1)) AS u(n1);")?;
+    let finished = context.run(["run", &job], 30)?.expect_code(2)?;
+    for part in ["job.sql:1:8", "^^^^", "did you mean `name`?", "job.sql:2:8"] {
+        ensure!(finished.stderr.contains(part), "`{part}` is missing in: {}", finished.stderr);
+    }
+    Ok(())
+}
+
+pub(crate) fn an_unknown_option_is_refused_with_the_nearest(context: &Context) -> Result<()> {
+    let job = context.write("job.sql", &copy_job("t", ", 'scan.startup.mod' = 'x'"))?;
+    let finished = context.run(["check", "--offline", &job], 30)?.expect_code(2)?;
+    ensure!(finished.stderr.contains("did you mean 'scan.startup.mode'?"), "{}", finished.stderr);
+    Ok(())
+}
+
+pub(crate) fn a_missing_topic_is_named(context: &Context) -> Result<()> {
+    let topic = context.unique("nowhere");
+    let job = context.write("job.sql", &copy_job(&topic, ""))?;
+    let finished = context.run(["run", &job, "--map", &map(context)?], 60)?;
+    ensure!(finished.code != Some(0), "a job without its topic ended well");
+    ensure!(finished.stderr.contains(&topic), "the topic is not named: {}", finished.stderr);
+    Ok(())
+}
+
+pub(crate) fn a_wrong_password_is_said_and_not_shown(context: &Context) -> Result<()> {
+    let topic = context.unique("locked");
+    context.kafka()?.create_topic(&topic, 1)?;
+    let login = format!(
+        ", 'properties.security.protocol' = 'SASL_PLAINTEXT', 'properties.sasl.mechanism' = 'PLAIN', \
+         'properties.sasl.jaas.config' = 'org.apache.kafka.common.security.plain.PlainLoginModule required \
+         username=\"{USER}\" password=\"canary-not-it\";'"
+    );
+    let job = context.write("job.sql", &copy_job(&topic, &login))?;
+    let address = format!("kafka:9092={}", context.services().kafka()?.sasl_plaintext());
+    let finished = context.run(["run", &job, "--map", &address], 60)?.expect_code(1)?;
+    ensure!(finished.stderr.contains(USER), "the user is not named: {}", finished.stderr);
+    ensure!(!finished.stderr.contains("canary"), "the password is shown");
+    Ok(())
+}
+
+pub(crate) fn a_broken_row_ends_the_job_with_its_place(context: &Context) -> Result<()> {
+    let topic = context.unique("broken");
+    let kafka = context.kafka()?;
+    kafka.create_topic(&topic, 1)?;
+    kafka.produce(&topic, [r#"{"id":1,"name":"a"}"#, r#"{"id":"#, r#"{"id":3,"name":"c"}"#])?;
+    let job = context.write("job.sql", &copy_job(&topic, ""))?;
+    let finished = context.run(["run", &job, "--map", &map(context)?], 60)?.expect_code(1)?;
+    ensure!(finished.stderr.contains("json.ignore-parse-errors"), "no way out is named: {}", finished.stderr);
+    let lenient = context.write("lenient.sql", &copy_job(&topic, ", 'json.ignore-parse-errors' = 'true'"))?;
+    let finished = context.run(["run", &lenient, "--map", &map(context)?], 60)?.expect_code(0)?;
+    ensure!(finished.stdout == "+I[1, a]\n+I[3, c]\n", "found {:?}", finished.stdout);
+    finished.expect_stderr("1 records skipped")?;
+    Ok(())
+}
+
+pub(crate) fn an_updating_query_cannot_go_to_files(context: &Context) -> Result<()> {
+    let job = context.write(
+        "job.sql",
+        "CREATE TABLE f (name STRING, n BIGINT) WITH ('connector' = 'filesystem', 'path' = 'out', 'format' = 'json');\n\
+         INSERT INTO f SELECT name, COUNT(*) FROM (VALUES ('a'), ('b')) AS t(name) GROUP BY name;",
+    )?;
+    let finished = context.run(["run", &job], 30)?.expect_code(2)?;
+    ensure!(finished.stderr.contains("W0310"), "{}", finished.stderr);
+    Ok(())
+}
