@@ -133,7 +133,7 @@ fn application_log(rng: &mut Rng, row: &Row, line: &mut String) {
     let severity = ["DEBUG", "INFO", "WARN", "ERROR"][rng.usize(0..4)];
     let mobile = rng.u64(7_000_000_000..10_000_000_000);
     // Every third body has no number; then the attribute counts.
-    let body = if row.number % 3 == 0 {
+    let body = if row.number.is_multiple_of(3) {
         r#"{\"data\":{}}"#.to_owned()
     } else {
         format!(r#"{{\"data\":{{\"mobile\":\"{mobile}\"}}}}"#)

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use wiesel_core::ErrorKind;
@@ -18,6 +18,9 @@ use crate::cli::Exit;
 use crate::log::Log;
 use crate::status::Status;
 use crate::tableau::Tableau;
+
+/// Ends that may wait to be told; a job whose end does not fit waits with ending.
+const ENDS_MAX: usize = 64;
 
 /// What all jobs of a run have in common.
 pub(crate) struct RunOptions {
@@ -104,7 +107,7 @@ pub(crate) struct Jobs<'a> {
     log: &'a Arc<Log>,
     control: Stops,
     running: Vec<Running>,
-    ends: (Sender<End>, Receiver<End>),
+    ends: (SyncSender<End>, Receiver<End>),
     started: usize,
     worst: Exit,
 }
@@ -164,7 +167,7 @@ impl Stops {
 impl<'a> Jobs<'a> {
     /// No job yet.
     pub(crate) fn new(options: &'a RunOptions, log: &'a Arc<Log>, control: Stops) -> Self {
-        Jobs { options, log, control, running: Vec::new(), ends: channel(), started: 0, worst: Exit::Done }
+        Jobs { options, log, control, running: Vec::new(), ends: sync_channel(ENDS_MAX), started: 0, worst: Exit::Done }
     }
 
     /// Starts a job in its thread.
@@ -275,9 +278,7 @@ fn totals_collector(
     let mut texts = crate::tableau::Texts::new(schema, session);
     Box::new(move |_schema, batch| {
         let rows = texts.rows(&batch)?;
-        totals
-            .take(&names, rows)
-            .map_err(|e| wiesel_core::Error::config(format!("stdout does not take rows any more: {e}")))
+        totals.take(rows).map_err(|e| wiesel_core::Error::config(format!("stdout does not take rows any more: {e}")))
     })
 }
 

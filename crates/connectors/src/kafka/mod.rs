@@ -22,7 +22,7 @@
 //! | scan.startup.timestamp-millis, scan.startup.specific-offsets | | what the mode needs |
 //! | scan.bounded.mode | unbounded | latest-offset, group-offsets, timestamp, specific-offsets; ends are found when the job starts |
 //! | scan.bounded.timestamp-millis, scan.bounded.specific-offsets | | what the mode needs |
-//! | scan.topic-partition-discovery.interval | 5 min | how often new partitions are looked for; 0 never |
+//! | scan.topic-partition-discovery.interval | 5 min | how often new partitions are looked for (every 30 s at least); 0 never |
 //! | sink.partitioner | default | default, fixed, round-robin |
 //! | sink.delivery-guarantee | at-least-once | at-least-once, none |
 //!

@@ -36,7 +36,10 @@ const RECOVERY_INTERVAL: Duration = Duration::from_secs(1);
 /// How long such a question may take; it delays the poll.
 const RECOVERY_WAIT: Duration = Duration::from_millis(200);
 
-/// How long the search for new partitions may take; it delays the poll, once per discovery interval.
+/// How often the topics are looked at, when `scan.topic-partition-discovery.interval` is not shorter.
+const TOPIC_CHECK_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How long one look may take; it delays the poll.
 const DISCOVERY_WAIT: Duration = Duration::from_secs(1);
 
 /// How long a topic may be unknown to the brokers before it counts as deleted.
@@ -265,7 +268,7 @@ pub(super) struct KafkaSource {
     message_bytes: usize,
     outage: Option<Outage>,
     next_lag: Instant,
-    next_discovery: Option<Instant>,
+    next_topic_check: Instant,
 }
 
 /// Nothing can be read for now.
@@ -306,7 +309,7 @@ impl KafkaSource {
             message_bytes: 256,
             outage: None,
             next_lag: monotonic() + LAG_INTERVAL,
-            next_discovery: next_discovery(&settings.options),
+            next_topic_check: next_topic_check(&settings.options),
             names,
             settings,
         };
@@ -525,13 +528,14 @@ impl KafkaSource {
         }
     }
 
-    /// Looks for new partitions; they are read from their beginning, since all their records came after the job's start.
-    fn discover(&mut self, events: &mut Vec<SourceEvent>) -> Result<()> {
+    /// Asks now and then whether the topics are still there, which librdkafka never says by itself, and looks for new partitions. Those
+    /// are read from their beginning, since all their records came after the job's start.
+    fn check_topics(&mut self, events: &mut Vec<SourceEvent>) -> Result<()> {
         let now = monotonic();
-        if self.outage.is_some() || self.next_discovery.is_none_or(|next| now < next) {
+        if self.outage.is_some() || now < self.next_topic_check {
             return Ok(());
         }
-        self.next_discovery = next_discovery(&self.settings.options);
+        self.next_topic_check = next_topic_check(&self.settings.options);
         let mut found: Vec<PartitionOffset> = Vec::new();
         for topic in &self.settings.options.topics.clone() {
             let Ok(answer) = self.consumer.client().metadata(Some(topic), DISCOVERY_WAIT) else { return Ok(()) };
@@ -543,6 +547,10 @@ impl KafkaSource {
             let known = |n: i32| self.partitions.iter().any(|p| *p.topic == **topic && p.number == n);
             let numbers = answer.iter().filter(|t| t.name == *topic).flat_map(|t| &t.partitions);
             found.extend(numbers.filter(|n| !known(**n)).map(|n| asked(topic, *n, TIME_FIRST)));
+        }
+        if self.settings.options.bounded != Bounded::Unbounded || self.settings.options.discovery_interval.is_none() {
+            // A bounded read is over the partitions that exist at its start.
+            return Ok(());
         }
         // A new partition whose leader is not elected yet is found again next time.
         let Ok(first) = self.consumer.client().offsets_for_times(&found, DISCOVERY_WAIT) else { return Ok(()) };
@@ -572,7 +580,7 @@ impl Source for KafkaSource {
         }
         self.watch_connection(events)?;
         self.tell_lag(events);
-        self.discover(events)
+        self.check_topics(events)
     }
 
     fn checkpoint_complete(&mut self, positions: &[(SplitIndex, i64)]) -> Result<()> {
@@ -628,12 +636,8 @@ fn asked(topic: &str, partition: i32, offset: i64) -> PartitionOffset {
     PartitionOffset { topic: topic.to_owned(), partition, offset, error: None }
 }
 
-fn next_discovery(options: &KafkaOptions) -> Option<Instant> {
-    // A bounded read is over the partitions that exist at its start.
-    if options.bounded != Bounded::Unbounded {
-        return None;
-    }
-    options.discovery_interval.map(|interval| monotonic() + interval)
+fn next_topic_check(options: &KafkaOptions) -> Instant {
+    monotonic() + options.discovery_interval.map_or(TOPIC_CHECK_INTERVAL, |interval| interval.min(TOPIC_CHECK_INTERVAL))
 }
 
 /// First and end offset of each partition.

@@ -159,12 +159,12 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
     pub fn bind(&mut self, expr: &Expr) -> Bound<ScalarExpr> {
         if let Some(grouping) = &mut self.grouping {
             // The whole expression may be a group key. Errors of this attempt do not count: the parts are tried next.
-            if !matches!(expr.kind, ExprKind::Literal(_)) && !contains_aggregate(expr) {
-                if let Ok(plain) = ExprBinder::plain(grouping.input).bind(expr) {
-                    if let Some(column) = grouping.key_column(&plain) {
-                        return Ok(column);
-                    }
-                }
+            if !matches!(expr.kind, ExprKind::Literal(_))
+                && !contains_aggregate(expr)
+                && let Ok(plain) = ExprBinder::plain(grouping.input).bind(expr)
+                && let Some(column) = grouping.key_column(&plain)
+            {
+                return Ok(column);
             }
         }
         self.bind_parts(expr)
@@ -344,12 +344,11 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
     fn bind_name(&mut self, parts: &[ast::Ident], span: Span) -> Bound<ScalarExpr> {
         let Some(grouping) = &self.grouping else { return one(self.scope.resolve(parts, span)) };
         // A field of a grouped row column is fine, a bare column is not a key or it had been found before.
-        if parts.len() > 1 {
-            if let Ok(base) = self.scope.resolve(&parts[..parts.len() - 1], span) {
-                if let Some(column) = grouping.key_column(&base) {
-                    return one(fields_of(column, &parts[parts.len() - 1..]));
-                }
-            }
+        if parts.len() > 1
+            && let Ok(base) = self.scope.resolve(&parts[..parts.len() - 1], span)
+            && let Some(column) = grouping.key_column(&base)
+        {
+            return one(fields_of(column, &parts[parts.len() - 1..]));
         }
         self.scope.resolve(parts, span).map_err(|e| vec![e])?;
         let name: Vec<&str> = parts.iter().map(|p| p.value.as_str()).collect();
@@ -453,7 +452,7 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
                 Diagnostic::error("W0304", format!("cannot cast {} to {}", from.kind, target.kind)).at(span),
             ]);
         }
-        let nullable = from.nullable || is_try || !cast::is_implicit(&from, &target) && is_try;
+        let nullable = from.nullable || is_try;
         Ok(ScalarExpr::Cast { input: Box::new(operand), data_type: target.with_nullable(nullable), is_try })
     }
 
@@ -525,12 +524,8 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
 
     fn bind_interval_of(&mut self, amount: &Expr, qualifier: &ast::IntervalQualifier, span: Span) -> Bound<ScalarExpr> {
         let amount = self.bind(amount)?;
-        let unit = ast::IntervalLiteral {
-            negative: false,
-            value: "1".to_owned(),
-            value_span: span,
-            qualifier: qualifier.clone(),
-        };
+        let unit =
+            ast::IntervalLiteral { negative: false, value: "1".to_owned(), value_span: span, qualifier: *qualifier };
         let unit = one(bind_literal(&ast::Literal::Interval(unit), span))?;
         call("*", vec![unit, amount], span)
     }

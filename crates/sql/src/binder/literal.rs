@@ -58,10 +58,11 @@ fn number(text: &str, span: Span) -> Result<ScalarExpr, Diagnostic> {
         return Ok(constant(Value::Double(value), TypeKind::Double));
     }
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    if fraction.is_empty() && !text.contains('.') {
-        if let Ok(value) = whole.parse::<i64>() {
-            return Ok(integer(value));
-        }
+    if fraction.is_empty()
+        && !text.contains('.')
+        && let Ok(value) = whole.parse::<i64>()
+    {
+        return Ok(integer(value));
     }
     let digits = format!("{}{fraction}", whole.trim_start_matches('0'));
     let scale = fraction.len();

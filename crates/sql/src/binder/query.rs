@@ -199,10 +199,10 @@ impl<'a> QueryBinder<'a> {
     fn bind_table(&mut self, name: &ObjectName, hints: &[ast::Hint]) -> Bound<(Rel, String)> {
         let parts: Vec<&str> = name.parts.iter().map(|p| p.value.as_str()).collect();
         let label = name.last().value.clone();
-        if let [single] = parts.as_slice() {
-            if let Some((_, rel)) = self.ctes.iter().rev().find(|(n, _)| n == single) {
-                return Ok((rel.clone(), label));
-            }
+        if let [single] = parts.as_slice()
+            && let Some((_, rel)) = self.ctes.iter().rev().find(|(n, _)| n == single)
+        {
+            return Ok((rel.clone(), label));
         }
         let path = self.catalog.path(&parts, self.place.as_ref());
         match self.catalog.get(&path) {

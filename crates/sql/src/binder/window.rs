@@ -91,12 +91,12 @@ pub fn window_kind(name: &str, sizes: &WindowSizes, span: Span) -> Bound<WindowK
     };
     let size_ms = positive(sizes.size, "size")?;
     let offset_ms = sizes.offset.map_or(0, |(ms, _)| ms);
-    if let Some((offset, at)) = sizes.offset {
-        if offset.abs() >= sizes.slide.map_or(size_ms, |(s, _)| s) {
-            return Err(vec![
-                Diagnostic::error("W0308", format!("the offset of {name} must be smaller than the window")).at(at),
-            ]);
-        }
+    if let Some((offset, at)) = sizes.offset
+        && offset.abs() >= sizes.slide.map_or(size_ms, |(s, _)| s)
+    {
+        return Err(vec![
+            Diagnostic::error("W0308", format!("the offset of {name} must be smaller than the window")).at(at),
+        ]);
     }
     if name == "TUMBLE" {
         return Ok(WindowKind::Tumble { size_ms, offset_ms });

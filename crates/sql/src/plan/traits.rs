@@ -27,10 +27,10 @@ pub fn infer(nodes: &mut [Node], materialize_is_off: bool) -> Result<(), Diagnos
     for id in 0..nodes.len() {
         let retracts = nodes[id].inputs.iter().any(|i| nodes[*i].changelog_mode != ChangelogMode::Insert);
         // A sink's own mode is what reaches it.
-        if matches!(nodes[id].kind, NodeKind::Sink(_) | NodeKind::Collect) {
-            if let Some(input) = nodes[id].inputs.first().copied() {
-                nodes[id].changelog_mode = nodes[input].changelog_mode;
-            }
+        if matches!(nodes[id].kind, NodeKind::Sink(_) | NodeKind::Collect)
+            && let Some(input) = nodes[id].inputs.first().copied()
+        {
+            nodes[id].changelog_mode = nodes[input].changelog_mode;
         }
         match &mut nodes[id].kind {
             NodeKind::GroupAggregate(group) => group.input_retracts = retracts,
@@ -213,10 +213,10 @@ fn mark_folding(nodes: &mut [Node]) {
         }
     }
     for node in nodes.iter_mut() {
-        if node.changelog_mode != ChangelogMode::Upsert {
-            if let NodeKind::GroupAggregate(group) = &mut node.kind {
-                group.fold_per_step = false;
-            }
+        if node.changelog_mode != ChangelogMode::Upsert
+            && let NodeKind::GroupAggregate(group) = &mut node.kind
+        {
+            group.fold_per_step = false;
         }
     }
 }
