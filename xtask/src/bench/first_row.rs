@@ -1,6 +1,4 @@
 //! How long a user waits: from the start of the process to the first row of a SELECT on the terminal.
-//!
-//! The broker's own share is measured too: a bare client that connects, asks for the topic and fetches its first message.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -47,17 +45,6 @@ pub(super) fn flink(
 ) -> Result<Vec<f64>> {
     let job = copy(repository, folder, WORKLOAD, "flink", |text| text.replace(ADDRESS_IN_FILES, address))?;
     (0..run_count).map(|_| until_first_row(cluster.client(&job))).collect()
-}
-
-/// Milliseconds that the broker alone needs to hand a new client its first message, at best.
-pub(super) fn broker(address: &str, run_count: usize) -> Result<f64> {
-    let mut best_ms = f64::INFINITY;
-    for _ in 0..run_count {
-        let start = Instant::now();
-        KafkaClient::new(address).first_message(TOPIC)?;
-        best_ms = best_ms.min(milliseconds(start));
-    }
-    Ok(best_ms)
 }
 
 fn until_first_row(mut command: Command) -> Result<f64> {

@@ -125,7 +125,6 @@ pub(crate) fn run(settings: &Settings, repository: &Path) -> Result<Report> {
         let times = first_row::flink(&cluster, repository, folder.path(), &address, settings.run_count)?;
         report.first_row(&format!("Flink {version}"), times);
     }
-    report.broker_answer(first_row::broker(&address, settings.run_count)?);
     services.close();
     Ok(report)
 }

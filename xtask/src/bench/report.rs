@@ -13,7 +13,7 @@ use crate::services::process::run_tool;
 
 /// The most memory that wiesel may need, in MB.
 const PEAK_MB_MAX: f64 = 200.0;
-/// The most time to the first row beyond the broker's own, in milliseconds.
+/// The most time to the first row, in milliseconds.
 const FIRST_ROW_MS_MAX: f64 = 150.0;
 
 /// Who ran.
@@ -51,7 +51,6 @@ pub(crate) struct Report {
     machine: String,
     lines: Vec<Line>,
     first_rows: Vec<(String, Vec<f64>)>,
-    broker_ms: Option<f64>,
     notes: Vec<String>,
 }
 
@@ -63,7 +62,6 @@ impl Report {
             machine: machine()?,
             lines: Vec::new(),
             first_rows: Vec::new(),
-            broker_ms: None,
             notes: Vec::new(),
         })
     }
@@ -76,11 +74,6 @@ impl Report {
     /// Adds the times to the first row, in milliseconds.
     pub(crate) fn first_row(&mut self, engine: &str, times_ms: Vec<f64>) {
         self.first_rows.push((engine.to_owned(), times_ms));
-    }
-
-    /// Sets the broker's own time to the first message.
-    pub(crate) fn broker_answer(&mut self, time_ms: f64) {
-        self.broker_ms = Some(time_ms);
     }
 
     /// Adds a line below the tables.
@@ -136,7 +129,7 @@ impl Report {
         )
     }
 
-    /// The bar that the project sets itself, against Flink 2.3 as measured once on a quiet machine.
+    /// The bar that the project sets itself: against Flink 2.3 in this run, and as it was measured once.
     fn bar(&self) -> String {
         if !self.lines.iter().any(|line| line.engine == Engine::Wiesel) {
             return String::new();
@@ -144,27 +137,27 @@ impl Report {
         let mut text = String::from("\n| bar | allowed | found | reached |\n|---|---|---|---|\n");
         for workload in WORKLOADS {
             let Some(found) = self.cpu_us_median(workload, Engine::Wiesel) else { continue };
-            let against = self.cpu_us_median(workload, Engine::Flink(Release::V2));
-            let flink = against.unwrap_or(workload.flink_us_reference);
-            let allowed = flink * workload.ratio_max;
-            let source = if against.is_some() { "here" } else { "measured earlier" };
-            text += &format!(
-                "| {}: CPU at most {} of Flink 2.3's {flink:.2} us ({source}) | {allowed:.2} us | {found:.2} us | {} |\n",
-                workload.title,
-                workload.ratio_max,
-                yes_or_no(found <= allowed),
-            );
+            // The figure of a quiet machine is the harder bar where this one was busy: that raises everybody's CPU per event.
+            let here = self.cpu_us_median(workload, Engine::Flink(Release::V2)).map(|flink| (flink, "here"));
+            for (flink, source) in here.into_iter().chain([(workload.flink_us_reference, "on a quiet machine, once")]) {
+                let allowed = flink * workload.ratio_max;
+                let is_reached = yes_or_no(found <= allowed);
+                text += &format!(
+                    "| {}: CPU at most {} of Flink 2.3's {flink:.2} us {source} | {allowed:.2} us | {found:.2} us | {is_reached} |\n",
+                    workload.title, workload.ratio_max,
+                );
+            }
         }
         let of_wiesel = self.lines.iter().filter(|line| line.engine == Engine::Wiesel);
         let peak = of_wiesel.flat_map(|line| &line.usages).map(|usage| usage.peak_mb).fold(0.0, f64::max);
         let is_small = yes_or_no(peak < PEAK_MB_MAX);
         text += &format!("| peak memory of the process | {PEAK_MB_MAX:.0} MB | {peak:.0} MB | {is_small} |\n");
-        let first_row = self.first_rows.iter().find(|(engine, _)| engine == "wiesel");
-        if let (Some((_, times)), Some(broker)) = (first_row, self.broker_ms) {
-            let beyond = median(&sorted(times.iter().copied())) - broker;
+        // The broker's own answer is part of the time, and would not be held against wiesel: within the limit with it is enough.
+        if let Some((_, times)) = self.first_rows.iter().find(|(engine, _)| engine == "wiesel") {
+            let found = median(&sorted(times.iter().copied()));
+            let is_quick = yes_or_no(found < FIRST_ROW_MS_MAX);
             text += &format!(
-                "| process start to first row, beyond the broker's own {broker:.0} ms | {FIRST_ROW_MS_MAX:.0} ms | {beyond:.0} ms | {} |\n",
-                yes_or_no(beyond < FIRST_ROW_MS_MAX)
+                "| process start to first row, the broker's answer included | {FIRST_ROW_MS_MAX:.0} ms | {found:.0} ms | {is_quick} |\n"
             );
         }
         text

@@ -160,20 +160,6 @@ impl KafkaClient {
         Ok(messages)
     }
 
-    /// Waits for the first message of a topic.
-    pub(crate) fn first_message(&self, topic: &str) -> Result<()> {
-        let mut config = self.config.clone();
-        config.set("group.id", "wiesel-tests-unused").set("enable.auto.commit", "false");
-        let consumer: BaseConsumer = config.create()?;
-        // Without it the client meets a partition that it knows no leader of, and looks again half a second later.
-        consumer.fetch_metadata(Some(topic), REQUEST_LIMIT)?;
-        let mut assignment = TopicPartitionList::new();
-        assignment.add_partition_offset(topic, 0, Offset::Beginning)?;
-        consumer.assign(&assignment)?;
-        let message = consumer.poll(REQUEST_LIMIT).with_context(|| format!("`{topic}` brought no message"))?;
-        message.map(drop).with_context(|| format!("read `{topic}`"))
-    }
-
     /// The values of `consume_all`, sorted; tombstones are left out.
     pub(crate) fn values(&self, topic: &str) -> Result<Vec<String>> {
         let mut values: Vec<String> =
