@@ -1,7 +1,7 @@
 //! CAST with Flink's rules: which casts exist, which are implicit, what each gives, and the text forms of values.
 //!
 //! The rules are tables over type kinds ([`is_castable`], [`is_implicit`], [`common_type`]). The work is one [`Caster`] per CAST in an
-//! expression, which goes column by column: [`number`] between numbers, [`parse`] out of text, [`print`] into text, [`temporal`] between
+//! expression, which goes column by column: [`number`] between numbers, [`parse`] out of text, [`mod@print`] into text, [`temporal`] between
 //! times, [`nested`] for ARRAY, MAP and ROW. Nullability is not cast: NULL stays NULL, and who needs NOT NULL checks it.
 //!
 //! A value that does not parse fails the job by name; TRY_CAST and `table.exec.legacy-cast-behaviour` make it NULL. A number that does
