@@ -12,7 +12,7 @@ use wiesel_plan::WindowProperty;
 use super::literal::{bind_literal, string};
 use super::scope::{Scope, fields_of};
 use super::types::bind_type;
-use crate::parser::ast::{self, BinaryOp, Expr, ExprKind, FunctionArgValue, FunctionCall, IsTest, TimeUnit, UnaryOp};
+use crate::parser::ast::{self, BinaryOp, Expr, ExprKind, FunctionArgValue, FunctionCall, IsTest, UnaryOp};
 
 /// Several errors at once: all independent ones of a statement are reported.
 pub type Diagnostics = Vec<Diagnostic>;
@@ -251,7 +251,7 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
             }
             ExprKind::Extract { unit, expr: operand } => {
                 let operand = self.bind(operand)?;
-                call("EXTRACT", vec![string(unit_name(*unit)), operand], span)
+                call("EXTRACT", vec![string(&unit.to_string()), operand], span)
             }
             ExprKind::Position { needle, haystack, from } => {
                 if from.is_some() {
@@ -288,15 +288,15 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
             }
             ExprKind::RoundTime { ceil, expr: operand, unit } => {
                 let operand = self.bind(operand)?;
-                call(if *ceil { "CEIL_TO" } else { "FLOOR_TO" }, vec![operand, string(unit_name(*unit))], span)
+                call(if *ceil { "CEIL_TO" } else { "FLOOR_TO" }, vec![operand, string(&unit.to_string())], span)
             }
             ExprKind::TimestampAdd { unit, amount, time } => {
                 let (amount, time) = self.bind_pair(amount, time)?;
-                call("TIMESTAMPADD", vec![string(unit_name(*unit)), amount, time], span)
+                call("TIMESTAMPADD", vec![string(&unit.to_string()), amount, time], span)
             }
             ExprKind::TimestampDiff { unit, from, to } => {
                 let (from, to) = self.bind_pair(from, to)?;
-                call("TIMESTAMPDIFF", vec![string(unit_name(*unit)), from, to], span)
+                call("TIMESTAMPDIFF", vec![string(&unit.to_string()), from, to], span)
             }
             ExprKind::JsonValue(json) => self.bind_json_value(json, span),
             ExprKind::JsonQuery(json) => self.bind_json_query(json, span),
@@ -497,7 +497,7 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
             });
         }
         let value = call("JSON_VALUE", args, span)?;
-        coerce_explicit(value, &returning)
+        Ok(cast_to(value, &returning))
     }
 
     fn bind_json_query(&mut self, json: &ast::JsonQuery, span: Span) -> Bound<ScalarExpr> {
@@ -809,31 +809,6 @@ fn window_property(name: &str) -> Option<WindowProperty> {
     })
 }
 
-/// The SQL name of a unit.
-pub fn unit_name(unit: TimeUnit) -> &'static str {
-    match unit {
-        TimeUnit::Millennium => "MILLENNIUM",
-        TimeUnit::Century => "CENTURY",
-        TimeUnit::Decade => "DECADE",
-        TimeUnit::Year => "YEAR",
-        TimeUnit::IsoYear => "ISOYEAR",
-        TimeUnit::Quarter => "QUARTER",
-        TimeUnit::Month => "MONTH",
-        TimeUnit::Week => "WEEK",
-        TimeUnit::Day => "DAY",
-        TimeUnit::Dow => "DOW",
-        TimeUnit::IsoDow => "ISODOW",
-        TimeUnit::Doy => "DOY",
-        TimeUnit::Hour => "HOUR",
-        TimeUnit::Minute => "MINUTE",
-        TimeUnit::Second => "SECOND",
-        TimeUnit::Millisecond => "MILLISECOND",
-        TimeUnit::Microsecond => "MICROSECOND",
-        TimeUnit::Nanosecond => "NANOSECOND",
-        TimeUnit::Epoch => "EPOCH",
-    }
-}
-
 fn one<T>(result: Result<T, Diagnostic>) -> Bound<T> {
     result.map_err(|e| vec![e])
 }
@@ -903,10 +878,6 @@ pub fn coerce(expr: ScalarExpr, wanted: &DataType, span: Span) -> Bound<ScalarEx
                 .hint(format!("write CAST(... AS {})", wanted.kind)),
         ]);
     }
-    Ok(cast_to(expr, wanted))
-}
-
-fn coerce_explicit(expr: ScalarExpr, wanted: &DataType) -> Bound<ScalarExpr> {
     Ok(cast_to(expr, wanted))
 }
 

@@ -217,7 +217,7 @@ impl<'a> QueryBinder<'a> {
                 let rel = self.bind_query(&view.query);
                 self.place = outer_place;
                 self.ctes = outer_ctes;
-                let mut rel = rel.map_err(|errors| inside_view(errors, &label, name.span))?;
+                let mut rel = rel.map_err(|errors| inside_view(errors, &label))?;
                 for (column, name) in rel.columns.iter_mut().zip(&view.columns) {
                     column.name.clone_from(name);
                 }
@@ -596,23 +596,9 @@ fn window_table_aggregate(rel: &Rel, grouping: &Grouping<'_>, span: Span) -> Bou
         return Err(vec![window::cascaded_refusal(span)]);
     };
     // Over the rows below the window: every key is an expression there, or one of the window's own columns.
-    let over_below = |expr: &ScalarExpr| -> Bound<ScalarExpr> {
-        let mut is_possible = true;
-        let moved = expr.clone().transform(&mut |e| match e {
-            ScalarExpr::Column { index, data_type } => match pulled.get(index) {
-                Some(Pulled::Expr(inner)) => inner.clone(),
-                _ => {
-                    is_possible = false;
-                    ScalarExpr::Column { index, data_type }
-                }
-            },
-            other => other,
-        });
-        if is_possible {
-            Ok(moved)
-        } else {
-            Err(vec![refused("computing with window bounds below an aggregation", span)])
-        }
+    let over_below = |expr: &ScalarExpr| {
+        window::substitute(expr, &pulled)
+            .ok_or_else(|| vec![refused("computing with window bounds below an aggregation", span)])
     };
     let mut columns = InputColumns::default();
     let mut keys = Vec::new();
@@ -968,8 +954,8 @@ fn union_all(left: Rel, right: Rel, span: Span) -> Bound<Rel> {
     Ok(Rel { kind: RelKind::UnionAll(inputs), columns })
 }
 
-/// An error inside a view points at the view's use: the view's own text may be in another place of the file.
-fn inside_view(errors: Diagnostics, view: &str, _span: Span) -> Diagnostics {
+/// An error inside a view names the view: its text stands in another place of the file than its use.
+fn inside_view(errors: Diagnostics, view: &str) -> Diagnostics {
     errors
         .into_iter()
         .map(|mut e| {

@@ -43,9 +43,8 @@ fn bind_kind(kind: &ast::TypeKind, span: Span) -> Result<TypeKind, Diagnostic> {
         A::Float => TypeKind::Float,
         A::Double => TypeKind::Double,
         A::Char(n) => TypeKind::Char(length(*n)?),
-        A::Varchar(None) | A::String => {
-            TypeKind::VarChar(if matches!(kind, A::String) { MAX_LENGTH } else { varchar_default() })
-        }
+        // Flink's type system reads a VARCHAR without a length as the longest.
+        A::Varchar(None) | A::String => TypeKind::VarChar(MAX_LENGTH),
         A::Varchar(n) => TypeKind::VarChar(length(*n)?),
         A::Binary(n) => TypeKind::Binary(length(*n)?),
         A::Varbinary(n) => TypeKind::VarBinary(length(*n)?),
@@ -90,11 +89,6 @@ fn bind_kind(kind: &ast::TypeKind, span: Span) -> Result<TypeKind, Diagnostic> {
             ));
         }
     })
-}
-
-/// A bare VARCHAR in DDL: Flink's parser gives it no length, which its type system reads as the longest.
-fn varchar_default() -> u32 {
-    MAX_LENGTH
 }
 
 fn out_of_range(span: Span, expected: &str) -> Diagnostic {

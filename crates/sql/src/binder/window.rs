@@ -198,7 +198,8 @@ pub fn pull_window(rel: &Rel) -> Option<(WindowNode, Rel, Vec<Pulled>)> {
     }
 }
 
-fn substitute(expr: &ScalarExpr, columns: &[Pulled]) -> Option<ScalarExpr> {
+/// The expression over the rows under the window; `None` when it computes with the window's bounds.
+pub fn substitute(expr: &ScalarExpr, columns: &[Pulled]) -> Option<ScalarExpr> {
     let mut is_possible = true;
     let result = expr.clone().transform(&mut |e| match e {
         ScalarExpr::Column { index, data_type } => match columns.get(index) {

@@ -181,8 +181,8 @@ fn prune_columns(nodes: Vec<Node>, sinks: Vec<NodeId>) -> (Vec<Node>, Vec<NodeId
             own.insert(cheapest_column(&node.schema));
         }
         let own = own.clone();
-        for (port, input) in node.inputs.iter().enumerate() {
-            let wanted = needed_of_input(node, port, &own, nodes.get(*input).map_or(0, |n| n.schema.len()));
+        for input in &node.inputs {
+            let wanted = needed_of_input(node, &own, nodes.get(*input).map_or(0, |n| n.schema.len()));
             if let Some(set) = needed.get_mut(*input) {
                 set.extend(wanted);
             }
@@ -216,7 +216,7 @@ fn cheapest_column(schema: &Schema) -> usize {
     schema.fields().iter().enumerate().min_by_key(|(_, f)| cost(f)).map_or(0, |(i, _)| i)
 }
 
-fn needed_of_input(node: &Node, _port: usize, own: &BTreeSet<usize>, input_width: usize) -> Vec<usize> {
+fn needed_of_input(node: &Node, own: &BTreeSet<usize>, input_width: usize) -> Vec<usize> {
     let mut wanted = Vec::new();
     match &node.kind {
         NodeKind::Calc(calc) => {
