@@ -1,0 +1,284 @@
+//! CREATE TABLE: columns, key, watermark and options become a [`Table`] of the catalog, its connector asked what it can do.
+
+use std::sync::Arc;
+
+use wiesel_core::diagnostic::{Diagnostic, Span};
+use wiesel_core::table::{ColumnKind, TableColumn, TableDescriptor};
+use wiesel_core::{DataType, TypeKind};
+use wiesel_expr::{ScalarExpr, cast};
+
+use super::{Outcome, Session};
+use crate::binder::expr::{Bound, Diagnostics, ExprBinder, cast_to, refused};
+use crate::binder::query::{from_connector, options_of};
+use crate::binder::scope::Scope;
+use crate::binder::types::bind_type;
+use crate::catalog::{Column, ColumnSource, Object, Table};
+use crate::parser::ast;
+use crate::plan::rel::{RelColumn, TimeAttribute, time_attribute_of};
+
+impl Session {
+    pub(super) fn create_table(&mut self, create: &ast::CreateTable, text: &str, span: Span) -> Bound<Outcome> {
+        if create.replace {
+            return Err(vec![refused("REPLACE TABLE", create.name.span)]);
+        }
+        if let Some(like) = &create.like {
+            return Err(vec![refused("CREATE TABLE ... LIKE", like.span)]);
+        }
+        if create.as_query.is_some() {
+            return Err(vec![
+                refused("CREATE TABLE ... AS", create.name.span).hint("write CREATE TABLE and INSERT INTO"),
+            ]);
+        }
+        if let Some(distribution) = &create.distribution {
+            return Err(vec![refused("DISTRIBUTED BY", distribution.span)]);
+        }
+        let path = self.path_of(&create.name);
+        if self.catalog.contains(&path, create.temporary) {
+            if create.if_not_exists {
+                return Ok(Outcome::Done);
+            }
+            return Err(vec![
+                Diagnostic::error("W0202", format!("table or view `{}` exists already", create.name.last().value))
+                    .at(create.name.span)
+                    .hint("write CREATE TABLE IF NOT EXISTS, or drop it before"),
+            ]);
+        }
+        self.check_database(&path, create.name.span)?;
+        let mut options = options_of(&create.options)?;
+        for given in &self.table_options {
+            if given.table == create.name.last().value {
+                options.insert(given.key.clone(), given.value.clone());
+            }
+        }
+        self.unused_overrides.retain(|o| o.table != create.name.last().value);
+        let primary_key = bind_primary_key(create, &mut self.warnings)?;
+        let mut columns = bind_columns(create, &primary_key, text)?;
+        let watermark = match &create.watermark {
+            Some(watermark) => Some(bind_watermark(watermark, &mut columns.all)?),
+            None => None,
+        };
+        for key in &create.partitioned_by {
+            if !columns.connector.iter().any(|c| c.name == key.value) {
+                return Err(vec![
+                    Diagnostic::error("W0301", format!("no column `{}` to partition by", key.value))
+                        .at(key.span)
+                        .did_you_mean(&key.value, columns.connector.iter().map(|c| c.name.as_str())),
+                ]);
+            }
+        }
+        let descriptor = TableDescriptor {
+            name: create.name.last().value.clone(),
+            path: format!("{}.{}.{}", path.0, path.1, path.2),
+            columns: columns.connector,
+            primary_key,
+            partition_keys: create.partitioned_by.iter().map(|k| k.value.clone()).collect(),
+            options,
+        };
+        if !descriptor.options.contains_key("connector") {
+            return Err(vec![
+                Diagnostic::error(
+                    "W0501",
+                    format!("table `{}` lacks the required option 'connector'", descriptor.name),
+                )
+                .at(if create.options.is_empty() { span } else { create.options_span })
+                .label("expected 'connector' = '...'"),
+            ]);
+        }
+        let info = self.registry.info(&descriptor).map_err(|e| vec![from_connector(&e, option_span(create, &e))])?;
+        for note in &info.notes {
+            self.notes.push(format!("table `{}`: {note}", descriptor.name));
+        }
+        check_metadata(&descriptor, &info.metadata, create)?;
+        let table = Table {
+            descriptor,
+            columns: columns.all,
+            watermark,
+            info,
+            comment: create.comment.as_ref().map(|c| c.value.clone()),
+        };
+        self.catalog.insert(path, Object::Table(Arc::new(table)), create.temporary);
+        Ok(Outcome::Done)
+    }
+}
+
+struct BoundColumns {
+    connector: Vec<TableColumn>,
+    all: Vec<Column>,
+}
+
+fn bind_primary_key(create: &ast::CreateTable, warnings: &mut Vec<Diagnostic>) -> Bound<Vec<String>> {
+    let Some(key) = &create.primary_key else { return Ok(Vec::new()) };
+    if key.unique {
+        return Err(vec![refused("UNIQUE", key.span).hint("declare a PRIMARY KEY")]);
+    }
+    match key.enforcement {
+        ast::Enforcement::NotEnforced => {}
+        ast::Enforcement::Unsaid => warnings.push(
+            Diagnostic::warning("W0204", "this PRIMARY KEY is not enforced, as every key of a stream")
+                .at(key.span)
+                .hint("newer Flink versions want NOT ENFORCED written out"),
+        ),
+        ast::Enforcement::Enforced => {
+            return Err(vec![
+                Diagnostic::error("W0204", "a PRIMARY KEY cannot be ENFORCED on a stream")
+                    .at(key.span)
+                    .hint("write NOT ENFORCED"),
+            ]);
+        }
+    }
+    for name in &key.columns {
+        let is_physical =
+            create.columns.iter().any(|c| c.name.value == name.value && matches!(c.kind, ast::ColumnKind::Physical(_)));
+        if !is_physical {
+            return Err(vec![
+                Diagnostic::error("W0301", format!("no physical column `{}` for the primary key", name.value))
+                    .at(name.span)
+                    .did_you_mean(&name.value, create.columns.iter().map(|c| c.name.value.as_str())),
+            ]);
+        }
+    }
+    Ok(key.columns.iter().map(|c| c.value.clone()).collect())
+}
+
+fn bind_columns(create: &ast::CreateTable, primary_key: &[String], text: &str) -> Bound<BoundColumns> {
+    let mut errors: Diagnostics = Vec::new();
+    let mut connector: Vec<TableColumn> = Vec::new();
+    for column in &create.columns {
+        let name = column.name.value.clone();
+        if create.columns.iter().filter(|c| c.name.value == name).count() > 1
+            && !std::ptr::eq(column, create.columns.iter().find(|c| c.name.value == name).unwrap_or(column))
+        {
+            errors.push(Diagnostic::error("W0205", format!("column `{name}` is declared twice")).at(column.name.span));
+            continue;
+        }
+        let (written, kind) = match &column.kind {
+            ast::ColumnKind::Physical(written) => (written, ColumnKind::Physical),
+            ast::ColumnKind::Metadata { data_type, key, is_virtual } => (
+                data_type,
+                ColumnKind::Metadata {
+                    key: key.as_ref().map_or_else(|| name.clone(), |k| k.value.clone()),
+                    is_virtual: *is_virtual,
+                },
+            ),
+            ast::ColumnKind::Computed(_) => continue,
+            ast::ColumnKind::Bare => {
+                errors.push(Diagnostic::error("W0101", format!("column `{name}` lacks its type")).at(column.span));
+                continue;
+            }
+        };
+        match bind_type(written) {
+            Ok(data_type) => {
+                let nullable = data_type.nullable && !primary_key.contains(&name);
+                connector.push(TableColumn { name, data_type: data_type.with_nullable(nullable), kind });
+            }
+            Err(e) => errors.push(e),
+        }
+    }
+    let columns = connector.iter().map(|c| RelColumn::new(c.name.clone(), c.data_type.clone())).collect();
+    let scope = Scope::new(Some(create.name.last().value.clone()), columns);
+    let mut all = Vec::new();
+    for column in &create.columns {
+        let comment = column.comment.as_ref().map(|c| c.value.clone());
+        let name = column.name.value.clone();
+        if let ast::ColumnKind::Computed(expr) = &column.kind {
+            match ExprBinder::plain(&scope).bind(expr) {
+                Ok(bound) => all.push(Column {
+                    name,
+                    data_type: bound.data_type(),
+                    comment,
+                    time: time_attribute_of(&bound),
+                    source: ColumnSource::Computed(bound, expr.span.text(text).to_owned()),
+                }),
+                Err(mut e) => errors.append(&mut e),
+            }
+        } else if let Some(index) = connector.iter().position(|c| c.name == name) {
+            let data_type = connector.get(index).map_or_else(DataType::string, |c| c.data_type.clone());
+            all.push(Column { name, data_type, comment, time: None, source: ColumnSource::Connector(index) });
+        }
+    }
+    if errors.is_empty() { Ok(BoundColumns { connector, all }) } else { Err(errors) }
+}
+
+fn bind_watermark(watermark: &ast::Watermark, columns: &mut [Column]) -> Bound<(usize, ScalarExpr)> {
+    let [name] = watermark.column.parts.as_slice() else {
+        return Err(vec![
+            Diagnostic::error("W0206", "a watermark needs a column of the table, not a field inside a row")
+                .at(watermark.column.span),
+        ]);
+    };
+    let Some(index) = columns.iter().position(|c| c.name == name.value) else {
+        return Err(vec![
+            Diagnostic::error("W0301", format!("no column `{}` for the watermark", name.value))
+                .at(name.span)
+                .did_you_mean(&name.value, columns.iter().map(|c| c.name.as_str())),
+        ]);
+    };
+    let data_type = columns[index].data_type.clone();
+    if !matches!(data_type.kind, TypeKind::Timestamp(0..=3) | TypeKind::TimestampLtz(0..=3)) {
+        return Err(vec![
+            Diagnostic::error("W0206", format!("column `{}` cannot be a row-time attribute", name.value))
+                .at(name.span)
+                .label(format!("expected TIMESTAMP(p) or TIMESTAMP_LTZ(p) with p <= 3, found {data_type}")),
+        ]);
+    }
+    let scope = Scope::new(None, columns.iter().map(|c| RelColumn::new(c.name.clone(), c.data_type.clone())).collect());
+    let expr = ExprBinder::plain(&scope).bind(&watermark.expr)?;
+    let found = expr.data_type();
+    let same_family = matches!(
+        (&found.kind, &data_type.kind),
+        (TypeKind::Timestamp(_), TypeKind::Timestamp(_)) | (TypeKind::TimestampLtz(_), TypeKind::TimestampLtz(_))
+    );
+    if !same_family {
+        return Err(vec![
+            Diagnostic::error("W0206", "the watermark expression has the wrong type")
+                .at(watermark.expr.span)
+                .label(format!("expected {}, found {}", data_type.kind, found.kind)),
+        ]);
+    }
+    let expr = match found.kind {
+        TypeKind::Timestamp(0..=3) | TypeKind::TimestampLtz(0..=3) => expr,
+        _ => cast_to(expr, &data_type),
+    };
+    columns[index].time = Some(TimeAttribute::Rowtime);
+    Ok((index, expr))
+}
+
+fn check_metadata(
+    descriptor: &TableDescriptor,
+    known: &[(String, DataType, bool)],
+    create: &ast::CreateTable,
+) -> Bound<()> {
+    for column in &descriptor.columns {
+        let ColumnKind::Metadata { key, .. } = &column.kind else { continue };
+        let span = create.columns.iter().find(|c| c.name.value == column.name).map_or_else(Span::default, |c| c.span);
+        let Some((_, data_type, _)) = known.iter().find(|(k, _, _)| k == key) else {
+            let names: Vec<&str> = known.iter().map(|(k, _, _)| k.as_str()).collect();
+            return Err(vec![
+                Diagnostic::error(
+                    "W0207",
+                    format!("no metadata key '{key}' in the connector of `{}`", descriptor.name),
+                )
+                .at(span)
+                .label(format!("known keys: {}", names.join(", ")))
+                .did_you_mean(key, names.iter().copied()),
+            ]);
+        };
+        if !cast::is_castable(data_type, &column.data_type) {
+            return Err(vec![
+                Diagnostic::error("W0304", format!("metadata '{key}' cannot be read as {}", column.data_type))
+                    .at(span)
+                    .label(format!("it is {data_type}")),
+            ]);
+        }
+    }
+    Ok(())
+}
+
+/// The place of the option that an error speaks of, else of the whole list.
+fn option_span(create: &ast::CreateTable, error: &wiesel_core::Error) -> Span {
+    create
+        .options
+        .iter()
+        .find(|pair| error.message().contains(&format!("'{}'", pair.key.value)))
+        .map_or(create.options_span, |pair| pair.key.span.to(pair.value.span))
+}
