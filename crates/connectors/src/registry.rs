@@ -3,6 +3,7 @@
 //! A connector that Flink has and wiesel does not is refused by its own name, so nobody has to guess whether a name was mistyped.
 
 use wiesel_core::diagnostic::nearest;
+use wiesel_core::lookup::{LookupFactory, LookupRequest};
 use wiesel_core::sink::SinkFactory;
 use wiesel_core::source::SourceFactory;
 use wiesel_core::table::{
@@ -36,6 +37,8 @@ type InfoFunction = fn(&TableDescriptor, &ConnectorContext) -> Result<ConnectorI
 type SourceFunction = fn(&TableDescriptor, &SourceRequest, &ConnectorContext) -> Result<Box<dyn SourceFactory>>;
 /// `sink` of a connector module.
 type SinkFunction = fn(&TableDescriptor, &SinkRequest, &ConnectorContext) -> Result<Box<dyn SinkFactory>>;
+/// `lookup` of a connector module.
+type LookupFunction = fn(&TableDescriptor, &LookupRequest, &ConnectorContext) -> Result<Box<dyn LookupFactory>>;
 /// `probe` of a connector module.
 type ProbeFunction = fn(&TableDescriptor, bool, &ConnectorContext) -> Result<()>;
 
@@ -45,6 +48,7 @@ struct Connector {
     info: InfoFunction,
     source: Option<SourceFunction>,
     sink: Option<SinkFunction>,
+    lookup: Option<LookupFunction>,
     probe: ProbeFunction,
 }
 
@@ -55,6 +59,7 @@ const CONNECTORS: &[Connector] = &[
         info: blackhole::info,
         source: None,
         sink: Some(blackhole::sink),
+        lookup: None,
         probe: blackhole::probe,
     },
     Connector {
@@ -62,6 +67,7 @@ const CONNECTORS: &[Connector] = &[
         info: datagen::info,
         source: Some(datagen::source),
         sink: None,
+        lookup: None,
         probe: datagen::probe,
     },
     Connector {
@@ -69,6 +75,7 @@ const CONNECTORS: &[Connector] = &[
         info: elasticsearch::info,
         source: None,
         sink: Some(elasticsearch::sink),
+        lookup: None,
         probe: elasticsearch::probe,
     },
     Connector {
@@ -76,6 +83,7 @@ const CONNECTORS: &[Connector] = &[
         info: filesystem::info,
         source: Some(filesystem::source),
         sink: Some(filesystem::sink),
+        lookup: None,
         probe: filesystem::probe,
     },
     Connector {
@@ -83,6 +91,7 @@ const CONNECTORS: &[Connector] = &[
         info: jdbc::info,
         source: Some(jdbc::source),
         sink: Some(jdbc::sink),
+        lookup: None,
         probe: jdbc::probe,
     },
     #[cfg(feature = "kafka")]
@@ -91,9 +100,17 @@ const CONNECTORS: &[Connector] = &[
         info: kafka::info,
         source: Some(kafka::source),
         sink: Some(kafka::sink),
+        lookup: None,
         probe: kafka::probe,
     },
-    Connector { name: "print", info: print::info, source: None, sink: Some(print::sink), probe: print::probe },
+    Connector {
+        name: "print",
+        info: print::info,
+        source: None,
+        sink: Some(print::sink),
+        lookup: None,
+        probe: print::probe,
+    },
 ];
 
 /// Connectors that Flink has and wiesel does not, each with what to do instead.
@@ -186,6 +203,18 @@ impl ConnectorRegistry for Registry {
             )));
         };
         sink(table, request, &self.context)
+    }
+
+    fn lookup(&self, table: &TableDescriptor, request: &LookupRequest) -> Result<Box<dyn LookupFactory>> {
+        let connector = find(table)?;
+        let Some(lookup) = connector.lookup else {
+            return Err(Error::config(format!(
+                "table `{}` cannot be the right side of a lookup join: connector '{}' does not answer for single keys",
+                table.name, connector.name
+            ))
+            .hint("tables of connector 'jdbc' can be looked up"));
+        };
+        lookup(table, request, &self.context)
     }
 
     fn probe(&self, table: &TableDescriptor, as_sink: bool) -> Result<()> {

@@ -2,12 +2,13 @@
 //! and the traits behind which sources, formats and sinks live. No I/O happens here, and nothing here knows SQL text or operators.
 //!
 //! Reading order: [`types`] (what a column is), [`change`] (what flows), [`source`] and [`sink`] (where it comes from and goes to),
-//! [`table`] (how a declared table reaches a connector), [`error`] (how anything fails).
+//! [`lookup`] (how single keys are asked for), [`table`] (how a declared table reaches a connector), [`error`] (how anything fails).
 
 pub mod change;
 pub mod diagnostic;
 pub mod env;
 pub mod error;
+pub mod lookup;
 pub mod options;
 pub mod sink;
 pub mod source;

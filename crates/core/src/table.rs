@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::change::ChangelogMode;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::lookup::{LookupFactory, LookupRequest};
 use crate::sink::SinkFactory;
 use crate::source::SourceFactory;
 use crate::types::DataType;
@@ -96,6 +97,8 @@ pub struct SinkRequest {
 pub struct ConnectorInfo {
     /// Can be read.
     pub is_source: bool,
+    /// Can be asked for single keys: the right side of a lookup join.
+    pub is_lookup: bool,
     /// Reading ends by itself with these options.
     pub is_bounded: bool,
     /// Watermarks are generated per split inside the source (Flink's push-down; kafka).
@@ -124,6 +127,11 @@ pub trait ConnectorRegistry: Send + Sync {
     fn source(&self, table: &TableDescriptor, request: &SourceRequest) -> Result<Box<dyn SourceFactory>>;
     /// A sink for the table. No I/O before [`SinkFactory::open`].
     fn sink(&self, table: &TableDescriptor, request: &SinkRequest) -> Result<Box<dyn SinkFactory>>;
+    /// The lookup of the table, when [`ConnectorInfo::is_lookup`]. No I/O before [`LookupFactory::open`].
+    fn lookup(&self, table: &TableDescriptor, _request: &LookupRequest) -> Result<Box<dyn LookupFactory>> {
+        Err(Error::config(format!("table `{}` cannot be asked for single keys by its connector", table.name))
+            .hint("lookup joins read tables of connector 'jdbc'"))
+    }
     /// Connects to the system behind the table and checks that topic, index rights, table or path are there (`wiesel check`).
     fn probe(&self, table: &TableDescriptor, as_sink: bool) -> Result<()>;
 }

@@ -21,6 +21,7 @@ pub fn info(table: &TableDescriptor, _context: &ConnectorContext) -> Result<Conn
     let note = "option 'sink.parallelism' has no effect: every worker has its own instance of the sink";
     Ok(ConnectorInfo {
         is_source: false,
+        is_lookup: false,
         is_bounded: false,
         watermark_push_down: false,
         source_mode: ChangelogMode::Insert,

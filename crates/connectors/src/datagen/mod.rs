@@ -31,6 +31,7 @@ pub fn info(table: &TableDescriptor, _context: &ConnectorContext) -> Result<Conn
     let options = DatagenOptions::read(table)?;
     Ok(ConnectorInfo {
         is_source: true,
+        is_lookup: false,
         is_bounded: options.rows_total.is_some(),
         watermark_push_down: false,
         source_mode: ChangelogMode::Insert,

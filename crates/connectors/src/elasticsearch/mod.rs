@@ -57,6 +57,7 @@ pub fn info(table: &TableDescriptor, context: &ConnectorContext) -> Result<Conne
     let is_keyed = !table.primary_key.is_empty();
     Ok(ConnectorInfo {
         is_source: false,
+        is_lookup: false,
         is_bounded: false,
         watermark_push_down: false,
         source_mode: ChangelogMode::Insert,

@@ -58,6 +58,7 @@ pub fn info(table: &TableDescriptor, _context: &ConnectorContext) -> Result<Conn
     let text = DataType::not_null(DataType::string().kind);
     Ok(ConnectorInfo {
         is_source: false,
+        is_lookup: false,
         is_bounded: true,
         watermark_push_down: false,
         source_mode: ChangelogMode::Insert,

@@ -75,6 +75,7 @@ pub fn info(table: &TableDescriptor, _context: &ConnectorContext) -> Result<Conn
     }
     Ok(ConnectorInfo {
         is_source: true,
+        is_lookup: false,
         is_bounded: kafka.bounded != Bounded::Unbounded,
         watermark_push_down: true,
         source_mode: ChangelogMode::Insert,

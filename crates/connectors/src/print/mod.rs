@@ -60,6 +60,7 @@ pub fn info(table: &TableDescriptor, _context: &ConnectorContext) -> Result<Conn
     let options = PrintOptions::read(table)?;
     Ok(ConnectorInfo {
         is_source: false,
+        is_lookup: false,
         is_bounded: false,
         watermark_push_down: false,
         source_mode: ChangelogMode::Insert,

@@ -518,6 +518,7 @@ impl PlanBuilder {
 fn info() -> ConnectorInfo {
     ConnectorInfo {
         is_source: true,
+        is_lookup: false,
         is_bounded: false,
         watermark_push_down: false,
         source_mode: ChangelogMode::Insert,
