@@ -14,6 +14,7 @@ pub mod eval;
 pub mod fold;
 pub mod function;
 pub mod operand;
+pub mod text;
 pub mod time;
 
 use std::sync::Arc;

@@ -12,12 +12,13 @@ use wiesel_engine::step::control::{Control, FailPoints};
 use wiesel_engine::step::job::{Job, JobEnd, JobSpec};
 use wiesel_engine::step::metrics::Metrics;
 use wiesel_expr::Session;
+use wiesel_expr::text::{RowTexts, TextRow};
 use wiesel_sql::session::PlannedJob;
 
 use crate::cli::Exit;
 use crate::log::Log;
 use crate::status::Status;
-use crate::tableau::Tableau;
+use crate::tableau::{NULL, Tableau};
 
 /// Ends that may wait to be told; a job whose end does not fit waits with ending.
 const ENDS_MAX: usize = 64;
@@ -51,8 +52,9 @@ impl DemoTotals {
     /// How often the table is redrawn at most.
     const REDRAW: std::time::Duration = std::time::Duration::from_millis(250);
 
-    fn take(&mut self, rows: Vec<(wiesel_core::RowKind, Vec<String>)>) -> std::io::Result<()> {
+    fn take(&mut self, rows: Vec<TextRow>) -> std::io::Result<()> {
         for (kind, row) in rows {
+            let row: Vec<String> = row.into_iter().map(|v| v.unwrap_or_else(|| NULL.to_owned())).collect();
             let Some(key) = row.first().cloned() else { continue };
             if kind.is_add() {
                 self.rows.insert(key, row);
@@ -275,7 +277,7 @@ fn totals_collector(
     mut totals: DemoTotals,
 ) -> wiesel_engine::step::Collector {
     totals.names = schema.fields().iter().map(|f| f.name.clone()).collect();
-    let mut texts = crate::tableau::Texts::new(schema, session);
+    let mut texts = RowTexts::new(schema, session);
     Box::new(move |_schema, batch| {
         let rows = texts.rows(&batch)?;
         totals.take(rows).map_err(|e| wiesel_core::Error::config(format!("stdout does not take rows any more: {e}")))

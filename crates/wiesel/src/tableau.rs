@@ -2,67 +2,29 @@
 
 use std::io::{self, BufWriter, Write};
 
-use arrow_array::Array;
-use arrow_array::cast::AsArray;
-use wiesel_core::{ChangeBatch, DataType, Error, Result, RowKind, Schema, TypeKind};
-use wiesel_expr::{EvalContext, Evaluator, ScalarExpr, Session};
+use wiesel_core::{ChangeBatch, DataType, Error, Result, Schema, TypeKind};
+use wiesel_expr::Session;
+use wiesel_expr::text::RowTexts;
 
 /// Columns are cut beyond this, as `table.display.max-column-width` says by default.
 const WIDTH_MAX: usize = 30;
+
+/// How NULL is shown.
+pub(crate) const NULL: &str = "<NULL>";
 
 /// Prints a table row by row.
 pub(crate) struct Tableau<W: Write> {
     out: BufWriter<W>,
     widths: Vec<usize>,
-    texts: Texts,
+    texts: RowTexts,
     rows: u64,
-}
-
-/// The text of every value of a row, as CAST AS STRING gives it.
-pub(crate) struct Texts {
-    columns: Vec<Evaluator>,
-    context: EvalContext,
-}
-
-impl Texts {
-    /// For rows of the given columns.
-    pub(crate) fn new(schema: &Schema, session: Session) -> Self {
-        let columns = schema
-            .fields()
-            .iter()
-            .enumerate()
-            .map(|(index, field)| {
-                Evaluator::new(ScalarExpr::Cast {
-                    input: Box::new(ScalarExpr::Column { index, data_type: field.data_type.clone() }),
-                    data_type: DataType::string(),
-                    is_try: true,
-                })
-            })
-            .collect();
-        Texts { columns, context: EvalContext { now_ms: 0, seed: 0, watermark_ms: i64::MIN, session } }
-    }
-
-    /// Kind and texts of every row.
-    pub(crate) fn rows(&mut self, batch: &ChangeBatch) -> Result<Vec<(RowKind, Vec<String>)>> {
-        let columns = self
-            .columns
-            .iter_mut()
-            .map(|text| text.evaluate(&batch.rows, &self.context))
-            .collect::<Result<Vec<_>>>()?;
-        let text = |row: usize| {
-            columns.iter().map(move |c| {
-                if c.is_null(row) { "<NULL>".to_owned() } else { c.as_string::<i32>().value(row).to_owned() }
-            })
-        };
-        Ok((0..batch.len()).map(|row| (batch.kind(row), text(row).collect())).collect())
-    }
 }
 
 impl<W: Write> Tableau<W> {
     /// Prints the head of a table.
     pub(crate) fn new(out: W, schema: &Schema, session: Session) -> Result<Self> {
         let widths = schema.fields().iter().map(|f| width_of(&f.data_type, &f.name)).collect();
-        let texts = Texts::new(schema, session);
+        let texts = RowTexts::new(schema, session);
         let mut tableau = Tableau { out: BufWriter::new(out), widths, texts, rows: 0 };
         tableau.border()?;
         let names: Vec<String> = schema.fields().iter().map(|f| f.name.clone()).collect();
@@ -75,7 +37,7 @@ impl<W: Write> Tableau<W> {
     /// Prints changes.
     pub(crate) fn print(&mut self, batch: &ChangeBatch) -> Result<()> {
         for (kind, values) in self.texts.rows(batch)? {
-            self.line(kind.symbol(), values.iter().map(String::as_str))?;
+            self.line(kind.symbol(), values.iter().map(|v| v.as_deref().unwrap_or(NULL)))?;
             self.rows += 1;
         }
         self.flush()
@@ -148,7 +110,7 @@ fn width_of(data_type: &DataType, name: &str) -> usize {
 
 /// A small table of text (SHOW, DESCRIBE).
 pub(crate) fn text_table(columns: &[String], rows: &[Vec<Option<String>>]) -> String {
-    let cell = |value: &Option<String>| value.clone().unwrap_or_else(|| "<NULL>".to_owned());
+    let cell = |value: &Option<String>| value.clone().unwrap_or_else(|| NULL.to_owned());
     let widths: Vec<usize> = columns
         .iter()
         .enumerate()

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use wiesel_core::env::{self, Waker};
 
@@ -18,6 +19,21 @@ const ABORT: u8 = 2;
 pub struct Control {
     request: Arc<AtomicU8>,
     waker: Waker,
+    quiet: Arc<Quiet>,
+}
+
+/// Questions whether the job has nothing left to do, counted, and the last one answered with yes.
+#[derive(Debug, Default)]
+struct Quiet {
+    turns: Mutex<Turns>,
+    answered: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Turns {
+    asked: u64,
+    answered: u64,
+    is_over: bool,
 }
 
 impl Control {
@@ -53,6 +69,49 @@ impl Control {
     /// Whether the job must end at once.
     pub fn is_aborted(&self) -> bool {
         self.request.load(Ordering::SeqCst) == ABORT
+    }
+
+    /// Waits until the loop has looked around after this call and found nothing left to do: what sources handed over before is processed,
+    /// timers that were due fired, sinks have it all. True when that happened, or the job is over, within `patience`.
+    pub fn wait_until_quiet(&self, patience: Duration) -> bool {
+        let mut turns = self.quiet.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.asked += 1;
+        let question = turns.asked;
+        self.waker.wake();
+        let busy = |turns: &mut Turns| turns.answered < question && !turns.is_over;
+        let (turns, _) =
+            self.quiet.answered.wait_timeout_while(turns, patience, busy).unwrap_or_else(PoisonError::into_inner);
+        turns.answered >= question || turns.is_over
+    }
+
+    /// Waits until the job is over, at most for `patience`; says whether it is.
+    pub fn wait_until_over(&self, patience: Duration) -> bool {
+        let turns = self.quiet.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let runs = |turns: &mut Turns| !turns.is_over;
+        let (turns, _) =
+            self.quiet.answered.wait_timeout_while(turns, patience, runs).unwrap_or_else(PoisonError::into_inner);
+        turns.is_over
+    }
+
+    /// The question to answer when the look around that begins now finds nothing to do.
+    pub(crate) fn question(&self) -> u64 {
+        self.quiet.turns.lock().unwrap_or_else(PoisonError::into_inner).asked
+    }
+
+    /// Nothing is left to do of what was there when `question` was read.
+    pub(crate) fn is_quiet(&self, question: u64) {
+        let mut turns = self.quiet.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if turns.answered < question {
+            turns.answered = question;
+            drop(turns);
+            self.quiet.answered.notify_all();
+        }
+    }
+
+    /// The job is over: whoever waits for it goes on.
+    pub(crate) fn is_over(&self) {
+        self.quiet.turns.lock().unwrap_or_else(PoisonError::into_inner).is_over = true;
+        self.quiet.answered.notify_all();
     }
 
     pub(crate) fn waker(&self) -> &Waker {

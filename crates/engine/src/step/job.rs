@@ -83,6 +83,8 @@ pub struct JobSpec {
     pub workers: usize,
     /// Receives the rows of a bare SELECT.
     pub collector: Option<Collector>,
+    /// Keep checkpoints of a bare SELECT too, although what it showed cannot be taken back.
+    pub keeps_query: bool,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
     /// Where to die, for tests.
@@ -108,6 +110,7 @@ impl JobSpec {
             memory_bytes,
             workers,
             collector: None,
+            keeps_query: false,
             clock: Arc::new(SystemClock),
             fail_points: FailPoints::default(),
         }
@@ -161,7 +164,7 @@ impl Job {
         let graph = Graph::compile(&spec.plan, spec.workers, &parallelism);
         let sources = source_factories(&spec, &graph)?;
         let ids = identity::operator_ids(&spec.plan);
-        let is_shown = spec.plan.nodes.iter().any(|n| matches!(n.kind, NodeKind::Collect));
+        let is_shown = !spec.keeps_query && spec.plan.nodes.iter().any(|n| matches!(n.kind, NodeKind::Collect));
         let (folder, recovered) = if is_shown {
             (None, Recovered::nothing(Resume::NotKept))
         } else {
@@ -183,6 +186,7 @@ impl Job {
     pub fn run(self) -> Result<JobEnd> {
         let control = self.control.clone();
         let standing = self.recovered.manifest.as_ref().map(|m| m.id);
+        let _over = Over(control.clone());
         let mut running = match Running::start(self) {
             Ok(running) => running,
             // Told to stop while a system was away: nothing has begun.
@@ -195,6 +199,15 @@ impl Job {
         let end = catch_unwind(AssertUnwindSafe(|| running.run_to_end()));
         running.shut_down();
         end.unwrap_or_else(|panic| Err(Error::internal(format!("the loop panicked: {}", panic_text(panic.as_ref())))))
+    }
+}
+
+/// Tells whoever waits for the job that it is over, however it ends.
+struct Over(Control);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.is_over();
     }
 }
 
@@ -400,6 +413,7 @@ impl Running {
             if self.control.is_aborted() {
                 return Ok(self.aborted());
             }
+            let question = self.control.question();
             let now_ms = self.spec.clock.now_ms();
             is_woken |= self.flow.drain(now_ms, &self.shared.metrics)?;
             self.progress(now_ms)?;
@@ -417,6 +431,7 @@ impl Running {
                 continue;
             }
             if !is_woken && !self.is_due(now_ms) {
+                self.control.is_quiet(question);
                 is_woken = self.park(now_ms, self.next_deadline_ms(now_ms));
                 continue;
             }

@@ -7,6 +7,7 @@ mod explain;
 mod explain_error;
 mod generate;
 mod run;
+mod test;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ enum Command {
     ExplainError(explain_error::ExplainError),
     Generate(generate::Generate),
     Run(run::Run),
+    Test(test::Test),
 }
 
 /// How a command ended.
@@ -57,6 +59,7 @@ pub(crate) fn run(cli: Cli) -> Exit {
         Command::ExplainError(command) => command.run(),
         Command::Generate(command) => command.run(),
         Command::Run(command) => command.run(),
+        Command::Test(command) => command.run(),
     }
 }
 

@@ -1,0 +1,37 @@
+//! Runs the SQL data files: everything below `tests/sql`, and the test of each example. One test per file.
+//!
+//! `cargo test -p wiesel --test sql FILTER` runs the files whose name contains the text. `WIESEL_SLT_WORKERS=2` runs them with two
+//! workers.
+
+#![allow(clippy::print_stdout, reason = "a test harness tells its results")]
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use wiesel_slt::{RunOptions, suite};
+
+fn main() -> ExitCode {
+    let root =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the crate lies in the repository");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let filters: Vec<&String> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
+    let files: Vec<(String, PathBuf)> = ["tests/sql", "examples"]
+        .iter()
+        .flat_map(|folder| suite::find(&root.join(folder)).expect("the folder can be read"))
+        .map(|file| (file.strip_prefix(&root).unwrap_or(&file).display().to_string(), file))
+        .filter(|(name, _)| filters.is_empty() || filters.iter().any(|f| name.contains(f.as_str())))
+        .collect();
+    if arguments.iter().any(|a| a == "--list") {
+        for (name, _) in &files {
+            println!("{name}: test");
+        }
+        return ExitCode::SUCCESS;
+    }
+    println!("running {} tests", files.len());
+    let workers = std::env::var("WIESEL_SLT_WORKERS").ok().and_then(|w| w.parse().ok()).unwrap_or(1);
+    let options = RunOptions { workers, completes: false };
+    let counts = suite::run(&files, &options, &mut std::io::stdout()).expect("stdout takes lines");
+    let word = if counts.failed == 0 { "ok" } else { "FAILED" };
+    println!("\ntest result: {word}. {} passed; {} failed; 0 ignored", counts.passed, counts.failed);
+    if counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
