@@ -86,8 +86,10 @@ pub struct SinkRequest {
     pub time_zone: String,
     /// Worker threads; the sink may be opened once per worker.
     pub workers: usize,
-    /// The job's name, for client ids and file names.
+    /// The job's name, for client ids.
     pub job_name: String,
+    /// Where this loop's state lies: unlike the name it is no other loop's, so a sink knows its own leftovers by it.
+    pub loop_folder: String,
     /// Whether the file itself sets `execution.checkpointing.interval` (files then roll at each checkpoint, as Flink's do).
     pub checkpoint_interval_is_set: bool,
 }

@@ -57,7 +57,7 @@ impl FileEncoding {
 /// Makes the filesystem sink's instances and commits their files.
 pub(super) struct FilesystemSinkFactory {
     plan: Arc<SinkPlan>,
-    /// Names the job and table in hidden files, so that nobody removes those of others.
+    /// Names the loop and table in hidden files, so that nobody removes those of others.
     owner: String,
     /// The name of this run's files, unless a checkpoint brings one along.
     uid: String,
@@ -69,17 +69,18 @@ impl FilesystemSinkFactory {
         let is_bulk = matches!(plan.encoding, FileEncoding::Parquet(_));
         FilesystemSinkFactory {
             plan: Arc::new(plan),
-            owner: owner(&request.job_name, &table.path),
+            owner: owner(&request.loop_folder, &table.path),
             uid: uid(),
             rolls_at_checkpoint: is_bulk && request.checkpoint_interval_is_set,
         }
     }
 }
 
-/// Eight hexadecimal digits of an FNV-1a hash of job and table; only files of one directory are told apart by it.
-pub(super) fn owner(job: &str, table: &str) -> String {
+/// Eight hexadecimal digits of an FNV-1a hash of the loop's state folder and the table; only files of one directory are told apart by it.
+/// Not of the job's name: all loops of a file may share it, and write to one table.
+pub(super) fn owner(loop_folder: &str, table: &str) -> String {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    for byte in job.bytes().chain([0]).chain(table.bytes()) {
+    for byte in loop_folder.bytes().chain([0]).chain(table.bytes()) {
         hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
     format!("{:08x}", hash >> 32)

@@ -65,12 +65,18 @@ impl Table {
     }
 
     fn factory(&self) -> Box<dyn SinkFactory> {
+        self.factory_of("/state/job/files")
+    }
+
+    /// The sink of this table in the loop whose state lies there.
+    fn factory_of(&self, loop_folder: &str) -> Box<dyn SinkFactory> {
         let request = SinkRequest {
             columns: (0..self.descriptor.columns.len()).collect(),
             changelog_mode: ChangelogMode::Insert,
             time_zone: "UTC".to_owned(),
             workers: 2,
             job_name: "job".to_owned(),
+            loop_folder: loop_folder.to_owned(),
             checkpoint_interval_is_set: self.interval_is_set,
         };
         super::sink(&self.descriptor, &request, &ConnectorContext::default()).unwrap()
@@ -370,6 +376,29 @@ fn recovery_removes_only_its_own_leftovers() {
 }
 
 #[test]
+fn a_loop_that_starts_afresh_leaves_the_files_of_another_loop_of_the_same_job_alone() {
+    // Two INSERTs of one file write to one table. The process is killed after the first one's checkpoint and before the second one's: the
+    // first resumes and needs its hidden files, the second starts afresh.
+    let table = Table::new("json", &[], &[]);
+    let mut run = Run::start(&table, 1, &[]);
+    run.sinks[0].write(&table.rows(0..4)).unwrap();
+    let restored = run.checkpoint(CheckpointKind::Periodic);
+    let alive = table.files().1.remove(0);
+    drop(run);
+    let dead = |text: &str| text.replace(&format!(".{}.inprogress", std::process::id()), ".999999999.inprogress");
+    fs::rename(table.root().join(&alive), table.root().join(dead(&alive))).unwrap();
+    let mut state = super::ledger::InstanceState::decode(&restored[0]).unwrap();
+    for file in &mut state.open {
+        file.names.hidden = dead(&file.names.hidden);
+    }
+    assert_eq!(state.open.len(), 1);
+
+    table.factory_of("/state/job/files-2").recover(&[]).unwrap();
+    table.factory().recover(&[state.encode()]).unwrap();
+    assert_eq!(table.visible_ids(), vec![0, 1, 2, 3]);
+}
+
+#[test]
 fn files_of_a_checkpoint_that_never_became_durable_come_with_the_next_one() {
     let table = Table::new("json", &[], &[("sink.rolling-policy.file-size", "1")]);
     let mut run = Run::start(&table, 1, &[]);
@@ -401,7 +430,7 @@ fn a_full_disk_is_waited_for() {
     let mut run = Run::start(&table, 1, &[state.encode()]);
     // The device that is always full stands where the first file will be.
     fs::create_dir_all(table.root()).unwrap();
-    let owner = super::sink::owner("job", "default_catalog.default_database.files");
+    let owner = super::sink::owner("/state/job/files", "default_catalog.default_database.files");
     let hidden = table.root().join(names("", "u", 0, 0, &owner).hidden);
     std::os::unix::fs::symlink("/dev/full", &hidden).unwrap();
 
@@ -581,6 +610,7 @@ fn timestamps_go_through_the_session_zone_unless_utc_is_asked_for() {
             time_zone: "Europe/Berlin".to_owned(),
             workers: 1,
             job_name: "job".to_owned(),
+            loop_folder: "/state/job/files".to_owned(),
             checkpoint_interval_is_set: false,
         };
         let mut run = Run::start(&table, 1, &[]);

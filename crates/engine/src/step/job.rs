@@ -231,6 +231,9 @@ fn recover(spec: &JobSpec, folder: &Folder, ids: &[String]) -> Result<Recovered>
 }
 
 fn sink_factories(spec: &JobSpec) -> Result<Vec<Option<Arc<dyn SinkFactory>>>> {
+    // The same text from whichever directory the program is started.
+    let loop_folder = std::path::absolute(&spec.state_dir).unwrap_or_else(|_| spec.state_dir.clone());
+    let loop_folder = loop_folder.display().to_string();
     let factory = |&id: &usize| {
         let node = &spec.plan.nodes[id];
         let NodeKind::Sink(sink) = &node.kind else { return Ok(None) };
@@ -240,6 +243,7 @@ fn sink_factories(spec: &JobSpec) -> Result<Vec<Option<Arc<dyn SinkFactory>>>> {
             time_zone: spec.config.time_zone.to_string(),
             workers: spec.workers,
             job_name: spec.plan.job_name.clone(),
+            loop_folder: loop_folder.clone(),
             checkpoint_interval_is_set: spec.config.checkpoint_interval_ms.is_some(),
         };
         Ok(Some(Arc::from(spec.registry.sink(&sink.table, &request)?)))
