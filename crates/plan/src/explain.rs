@@ -125,6 +125,39 @@ pub fn describe(node: &Node, inputs: &[&Node]) -> String {
             window.properties.iter().map(|p| format!("{p:?}").to_lowercase()).collect::<Vec<_>>().join(", ")
         ),
         NodeKind::WindowTable(window) => format!("WindowTableFunction(window=[{}])", window_text(window, &column)),
+        NodeKind::SessionTable(session) => format!(
+            "WindowTableFunction(window=[{}], partitionBy=[{}])",
+            window_text(&session.window, &column),
+            columns(&session.keys)
+        ),
+        NodeKind::WindowRank(rank) => {
+            let order: Vec<String> = rank
+                .order
+                .iter()
+                .map(|o| format!("{} {}", column(o.column), if o.descending { "DESC" } else { "ASC" }))
+                .collect();
+            format!(
+                "WindowRank(window=[{}], rankRange=[{}..{}], partitionBy=[{}], orderBy=[{}])",
+                window_text(&rank.window, &column),
+                rank.first,
+                rank.last,
+                columns(&rank.keys),
+                order.join(", ")
+            )
+        }
+        NodeKind::Expand(expand) => {
+            let set = |set: &Vec<bool>| {
+                let names: Vec<String> =
+                    set.iter().enumerate().filter(|(_, stays)| **stays).map(|(i, _)| column(i)).collect();
+                format!("{{{}}}", names.join(", "))
+            };
+            format!("Expand(sets=[{}])", expand.sets.iter().map(set).collect::<Vec<_>>().join(", "))
+        }
+        NodeKind::Unnest(unnest) => format!(
+            "Correlate(unnest=[{}], join=[{}])",
+            column(unnest.column),
+            if unnest.is_left { "LEFT" } else { "INNER" }
+        ),
         NodeKind::Deduplicate(deduplicate) => format!(
             "Deduplicate(keep=[{}Row], key=[{}], order=[{}])",
             if deduplicate.keep_last { "Last" } else { "First" },
@@ -150,6 +183,14 @@ fn window_text(window: &WindowNode, column: &dyn Fn(usize) -> String) -> String 
         WindowKind::Tumble { size_ms, offset_ms: 0 } => format!("TUMBLE({time}, {size_ms} ms)"),
         WindowKind::Tumble { size_ms, offset_ms } => format!("TUMBLE({time}, {size_ms} ms, offset {offset_ms} ms)"),
         WindowKind::Hop { slide_ms, size_ms, offset_ms: 0 } => format!("HOP({time}, {slide_ms} ms, {size_ms} ms)"),
+        WindowKind::Cumulate { step_ms, size_ms, offset_ms: 0 } => {
+            format!("CUMULATE({time}, {step_ms} ms, {size_ms} ms)")
+        }
+        WindowKind::Cumulate { step_ms, size_ms, offset_ms } => {
+            format!("CUMULATE({time}, {step_ms} ms, {size_ms} ms, offset {offset_ms} ms)")
+        }
+        WindowKind::Session { gap_ms } => format!("SESSION({time}, {gap_ms} ms)"),
+        WindowKind::Attached => format!("win_end={}", column(window.time_column)),
         WindowKind::Hop { slide_ms, size_ms, offset_ms } => {
             format!("HOP({time}, {slide_ms} ms, {size_ms} ms, offset {offset_ms} ms)")
         }

@@ -68,6 +68,14 @@ pub enum NodeKind {
     WindowAggregate(WindowAggregateNode),
     /// A window table function without aggregation: adds window_start, window_end, window_time.
     WindowTable(WindowNode),
+    /// SESSION as a table function without aggregation: rows are held until their session ends.
+    SessionTable(SessionTableNode),
+    /// ROW_NUMBER() per window: the first rows of each window and key, when the window ends.
+    WindowRank(WindowRankNode),
+    /// GROUPING SETS: every row once per set, the keys outside of the set NULL.
+    Expand(ExpandNode),
+    /// UNNEST: a row per element of a collection.
+    Unnest(UnnestNode),
     /// ROW_NUMBER() ... = 1 over a time attribute.
     Deduplicate(DeduplicateNode),
     /// UNION ALL.
@@ -167,6 +175,23 @@ pub enum WindowKind {
         /// Shift of the alignment.
         offset_ms: i64,
     },
+    /// CUMULATE: windows of one start that grow by a step until they have the full length.
+    Cumulate {
+        /// Distance of ends.
+        step_ms: i64,
+        /// Full length; a multiple of the step.
+        size_ms: i64,
+        /// Shift of the alignment.
+        offset_ms: i64,
+    },
+    /// SESSION: a window per key that ends when no row came for the gap.
+    Session {
+        /// The gap.
+        gap_ms: i64,
+    },
+    /// The rows carry their window already: the time column is `window_end` of a windowed input. The start is no property of such a
+    /// window; whoever needs it has it as a key.
+    Attached,
 }
 
 /// A window over a time attribute.
@@ -180,6 +205,63 @@ pub struct WindowNode {
     pub is_event_time: bool,
     /// The time attribute is TIMESTAMP_LTZ: boundaries lie on the wall clock of this zone.
     pub time_zone: Option<Arc<str>>,
+}
+
+/// SESSION without aggregation. Output columns: the input's, then window_start, window_end, window_time.
+#[derive(Debug, Clone)]
+pub struct SessionTableNode {
+    /// The window.
+    pub window: WindowNode,
+    /// PARTITION BY.
+    pub keys: Vec<usize>,
+}
+
+/// The first rows per window. Output columns: the input's, then the row number when asked for.
+#[derive(Debug, Clone)]
+pub struct WindowRankNode {
+    /// The window the rows carry: [`WindowKind::Attached`].
+    pub window: WindowNode,
+    /// PARTITION BY, without the window's bounds.
+    pub keys: Vec<usize>,
+    /// ORDER BY, the first column first.
+    pub order: Vec<SortColumn>,
+    /// The first row number that is given, from 1.
+    pub first: u64,
+    /// The last one.
+    pub last: u64,
+    /// Of rows that are equal in order the one that came last is the first: keep-last deduplication on row time.
+    pub last_wins: bool,
+    /// Whether the row number is an output column.
+    pub with_number: bool,
+}
+
+/// A column to sort by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SortColumn {
+    /// The column.
+    pub column: usize,
+    /// DESC.
+    pub descending: bool,
+    /// Where NULL stands.
+    pub nulls_first: bool,
+}
+
+/// GROUPING SETS. Output columns: the input's, the keys nullable, then the set's number (BIGINT).
+#[derive(Debug, Clone)]
+pub struct ExpandNode {
+    /// For each set which of the first input columns stay; all others of them are NULL.
+    pub sets: Vec<Vec<bool>>,
+}
+
+/// UNNEST. Output columns: the input's, then those of the elements.
+#[derive(Debug, Clone)]
+pub struct UnnestNode {
+    /// The collection's column of the input.
+    pub column: usize,
+    /// LEFT JOIN: a row without elements comes once, with NULLs.
+    pub is_left: bool,
+    /// How many of the output columns are the input's.
+    pub input_width: usize,
 }
 
 /// A window property as an output column.

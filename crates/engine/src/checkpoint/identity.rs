@@ -68,6 +68,19 @@ fn describe(node: &Node) -> String {
             a.input_retracts
         ),
         NodeKind::WindowTable(w) => format!("window table {}", window(w)),
+        NodeKind::SessionTable(s) => format!("session table {} {:?}", window(&s.window), s.keys),
+        NodeKind::WindowRank(r) => format!(
+            "window rank {} {:?} {:?} {} {} {} {}",
+            window(&r.window),
+            r.keys,
+            r.order,
+            r.first,
+            r.last,
+            r.last_wins,
+            r.with_number
+        ),
+        NodeKind::Expand(e) => format!("expand {:?}", e.sets),
+        NodeKind::Unnest(u) => format!("unnest {} {}", u.column, u.is_left),
         NodeKind::Deduplicate(d) => format!("deduplicate {:?} {:?} {}", d.keys, d.order, d.keep_last),
         NodeKind::UnionAll => "union all".to_owned(),
         NodeKind::Sink(sink) => format!("sink {} {:?}", table(&sink.table, &sink.columns), sink.primary_key),

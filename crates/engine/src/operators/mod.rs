@@ -3,22 +3,34 @@
 pub(crate) mod aggregate;
 mod calc;
 mod deduplicate;
+mod expand;
 mod group_aggregate;
+mod session;
+mod session_aggregate;
+mod session_table;
+mod sort_key;
 #[cfg(test)]
 mod testing;
 mod union_all;
+mod unnest;
 mod window;
 mod window_aggregate;
+mod window_rank;
 mod window_table;
 
 use wiesel_core::{Error, Result, Schema};
-use wiesel_plan::{Node, NodeKind};
+use wiesel_plan::{Node, NodeKind, WindowKind};
 
 pub use self::calc::Calc;
 pub use self::deduplicate::Deduplicate;
+pub use self::expand::Expand;
 pub use self::group_aggregate::GroupAggregate;
+pub use self::session_aggregate::SessionAggregate;
+pub use self::session_table::SessionTable;
 pub use self::union_all::UnionAll;
+pub use self::unnest::Unnest;
 pub use self::window_aggregate::WindowAggregate;
+pub use self::window_rank::WindowRank;
 pub use self::window_table::WindowTable;
 use crate::operator::{Operator, OperatorContext};
 
@@ -38,7 +50,14 @@ pub fn build(node: &Node, input_schemas: &[&Schema], context: &OperatorContext) 
         NodeKind::GroupAggregate(aggregate) => {
             Box::new(GroupAggregate::new(aggregate, input()?, &node.schema, node.changelog_mode)?)
         }
+        NodeKind::WindowAggregate(window) if matches!(window.window.kind, WindowKind::Session { .. }) => {
+            Box::new(SessionAggregate::new(window, input()?, &node.schema)?)
+        }
+        NodeKind::SessionTable(session) => Box::new(SessionTable::new(session, input()?, &node.schema)?),
         NodeKind::WindowAggregate(window) => Box::new(WindowAggregate::new(window, input()?, &node.schema, context)?),
+        NodeKind::WindowRank(rank) => Box::new(WindowRank::new(rank, input()?, &node.schema)?),
+        NodeKind::Expand(expand) => Box::new(Expand::new(expand, input()?, &node.schema)?),
+        NodeKind::Unnest(unnest) => Box::new(Unnest::new(unnest, input()?, &node.schema)?),
         NodeKind::WindowTable(window) => Box::new(WindowTable::new(window, input()?, &node.schema)?),
         NodeKind::Deduplicate(deduplicate) => Box::new(Deduplicate::new(deduplicate, input()?, node.changelog_mode)?),
         NodeKind::UnionAll => Box::new(UnionAll::new(input_schemas, &node.schema)?),

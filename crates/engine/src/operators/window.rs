@@ -1,4 +1,5 @@
-//! Which windows a time belongs to, and when they close: TUMBLE and HOP, in UTC or on the wall clock of a zone.
+//! Which windows a time belongs to, and when they close: TUMBLE, HOP, CUMULATE and windows that rows carry already, in UTC or on the wall
+//! clock of a zone. SESSION windows depend on other rows and live in `session.rs`.
 //!
 //! ```text
 //! HOP(size 6, slide 4):      |--.--.--|           a window is a row of slices of gcd(size, slide) = 2
@@ -17,10 +18,11 @@ use wiesel_plan::{WindowKind, WindowNode};
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// Windows of one size and slide.
+/// Windows of one shape.
 #[derive(Debug, Clone)]
 pub(crate) struct Windows {
-    pub(crate) size_ms: i64,
+    shape: Shape,
+    size_ms: i64,
     slide_ms: i64,
     offset_ms: i64,
     slice_ms: i64,
@@ -28,11 +30,24 @@ pub(crate) struct Windows {
     last_slice_end: i64,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    /// TUMBLE and HOP.
+    Sliding,
+    /// CUMULATE: windows of one start, `slide_ms` apart in their ends.
+    Growing,
+    /// The time is the window's end already.
+    Attached,
+}
+
 impl Windows {
     pub(crate) fn new(node: &WindowNode) -> Result<Self> {
-        let (size_ms, slide_ms, offset_ms) = match node.kind {
-            WindowKind::Tumble { size_ms, offset_ms } => (size_ms, size_ms, offset_ms),
-            WindowKind::Hop { slide_ms, size_ms, offset_ms } => (size_ms, slide_ms, offset_ms),
+        let (shape, size_ms, slide_ms, offset_ms) = match node.kind {
+            WindowKind::Tumble { size_ms, offset_ms } => (Shape::Sliding, size_ms, size_ms, offset_ms),
+            WindowKind::Hop { slide_ms, size_ms, offset_ms } => (Shape::Sliding, size_ms, slide_ms, offset_ms),
+            WindowKind::Cumulate { step_ms, size_ms, offset_ms } => (Shape::Growing, size_ms, step_ms, offset_ms),
+            WindowKind::Attached => (Shape::Attached, 1, 1, 0),
+            WindowKind::Session { gap_ms } => (Shape::Sliding, gap_ms, gap_ms, 0),
         };
         if size_ms <= 0 || slide_ms <= 0 {
             return Err(Error::config(format!(
@@ -40,19 +55,40 @@ impl Windows {
             )));
         }
         let zone = node.time_zone.as_deref().map(ZoneClock::new).transpose()?;
-        Ok(Windows { size_ms, slide_ms, offset_ms, slice_ms: gcd(size_ms, slide_ms), zone, last_slice_end: i64::MIN })
+        Ok(Windows {
+            shape,
+            size_ms,
+            slide_ms,
+            offset_ms,
+            slice_ms: gcd(size_ms, slide_ms),
+            zone,
+            last_slice_end: i64::MIN,
+        })
     }
 
     pub(crate) fn is_sliced(&self) -> bool {
         self.slice_ms != self.size_ms
     }
 
-    /// The end of the slice of an instant.
-    pub(crate) fn slice_end(&mut self, time_ms: i64) -> i64 {
-        let local_ms = match &mut self.zone {
+    /// Whether rows carry their windows.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.shape == Shape::Attached
+    }
+
+    /// An instant on the clock that windows are cut by.
+    pub(crate) fn local_ms(&mut self, time_ms: i64) -> i64 {
+        match &mut self.zone {
             None => time_ms,
             Some(zone) => zone.local_ms(time_ms),
-        };
+        }
+    }
+
+    /// The end of the slice of an instant; of a window that rows carry already, the end they carry.
+    pub(crate) fn slice_end(&mut self, time_ms: i64) -> i64 {
+        if self.shape == Shape::Attached {
+            return time_ms;
+        }
+        let local_ms = self.local_ms(time_ms);
         // Rows come nearly in order, so the last slice often holds the next row too, and a division is spared.
         if local_ms >= self.last_slice_end || local_ms < self.last_slice_end.saturating_sub(self.slice_ms) {
             let into = local_ms.saturating_sub(self.offset_ms).rem_euclid(self.slice_ms);
@@ -63,12 +99,20 @@ impl Windows {
 
     /// The end of the first window that holds a slice.
     pub(crate) fn first_window_end(&self, slice_end: i64) -> i64 {
+        if self.shape != Shape::Sliding {
+            return slice_end;
+        }
         let beyond = self.offset_ms.saturating_add(self.size_ms).saturating_sub(slice_end).rem_euclid(self.slide_ms);
         slice_end.saturating_add(beyond)
     }
 
     /// The end of the last window that holds a slice; before the first one when no window does (slide above size).
     pub(crate) fn last_window_end(&self, slice_end: i64) -> i64 {
+        match self.shape {
+            Shape::Sliding => {}
+            Shape::Growing => return self.window_start(slice_end).saturating_add(self.size_ms),
+            Shape::Attached => return slice_end,
+        }
         let latest = slice_end.saturating_sub(self.slice_ms).saturating_add(self.size_ms);
         let beyond = latest.saturating_sub(self.offset_ms).saturating_sub(self.size_ms).rem_euclid(self.slide_ms);
         latest.saturating_sub(beyond)
@@ -79,6 +123,17 @@ impl Windows {
         let (first, last, slide_ms) =
             (self.first_window_end(slice_end), self.last_window_end(slice_end), self.slide_ms);
         std::iter::successors(Some(first), move |end| end.checked_add(slide_ms)).take_while(move |end| *end <= last)
+    }
+
+    /// The start of a window that ends there. Windows that rows carry already do not tell theirs.
+    pub(crate) fn window_start(&self, window_end: i64) -> i64 {
+        match self.shape {
+            Shape::Sliding | Shape::Attached => window_end.saturating_sub(self.size_ms),
+            Shape::Growing => {
+                let last_ms = window_end.saturating_sub(1);
+                last_ms.saturating_sub(last_ms.saturating_sub(self.offset_ms).rem_euclid(self.size_ms))
+            }
+        }
     }
 
     /// The instant of the last millisecond of a window: when the watermark reaches it, the window is complete.
@@ -193,6 +248,24 @@ fn fixed_offset(name: &str) -> Option<TimeZone> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cumulating_windows_share_their_start() {
+        for (size_ms, step_ms, offset_ms) in [(10, 5, 0), (10, 2, 1), (4, 4, -3), (12, 1, 100)] {
+            let mut windows = windows(WindowKind::Cumulate { step_ms, size_ms, offset_ms }, None);
+            for time in -40_i64..40 {
+                let start = time - (time - offset_ms).rem_euclid(size_ms);
+                let expected: Vec<i64> =
+                    (1..=size_ms / step_ms).map(|n| start + n * step_ms).filter(|end| *end > time).collect();
+                let slice_end = windows.slice_end(time);
+                let ends: Vec<i64> = windows.window_ends(slice_end).collect();
+                assert_eq!(ends, expected, "time {time}, size {size_ms}, step {step_ms}, offset {offset_ms}");
+                for end in ends {
+                    assert_eq!(windows.window_start(end), start);
+                }
+            }
+        }
+    }
 
     fn windows(kind: WindowKind, zone: Option<&str>) -> Windows {
         let node = WindowNode { kind, time_column: 0, is_event_time: true, time_zone: zone.map(Into::into) };

@@ -1,4 +1,5 @@
-//! Aggregation per window and key: TUMBLE and HOP, as table functions and as the legacy GROUP BY.
+//! Aggregation per window and key: TUMBLE, HOP and CUMULATE, as table functions and as the legacy GROUP BY, and again over the windows of
+//! a windowed input (`window_end` is then the slice). SESSION is in `session_aggregate.rs`.
 //!
 //! - **Input**: any changelog; rows go into the slice of their time attribute, or of the step's clock for processing time.
 //! - **Output**: the keys, the aggregates, the window's properties; one +I per key and window, never taken back.
@@ -154,7 +155,7 @@ impl WindowAggregate {
     fn assign_slices(&mut self, batch: &RecordBatch, row_count: u32, now_ms: i64) -> Result<()> {
         self.slice_ends.clear();
         self.rows.clear();
-        if !self.time.is_event_time {
+        if !self.time.is_event_time && !self.windows.is_attached() {
             // A clock that was set back must not reopen windows.
             let slice_end = self.windows.slice_end(now_ms.max(self.progress.saturating_add(1)));
             if self.is_open(slice_end) {
@@ -219,7 +220,7 @@ impl WindowAggregate {
     }
 
     fn fire(&mut self, window_end: i64, output: &mut Output) -> Result<()> {
-        let first = window_end.saturating_sub(self.windows.size_ms).saturating_add(1);
+        let first = self.windows.window_start(window_end).saturating_add(1);
         let slices: Vec<&Slice> = self.slices.range(first..=window_end).map(|(_, slice)| slice).collect();
         match slices.as_slice() {
             [] => {}
@@ -295,7 +296,7 @@ impl WindowAggregate {
 /// A window property as a column.
 pub(super) fn property_column(windows: &Windows, property: WindowProperty, window_end: i64, rows: usize) -> ArrayRef {
     let value = match property {
-        WindowProperty::Start => window_end.saturating_sub(windows.size_ms),
+        WindowProperty::Start => windows.window_start(window_end),
         WindowProperty::End => window_end,
         WindowProperty::Time => windows.window_time(window_end),
     };
@@ -630,23 +631,32 @@ mod tests {
 
     // The reference: every window holds the list of its rows; a row goes into those that have not fired.
     fn reference(node: &WindowAggregateNode, events: &[Event]) -> Vec<String> {
-        let (size, slide) = match node.window.kind {
-            WindowKind::Tumble { size_ms, .. } => (size_ms, size_ms),
-            WindowKind::Hop { slide_ms, size_ms, .. } => (size_ms, slide_ms),
+        let windows_of = |time: i64| -> Vec<(i64, i64)> {
+            let (size, starts, lengths): (i64, i64, Vec<i64>) = match node.window.kind {
+                WindowKind::Tumble { size_ms, .. } => (size_ms, size_ms, vec![size_ms]),
+                WindowKind::Hop { slide_ms, size_ms, .. } => (size_ms, slide_ms, vec![size_ms]),
+                WindowKind::Cumulate { step_ms, size_ms, .. } => {
+                    (size_ms, size_ms, (1..=size_ms / step_ms).map(|n| n * step_ms).collect())
+                }
+                WindowKind::Session { .. } | WindowKind::Attached => return Vec::new(),
+            };
+            let last = time.div_euclid(starts);
+            let all = (last - size / starts - 1..=last)
+                .flat_map(|n| lengths.iter().map(move |length| (n * starts, n * starts + length)));
+            all.filter(|(start, end)| (*start..*end).contains(&time)).collect()
         };
-        let mut open: BTreeMap<(i64, String), Vec<Vec<Value>>> = BTreeMap::new();
+        let mut open: BTreeMap<(i64, i64, String), Vec<Vec<Value>>> = BTreeMap::new();
         let (mut watermark, mut out) = (WATERMARK_MIN, Vec::new());
         for event in events {
             match event {
                 Event::Rows(rows) => {
                     for (kind, row) in rows {
                         let Value::Timestamp(time) = row[1] else { continue };
-                        for n in time.div_euclid(slide) - size / slide - 1..=time.div_euclid(slide) {
-                            let (start, end) = (n * slide, n * slide + size);
-                            if time < start || time >= end || end - 1 <= watermark {
+                        for (start, end) in windows_of(time) {
+                            if end - 1 <= watermark {
                                 continue;
                             }
-                            let members = open.entry((end, format!("{:?}", row[0]))).or_default();
+                            let members = open.entry((end, start, format!("{:?}", row[0]))).or_default();
                             if kind.is_add() {
                                 members.push(row.clone());
                             } else if let Some(place) = members.iter().position(|m| m == row) {
@@ -658,13 +668,13 @@ mod tests {
                 Event::Advance(to, _) => {
                     watermark = *to;
                     while let Some(entry) = open.first_entry() {
-                        let end = entry.key().0;
+                        let (end, start) = (entry.key().0, entry.key().1);
                         if end - 1 > watermark {
                             break;
                         }
                         let members = entry.remove();
                         if !members.is_empty() {
-                            out.push(reference_row(&members, end, size));
+                            out.push(reference_row(&members, start, end));
                         }
                     }
                 }
@@ -674,7 +684,7 @@ mod tests {
         out
     }
 
-    fn reference_row(members: &[Vec<Value>], end: i64, size: i64) -> String {
+    fn reference_row(members: &[Vec<Value>], start: i64, end: i64) -> String {
         let numbers: Vec<i64> =
             members.iter().filter_map(|m| if let Value::Int(n) = m[2] { Some(n) } else { None }).collect();
         let texts: std::collections::BTreeSet<&String> =
@@ -690,7 +700,7 @@ mod tests {
             or_null(least),
             or_null(texts.last().map(ToString::to_string)),
             texts.len(),
-            end - size,
+            start,
             end,
             end - 1
         )
@@ -703,11 +713,12 @@ mod tests {
                 (prop::collection::vec((0..3, 0_i64..40, 0_i64..4, 0_usize..4, any::<prop::sample::Index>(), 0..4), 0..8), 0_i64..7, 0..4),
                 0..10,
             ),
-            shape in 0_usize..4,
+            shape in 0_usize..6,
             input_retracts: bool,
         ) {
             let hop = |slide_ms, size_ms| WindowKind::Hop { slide_ms, size_ms, offset_ms: 0 };
-            let kind = [TUMBLE, HOP, hop(3, 9), hop(7, 5)][shape];
+            let cumulate = |step_ms, size_ms| WindowKind::Cumulate { step_ms, size_ms, offset_ms: 0 };
+            let kind = [TUMBLE, HOP, hop(3, 9), hop(7, 5), cumulate(3, 9), cumulate(5, 10)][shape];
             let distinct = AggregateCall { distinct: true, ..call(F::Count, &[3], TypeKind::BigInt) };
             let node = WindowAggregateNode {
                 input_retracts,

@@ -68,7 +68,7 @@ impl WindowTable {
         let times = |value: &dyn Fn(i64) -> i64| -> ArrayRef {
             Arc::new(TimestampMillisecondArray::from_iter_values(ends.iter().map(|end| value(*end))))
         };
-        columns.push(times(&|end| end.saturating_sub(self.windows.size_ms)));
+        columns.push(times(&|end| self.windows.window_start(end)));
         columns.push(times(&|end| end));
         columns.push(times(&|end| self.windows.window_time(end)));
         let kinds: Option<Vec<RowKind>> =

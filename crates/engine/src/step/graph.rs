@@ -139,6 +139,8 @@ impl Builder<'_> {
             NodeKind::GroupAggregate(aggregate) => by_keys(&aggregate.keys),
             NodeKind::WindowAggregate(aggregate) => by_keys(&aggregate.keys),
             NodeKind::Deduplicate(deduplicate) => by_keys(&deduplicate.keys),
+            NodeKind::SessionTable(session) => by_keys(&session.keys),
+            NodeKind::WindowRank(rank) => by_keys(&rank.keys),
             NodeKind::Collect => Some(Distribution::Single),
             NodeKind::Sink(sink) => match sinks.get(self.sink_index(id)) {
                 Some(SinkParallelism::PerWorker) if sink.primary_key.is_empty() => None,
@@ -203,8 +205,10 @@ impl Builder<'_> {
             NodeKind::GroupAggregate(aggregate) => is_the_keys(columns, aggregate.keys.len()),
             NodeKind::WindowAggregate(aggregate) => is_the_keys(columns, aggregate.keys.len()),
             NodeKind::Deduplicate(deduplicate) => columns == deduplicate.keys,
+            NodeKind::SessionTable(session) => columns == session.keys,
+            NodeKind::WindowRank(rank) => columns == rank.keys,
             NodeKind::Watermark(_) | NodeKind::UnionAll => through(columns),
-            NodeKind::WindowTable(_) => {
+            NodeKind::WindowTable(_) | NodeKind::Unnest(_) => {
                 let width = node.inputs.first().map_or(0, |&i| self.nodes[i].schema.len());
                 columns.iter().all(|&c| c < width) && through(columns)
             }
@@ -224,7 +228,10 @@ impl Builder<'_> {
         let is_task = match (&role, &self.plan.nodes[plan_node].kind) {
             (Role::Source(_), _) => true,
             (Role::Exchange(..) | Role::Watermark(_), _) => below_is_task(self),
-            (Role::Operator, NodeKind::Calc(_) | NodeKind::WindowTable(_)) => below_is_task(self),
+            (
+                Role::Operator,
+                NodeKind::Calc(_) | NodeKind::WindowTable(_) | NodeKind::Expand(_) | NodeKind::Unnest(_),
+            ) => below_is_task(self),
             _ => false,
         };
         let place = self.nodes.len();

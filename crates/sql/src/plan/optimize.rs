@@ -258,6 +258,26 @@ fn needed_of_input(node: &Node, own: &BTreeSet<usize>, input_width: usize) -> Ve
             wanted.extend(&deduplicate.keys);
             wanted.extend(&deduplicate.order);
         }
+        NodeKind::SessionTable(session) => {
+            wanted.extend(own.iter().filter(|c| **c < input_width));
+            wanted.extend(&session.keys);
+            wanted.push(session.window.time_column);
+        }
+        NodeKind::WindowRank(rank) => {
+            wanted.extend(own.iter().filter(|c| **c < input_width));
+            wanted.extend(&rank.keys);
+            wanted.extend(rank.order.iter().map(|o| o.column));
+            wanted.push(rank.window.time_column);
+        }
+        NodeKind::Expand(expand) => {
+            // The keys stand in front and keep their places.
+            wanted.extend(0..expand.sets.first().map_or(0, Vec::len));
+            wanted.extend(own.iter().filter(|c| **c < input_width));
+        }
+        NodeKind::Unnest(unnest) => {
+            wanted.extend(own.iter().filter(|c| **c < input_width));
+            wanted.push(unnest.column);
+        }
         NodeKind::UnionAll => wanted.extend(own),
         NodeKind::Exchange(_) | NodeKind::Sink(_) | NodeKind::Collect => wanted.extend(0..input_width),
         NodeKind::Source(_) | NodeKind::Values(_) => {}
@@ -320,6 +340,31 @@ fn rebuild(node: &mut Node, own: &[usize], inputs: &[(NodeId, Vec<usize>)], node
             window.time_column = place(window.time_column);
             let input_width = node.schema.len() - 3;
             below.iter().copied().chain(input_width..input_width + 3).collect()
+        }
+        NodeKind::SessionTable(session) => {
+            session.keys.iter_mut().for_each(|k| *k = place(*k));
+            session.window.time_column = place(session.window.time_column);
+            let input_width = node.schema.len() - 3;
+            below.iter().copied().chain(input_width..input_width + 3).collect()
+        }
+        NodeKind::WindowRank(rank) => {
+            let input_width = node.schema.len() - usize::from(rank.with_number);
+            rank.keys.iter_mut().for_each(|k| *k = place(*k));
+            rank.order.iter_mut().for_each(|o| o.column = place(o.column));
+            rank.window.time_column = place(rank.window.time_column);
+            rank.with_number &= own.contains(&input_width);
+            let number = rank.with_number.then_some(input_width);
+            below.iter().copied().chain(number).collect()
+        }
+        NodeKind::Expand(_) => {
+            let number = node.schema.len() - 1;
+            below.iter().copied().chain([number]).collect()
+        }
+        NodeKind::Unnest(unnest) => {
+            let input_width = unnest.input_width;
+            unnest.column = place(unnest.column);
+            unnest.input_width = below.len();
+            below.iter().copied().chain(input_width..node.schema.len()).collect()
         }
         NodeKind::Deduplicate(deduplicate) => {
             deduplicate.keys.iter_mut().for_each(|k| *k = place(*k));
@@ -386,6 +431,8 @@ fn place_exchanges(nodes: Vec<Node>, sinks: Vec<NodeId>) -> (Vec<Node>, Vec<Node
             NodeKind::GroupAggregate(g) => Some(by_keys(&g.keys)),
             NodeKind::WindowAggregate(w) => Some(by_keys(&w.keys)),
             NodeKind::Deduplicate(d) => Some(by_keys(&d.keys)),
+            NodeKind::SessionTable(s) => Some(by_keys(&s.keys)),
+            NodeKind::WindowRank(r) => Some(by_keys(&r.keys)),
             NodeKind::Sink(s) if !s.primary_key.is_empty() => Some(by_keys(&s.primary_key)),
             _ => None,
         };
@@ -442,7 +489,12 @@ fn lie_of(node: &Node, below: Option<Distribution>) -> Option<Distribution> {
         NodeKind::Exchange(distribution) => Some(distribution.clone()),
         NodeKind::GroupAggregate(g) => Some(by_keys(&(0..g.keys.len()).collect::<Vec<_>>())),
         NodeKind::WindowAggregate(w) => Some(by_keys(&(0..w.keys.len()).collect::<Vec<_>>())),
-        NodeKind::Deduplicate(_) | NodeKind::Watermark(_) | NodeKind::WindowTable(_) => below,
+        NodeKind::Deduplicate(_)
+        | NodeKind::Watermark(_)
+        | NodeKind::WindowTable(_)
+        | NodeKind::SessionTable(_)
+        | NodeKind::WindowRank(_)
+        | NodeKind::Unnest(_) => below,
         NodeKind::Calc(calc) => match below? {
             Distribution::Single => Some(Distribution::Single),
             Distribution::Hash(keys) => {

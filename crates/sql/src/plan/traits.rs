@@ -50,7 +50,7 @@ fn updating(nodes: &[Node]) -> Vec<bool> {
         updates.push(match &node.kind {
             NodeKind::Source(source) => source.info.source_mode != ChangelogMode::Insert,
             NodeKind::GroupAggregate(group) => below || !group.aggregates.is_empty(),
-            NodeKind::WindowAggregate(_) => false,
+            NodeKind::WindowAggregate(_) | NodeKind::WindowRank(_) => false,
             // The first row by row time may be replaced by an earlier one that comes later.
             NodeKind::Deduplicate(deduplicate) => deduplicate.keep_last || deduplicate.order.is_some(),
             _ => below,
@@ -73,7 +73,8 @@ fn wanted_of_input(
         NodeKind::Deduplicate(_) => {
             return Err(refused("deduplication of an updating input"));
         }
-        NodeKind::WindowTable(_) => return Err(refused("a window table function over an updating input")),
+        NodeKind::SessionTable(_) => return Err(refused("SESSION without aggregation over an updating input")),
+        NodeKind::WindowRank(_) => return Err(refused("a window Top-N over an updating input")),
         _ => ChangelogMode::Full,
     })
 }

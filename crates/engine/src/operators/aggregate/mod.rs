@@ -662,13 +662,25 @@ impl Groups {
             let to = self.table.slot(other.table.key(from), other.table.hash(from));
             pairs.push((from, to));
         }
+        self.merge_pairs(other, &pairs)
+    }
+
+    /// Adds the group of one slot of another table to the group with the same key here.
+    pub(crate) fn merge_slot(&mut self, other: &Groups, from: u32, now_ms: i64) -> Result<()> {
+        let to = self.table.slot(other.table.key(from), other.table.hash(from));
+        self.merge_pairs(other, &[(from, to)])?;
+        self.table.mark(to, now_ms);
+        Ok(())
+    }
+
+    fn merge_pairs(&mut self, other: &Groups, pairs: &[(u32, u32)]) -> Result<()> {
         self.grow();
-        for &(from, to) in &pairs {
+        for &(from, to) in pairs {
             self.row_counts[to as usize] += other.row_counts[from as usize];
         }
         for (accumulator, other) in self.accumulators.iter_mut().zip(&other.accumulators) {
             if let (Accumulator::Column(column), Accumulator::Column(other)) = (accumulator, other) {
-                column.merge(&**other, &pairs)?;
+                column.merge(&**other, pairs)?;
             }
         }
         Ok(())
