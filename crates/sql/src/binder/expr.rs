@@ -53,8 +53,10 @@ pub fn is_aggregate_name(name: &str) -> bool {
 pub struct Grouping<'a> {
     /// The rows that are grouped.
     pub input: &'a Scope,
-    /// The keys over the input.
+    /// The keys over the input; with grouping sets the number of the set is the last one.
     pub keys: Vec<ScalarExpr>,
+    /// GROUPING SETS, CUBE, ROLLUP: for each set which keys it keeps. Empty for a plain GROUP BY.
+    pub sets: Vec<Vec<bool>>,
     /// Aggregates over the input, in order of appearance.
     pub aggregates: Vec<GroupedCall>,
     /// The group window, when one of the keys is TUMBLE(...) or HOP(...).
@@ -92,7 +94,15 @@ impl Grouping<'_> {
     fn key_column(&self, expr: &ScalarExpr) -> Option<ScalarExpr> {
         let wanted = fingerprint(expr);
         let index = self.keys.iter().position(|k| fingerprint(k) == wanted)?;
-        Some(ScalarExpr::Column { index, data_type: expr.data_type() })
+        let data_type = expr.data_type();
+        let nullable = data_type.nullable || self.sets.iter().any(|set| set.get(index) == Some(&false));
+        Some(ScalarExpr::Column { index, data_type: data_type.with_nullable(nullable) })
+    }
+
+    /// The keys as written, without the number of the grouping set.
+    pub fn plain_keys(&self) -> &[ScalarExpr] {
+        let count = if self.sets.is_empty() { self.keys.len() } else { self.keys.len() - 1 };
+        self.keys.get(..count).unwrap_or_default()
     }
 
     fn aggregate_column(&mut self, call: GroupedCall) -> ScalarExpr {
@@ -538,6 +548,9 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
                 "ROW_NUMBER() OVER (PARTITION BY ... ORDER BY <time attribute>) = 1 in an outer filter is supported",
             )]);
         }
+        if is_grouping_name(&name) {
+            return self.bind_grouping_number(&name, function);
+        }
         if let Some(property) = window_property(&name) {
             return self.bind_window_property(&name, property, function);
         }
@@ -576,6 +589,45 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
             },
             _ => call_at(&name, args, span, function.name.span),
         }
+    }
+
+    /// GROUPING(a, b) and GROUPING_ID: a bit per key, 1 where the row's grouping set lacks it.
+    fn bind_grouping_number(&mut self, name: &str, function: &FunctionCall) -> Bound<ScalarExpr> {
+        let span = function.span;
+        let Some(grouping) = &self.grouping else {
+            return Err(vec![Diagnostic::error("W0307", format!("{name} needs a GROUP BY")).at(span)]);
+        };
+        let mut keys = Vec::new();
+        for arg in &function.args {
+            let FunctionArgValue::Expr(expr) = &arg.value else {
+                return Err(vec![wrong_arguments(&format!("{name}(key [, key]*)"), span)]);
+            };
+            let wanted = fingerprint(&ExprBinder::plain(grouping.input).bind(expr)?);
+            let Some(key) = grouping.plain_keys().iter().position(|k| fingerprint(k) == wanted) else {
+                return Err(vec![
+                    Diagnostic::error("W0307", format!("an argument of {name} is no key of GROUP BY")).at(expr.span),
+                ]);
+            };
+            keys.push(key);
+        }
+        if keys.is_empty() || keys.len() > 63 {
+            return Err(vec![wrong_arguments(&format!("{name}(key [, key]*)"), span)]);
+        }
+        let data_type = DataType::not_null(TypeKind::BigInt);
+        let literal = |value: i64| ScalarExpr::Literal { value: Value::Int(value), data_type: data_type.clone() };
+        let number =
+            |set: &Vec<bool>| keys.iter().fold(0_i64, |bits, key| bits * 2 + i64::from(set.get(*key) == Some(&false)));
+        let Some((last, others)) = grouping.sets.split_last() else { return Ok(literal(0)) };
+        let set_number = ScalarExpr::Column { index: grouping.keys.len() - 1, data_type: data_type.clone() };
+        let mut branches = Vec::new();
+        for (place, set) in (0_i64..).zip(others) {
+            branches.push((call("=", vec![set_number.clone(), literal(place)], span)?, literal(number(set))));
+        }
+        if branches.is_empty() {
+            return Ok(literal(number(last)));
+        }
+        let otherwise = Some(Box::new(literal(number(last))));
+        Ok(ScalarExpr::Case { branches, otherwise, data_type })
     }
 
     fn bind_window_property(
@@ -696,7 +748,8 @@ pub fn contains_aggregate(expr: &Expr) -> bool {
     if let ExprKind::Function(function) = &expr.kind {
         let name = &function.name.last().value;
         if function.tail.over.is_none() {
-            found |= is_aggregate_name(name) || window_property(&name.to_ascii_uppercase()).is_some();
+            let upper = name.to_ascii_uppercase();
+            found |= is_aggregate_name(name) || is_grouping_name(&upper) || window_property(&upper).is_some();
         }
     }
     found
@@ -798,6 +851,10 @@ fn ast_children(expr: &Expr, f: &mut dyn FnMut(&Expr)) {
         }
         _ => {}
     }
+}
+
+fn is_grouping_name(name: &str) -> bool {
+    matches!(name, "GROUPING" | "GROUPING_ID")
 }
 
 fn window_property(name: &str) -> Option<WindowProperty> {

@@ -1,6 +1,7 @@
 //! From the tree of a query to the typed query: names resolved, types decided, Flink's rules applied, every refusal named and placed.
 
 pub mod expr;
+mod grouping;
 pub mod literal;
 pub mod query;
 pub mod scope;

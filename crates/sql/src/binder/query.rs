@@ -7,19 +7,16 @@ use wiesel_core::diagnostic::{Diagnostic, Span};
 use wiesel_core::table::ConnectorRegistry;
 use wiesel_core::{DataType, TypeKind, Value};
 use wiesel_expr::ScalarExpr;
-use wiesel_plan::WindowProperty;
 
-use super::expr::{
-    Bound, Diagnostics, ExprBinder, GroupWindowCall, Grouping, boolean, cast_to, common_type, contains_aggregate,
-    refused,
-};
+use super::expr::{Bound, Diagnostics, ExprBinder, boolean, cast_to, common_type, contains_aggregate, refused};
+use super::grouping;
 use super::scope::Scope;
-use super::window::{self, Pulled, WindowSizes};
+use super::window;
 use crate::catalog::{Catalog, Object, Table};
 use crate::config::Config;
 use crate::parser::ast::{
-    self, Expr, ExprKind, FunctionArgValue, FunctionCall, GroupItem, Ident, ObjectName, Over, Query, Select,
-    SelectItem, SetExpr, SetExprKind, TableAlias, TableRef, TableRefKind,
+    self, Expr, ExprKind, FunctionCall, Ident, ObjectName, Over, Query, Select, SelectItem, SetExpr, SetExprKind,
+    TableAlias, TableRef, TableRefKind,
 };
 use crate::plan::rel::{Rel, RelColumn, RelKind, TimeAttribute, identity};
 
@@ -261,21 +258,14 @@ impl<'a> QueryBinder<'a> {
 
     fn bind_table_function(&mut self, call: &FunctionCall) -> Bound<Rel> {
         let name = call.name.last().value.to_ascii_uppercase();
-        match name.as_str() {
-            "TUMBLE" | "HOP" => {}
-            "CUMULATE" | "SESSION" => return Err(vec![refused(&format!("the window {name}"), call.span)]),
-            _ => {
-                return Err(vec![
-                    Diagnostic::error("W0305", format!("no table function `{name}`"))
-                        .at(call.name.span)
-                        .did_you_mean(&name, ["TUMBLE", "HOP"]),
-                ]);
-            }
+        if !window::TABLE_FUNCTIONS.contains(&name.as_str()) {
+            return Err(vec![
+                Diagnostic::error("W0305", format!("no table function `{name}`"))
+                    .at(call.name.span)
+                    .did_you_mean(&name, window::TABLE_FUNCTIONS.iter().copied()),
+            ]);
         }
         let arguments = window::read_call(&name, call)?;
-        if let Some(expr) = arguments.data.partition_by.first() {
-            return Err(vec![refused(&format!("PARTITION BY in {name}"), expr.span)]);
-        }
         let input = match &arguments.data.source {
             ast::TableArgSource::Name(name, hints) => self.bind_table(name, hints)?.0,
             ast::TableArgSource::Query(query) => self.bind_query(query)?,
@@ -289,15 +279,16 @@ impl<'a> QueryBinder<'a> {
                     .did_you_mean(&time_column.value, input.columns.iter().map(|c| c.name.as_str())),
             ]);
         };
-        let kind = window::window_kind(&name, &arguments.sizes, call.span)?;
+        let partition = window::partition_columns(&name, &arguments.data.partition_by, &input)?;
+        let kind = window::window_kind(&name, &arguments.sizes, false, call.span)?;
         let node = window::window_node(kind, &input, index, &self.config.time_zone(), time_column.span)?;
         let mut columns = input.columns.clone();
         // The input's own time attribute becomes an ordinary column; window_time is the attribute from here on.
         if let Some(column) = columns.get_mut(index) {
             column.time = None;
         }
-        columns.extend(window::window_columns(&input, &node));
-        Ok(Rel { kind: RelKind::Window { input: Box::new(input), window: node }, columns })
+        columns.extend(window::window_columns(&node));
+        Ok(Rel { kind: RelKind::Window { input: Box::new(input), window: node, partition }, columns })
     }
 
     // ------------------------------------------------------------ SELECT
@@ -337,18 +328,8 @@ impl<'a> QueryBinder<'a> {
     }
 
     fn bind_grouped(&mut self, rel: Rel, scope: &Scope, select: &Select, items: &[Item<'_>]) -> Bound<Rel> {
-        let (mut key_exprs, mut window_call) = (Vec::new(), None);
-        for item in select.group_by.iter().flat_map(|g| &g.items) {
-            bind_group_item(item, scope, &mut key_exprs, &mut window_call)?;
-        }
-        let legacy = window_call.as_ref().map(|(call, _): &(GroupWindowCall, LegacyWindow)| call.clone());
-        let mut grouping = Grouping {
-            input: scope,
-            keys: key_exprs.clone(),
-            aggregates: Vec::new(),
-            window: legacy,
-            properties: Vec::new(),
-        };
+        let bound = grouping::bind_group_by(select.group_by.as_ref(), scope)?;
+        let mut grouping = bound.grouping(scope);
         let mut project = Vec::new();
         let mut errors: Diagnostics = Vec::new();
         for (position, item) in items.iter().enumerate() {
@@ -387,8 +368,7 @@ impl<'a> QueryBinder<'a> {
             project.into_iter().map(|(name, expr)| (name, grouping.settle(expr))).collect();
         let having = having.map(|h| grouping.settle(h));
         let span = select.group_by.as_ref().map_or(select.span, |g| g.span);
-        let legacy_window = window_call.map(|(_, window)| window);
-        let aggregated = aggregate(rel, &grouping, legacy_window, &self.config.time_zone(), span)?;
+        let aggregated = grouping::aggregate(rel, &grouping, bound.window, &self.config.time_zone(), span)?;
         let aggregated = match having {
             Some(having) => aggregated.filter(having),
             None => aggregated,
@@ -468,272 +448,6 @@ fn bind_projection(
         }
     }
     if errors.is_empty() { Ok(rel.project(project)) } else { Err(errors) }
-}
-
-// ---------------------------------------------------------------- GROUP BY
-
-/// A legacy window of GROUP BY: name, sizes, and the time attribute over the input.
-struct LegacyWindow {
-    name: String,
-    sizes: WindowSizes,
-    time: ScalarExpr,
-    span: Span,
-}
-
-fn bind_group_item(
-    item: &GroupItem,
-    scope: &Scope,
-    keys: &mut Vec<ScalarExpr>,
-    window: &mut Option<(GroupWindowCall, LegacyWindow)>,
-) -> Bound<()> {
-    let exprs: Vec<&Expr> = match item {
-        GroupItem::Expr(expr) => vec![expr],
-        GroupItem::Empty(_) => vec![],
-        GroupItem::Composite(exprs, _) => exprs.iter().collect(),
-        GroupItem::GroupingSets(_, span) => return Err(vec![refused("GROUPING SETS", *span)]),
-        GroupItem::Cube(_, span) => return Err(vec![refused("CUBE", *span)]),
-        GroupItem::Rollup(_, span) => return Err(vec![refused("ROLLUP", *span)]),
-    };
-    for expr in exprs {
-        if let ExprKind::Function(call) = &expr.kind {
-            let name = call.name.last().value.to_ascii_uppercase();
-            if matches!(name.as_str(), "TUMBLE" | "HOP" | "SESSION") {
-                if name == "SESSION" {
-                    return Err(vec![refused("the window SESSION", expr.span)]);
-                }
-                if window.is_some() {
-                    return Err(vec![Diagnostic::error("W0307", "a GROUP BY takes one window").at(expr.span)]);
-                }
-                *window = Some(bind_legacy_window(&name, call, scope)?);
-                continue;
-            }
-        }
-        let key = ExprBinder::plain(scope).bind(expr)?;
-        if !keys.iter().any(|k| format!("{k:?}") == format!("{key:?}")) {
-            keys.push(key);
-        }
-    }
-    Ok(())
-}
-
-fn bind_legacy_window(name: &str, call: &FunctionCall, scope: &Scope) -> Bound<(GroupWindowCall, LegacyWindow)> {
-    let usage = || {
-        vec![Diagnostic::error("W0305", format!("arguments do not fit {name}")).at(call.span).label(match name {
-            "TUMBLE" => "expected TUMBLE(time, size)",
-            _ => "expected HOP(time, slide, size)",
-        })]
-    };
-    let exprs: Vec<&Expr> = call
-        .args
-        .iter()
-        .map(|a| if let FunctionArgValue::Expr(e) = &a.value { Ok(e) } else { Err(usage()) })
-        .collect::<Bound<_>>()?;
-    let args: Vec<ScalarExpr> = exprs.iter().map(|e| ExprBinder::plain(scope).bind(e)).collect::<Bound<_>>()?;
-    let mut sizes = WindowSizes::default();
-    let time = match (name, exprs.as_slice()) {
-        ("TUMBLE", [_, size]) => {
-            sizes.size = Some((window::interval_ms(size)?, size.span));
-            args.first().cloned()
-        }
-        ("HOP", [_, slide, size]) => {
-            sizes.slide = Some((window::interval_ms(slide)?, slide.span));
-            sizes.size = Some((window::interval_ms(size)?, size.span));
-            args.first().cloned()
-        }
-        _ => None,
-    };
-    let Some(time) = time else { return Err(usage()) };
-    let call_name = name.to_owned();
-    Ok((
-        GroupWindowCall { name: call_name.clone(), args },
-        LegacyWindow { name: call_name, sizes, time, span: call.span },
-    ))
-}
-
-/// Puts keys, arguments and filters into columns, aggregates, and gives the output layout keys, aggregates, properties.
-fn aggregate(
-    rel: Rel,
-    grouping: &Grouping<'_>,
-    legacy: Option<LegacyWindow>,
-    zone: &Arc<str>,
-    span: Span,
-) -> Bound<Rel> {
-    if let Some(legacy) = legacy {
-        let mut columns = InputColumns::default();
-        let keys: Vec<usize> = grouping.keys.iter().map(|k| columns.add(k)).collect();
-        let calls = columns.calls(grouping);
-        let time_column = columns.add(&legacy.time);
-        let input = columns.project(rel);
-        let kind = window::window_kind(&legacy.name, &legacy.sizes, legacy.span)?;
-        let node = window::window_node(kind, &input, time_column, zone, legacy.span)?;
-        return Ok(window_aggregate(input, node, true, keys, calls, grouping.properties.clone(), grouping));
-    }
-    // Grouping by both bounds of a window table function is a window aggregation.
-    let bound_of = |property: WindowProperty| {
-        grouping.keys.iter().position(|k| match k {
-            ScalarExpr::Column { index, .. } => rel.columns.get(*index).is_some_and(|c| c.window == Some(property)),
-            _ => false,
-        })
-    };
-    if bound_of(WindowProperty::Start).is_some() && bound_of(WindowProperty::End).is_some() {
-        return window_table_aggregate(&rel, grouping, span);
-    }
-    let mut columns = InputColumns::default();
-    let keys: Vec<usize> = grouping.keys.iter().map(|k| columns.add(k)).collect();
-    let aggregates = columns.calls(grouping);
-    let input = columns.project(rel);
-    let mut output: Vec<RelColumn> = keys
-        .iter()
-        .filter_map(|k| input.columns.get(*k))
-        .map(|c| RelColumn { time: None, window: None, ..c.clone() })
-        .collect();
-    output.extend(aggregates.iter().enumerate().map(|(i, a)| RelColumn::new(format!("EXPR${i}"), a.data_type.clone())));
-    Ok(Rel { kind: RelKind::Aggregate { input: Box::new(input), keys, aggregates }, columns: output })
-}
-
-fn window_table_aggregate(rel: &Rel, grouping: &Grouping<'_>, span: Span) -> Bound<Rel> {
-    let Some((mut node, below, pulled)) = window::pull_window(rel) else {
-        return Err(vec![window::cascaded_refusal(span)]);
-    };
-    // Over the rows below the window: every key is an expression there, or one of the window's own columns.
-    let over_below = |expr: &ScalarExpr| {
-        window::substitute(expr, &pulled)
-            .ok_or_else(|| vec![refused("computing with window bounds below an aggregation", span)])
-    };
-    let mut columns = InputColumns::default();
-    let mut keys = Vec::new();
-    let mut properties: Vec<WindowProperty> = Vec::new();
-    // Where each key of the grouping ends up: Ok = position among the plain keys, Err = position among the properties.
-    let mut places: Vec<Result<usize, usize>> = Vec::new();
-    for key in &grouping.keys {
-        let property = match key {
-            ScalarExpr::Column { index, .. } => match pulled.get(*index) {
-                Some(Pulled::Property(p)) => Some(*p),
-                _ => None,
-            },
-            _ => None,
-        };
-        match property {
-            Some(p) => {
-                let position = properties.iter().position(|known| *known == p).unwrap_or_else(|| {
-                    properties.push(p);
-                    properties.len() - 1
-                });
-                places.push(Err(position));
-            }
-            None => {
-                keys.push(columns.add(&over_below(key)?));
-                places.push(Ok(keys.len() - 1));
-            }
-        }
-    }
-    let mut calls = Vec::new();
-    for call in &grouping.aggregates {
-        let args = call.args.iter().map(|a| Ok(columns.add(&over_below(a)?))).collect::<Bound<Vec<usize>>>()?;
-        let filter = call.filter.as_ref().map(|f| Ok::<_, Diagnostics>(columns.add(&over_below(f)?))).transpose()?;
-        calls.push(call.over(args, filter));
-    }
-    let time = below.columns.get(node.time_column).map(|c| c.data_type.clone());
-    let time_expr = ScalarExpr::Column {
-        index: node.time_column,
-        data_type: time.unwrap_or_else(|| DataType::new(TypeKind::Timestamp(3))),
-    };
-    node.time_column = columns.add(&time_expr);
-    let input = columns.project(below);
-    let plain_keys = keys.len();
-    let aggregates = calls.len();
-    let aggregated = window_aggregate(input, node, false, keys, calls, properties, grouping);
-    // Back to the layout the expressions above were bound to: all keys in their order, then the aggregates.
-    let mut project = Vec::new();
-    for (place, key) in places.iter().zip(&grouping.keys) {
-        let index = match place {
-            Ok(position) => *position,
-            Err(position) => plain_keys + aggregates + position,
-        };
-        let name = match key {
-            ScalarExpr::Column { index, .. } => rel.columns.get(*index).map_or_else(String::new, |c| c.name.clone()),
-            _ => String::new(),
-        };
-        project.push((name, ScalarExpr::Column { index, data_type: key.data_type() }));
-    }
-    for (position, call) in grouping.aggregates.iter().enumerate() {
-        let index = plain_keys + position;
-        project.push((format!("EXPR${position}"), ScalarExpr::Column { index, data_type: call.data_type.clone() }));
-    }
-    Ok(aggregated.project(project))
-}
-
-fn window_aggregate(
-    input: Rel,
-    window: wiesel_plan::WindowNode,
-    is_legacy: bool,
-    keys: Vec<usize>,
-    aggregates: Vec<wiesel_expr::AggregateCall>,
-    properties: Vec<WindowProperty>,
-    grouping: &Grouping<'_>,
-) -> Rel {
-    let [start, end, time] = window::window_columns(&input, &window);
-    let mut columns: Vec<RelColumn> = keys
-        .iter()
-        .filter_map(|k| input.columns.get(*k))
-        .map(|c| RelColumn { time: None, window: None, ..c.clone() })
-        .collect();
-    columns.extend(
-        grouping.aggregates.iter().enumerate().map(|(i, a)| RelColumn::new(format!("EXPR${i}"), a.data_type.clone())),
-    );
-    columns.extend(properties.iter().map(|p| match p {
-        WindowProperty::Start => start.clone(),
-        WindowProperty::End => end.clone(),
-        WindowProperty::Time => time.clone(),
-    }));
-    let kind = RelKind::WindowAggregate { input: Box::new(input), window, is_legacy, keys, aggregates, properties };
-    Rel { kind, columns }
-}
-
-/// Collects the expressions that an aggregation reads into columns of a projection below it.
-#[derive(Default)]
-struct InputColumns {
-    exprs: Vec<ScalarExpr>,
-}
-
-impl InputColumns {
-    fn add(&mut self, expr: &ScalarExpr) -> usize {
-        let wanted = format!("{expr:?}");
-        match self.exprs.iter().position(|e| format!("{e:?}") == wanted) {
-            Some(index) => index,
-            None => {
-                self.exprs.push(expr.clone());
-                self.exprs.len() - 1
-            }
-        }
-    }
-
-    fn calls(&mut self, grouping: &Grouping<'_>) -> Vec<wiesel_expr::AggregateCall> {
-        grouping
-            .aggregates
-            .iter()
-            .map(|call| {
-                let args = call.args.iter().map(|a| self.add(a)).collect();
-                let filter = call.filter.as_ref().map(|f| self.add(f));
-                call.over(args, filter)
-            })
-            .collect()
-    }
-
-    fn project(self, input: Rel) -> Rel {
-        let names: Vec<String> = self
-            .exprs
-            .iter()
-            .enumerate()
-            .map(|(position, expr)| match expr {
-                ScalarExpr::Column { index, .. } => {
-                    input.columns.get(*index).map_or_else(String::new, |c| c.name.clone())
-                }
-                _ => format!("$f{position}"),
-            })
-            .collect();
-        input.project(names.into_iter().zip(self.exprs).collect())
-    }
 }
 
 // ---------------------------------------------------------------- ROW_NUMBER and deduplication
@@ -873,6 +587,9 @@ fn row_number_left(rel: &Rel) -> Option<Span> {
         | RelKind::Window { input, .. }
         | RelKind::Aggregate { input, .. }
         | RelKind::WindowAggregate { input, .. }
+        | RelKind::WindowRank { input, .. }
+        | RelKind::Expand { input, .. }
+        | RelKind::Unnest { input, .. }
         | RelKind::Deduplicate { input, .. } => row_number_left(input),
         RelKind::UnionAll(inputs) => inputs.iter().find_map(row_number_left),
     }

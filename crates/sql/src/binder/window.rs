@@ -1,4 +1,5 @@
-//! Windows: the table functions TUMBLE and HOP, their legacy form in GROUP BY, and how an aggregation finds the window below it.
+//! Windows: the table functions TUMBLE, HOP, CUMULATE and SESSION, their legacy form in GROUP BY, and how an aggregation finds the window
+//! below it.
 
 use std::sync::Arc;
 
@@ -12,11 +13,18 @@ use super::scope::Scope;
 use crate::parser::ast::{Expr, FunctionArgValue, FunctionCall, Ident};
 use crate::plan::rel::{Rel, RelColumn, RelKind, TimeAttribute};
 
+/// The window table functions.
+pub const TABLE_FUNCTIONS: [&str; 4] = ["TUMBLE", "HOP", "CUMULATE", "SESSION"];
+
 /// The interval arguments of a window, in ms, by Flink's names.
 #[derive(Debug, Default)]
 pub struct WindowSizes {
-    /// SIZE (TUMBLE, HOP).
+    /// SIZE (TUMBLE, HOP, CUMULATE).
     pub size: Option<(i64, Span)>,
+    /// STEP (CUMULATE).
+    pub step: Option<(i64, Span)>,
+    /// GAP (SESSION).
+    pub gap: Option<(i64, Span)>,
     /// SLIDE (HOP).
     pub slide: Option<(i64, Span)>,
     /// OFFSET.
@@ -34,15 +42,19 @@ pub struct WindowCall<'a> {
     pub sizes: WindowSizes,
 }
 
-/// Reads the arguments of TUMBLE(...) or HOP(...) as a table function.
+/// Reads the arguments of a window table function.
 pub fn read_call<'a>(name: &str, call: &'a FunctionCall) -> Bound<WindowCall<'a>> {
     let order: &[&str] = match name {
         "TUMBLE" => &["DATA", "TIMECOL", "SIZE", "OFFSET"],
+        "CUMULATE" => &["DATA", "TIMECOL", "STEP", "SIZE", "OFFSET"],
+        "SESSION" => &["DATA", "TIMECOL", "GAP"],
         _ => &["DATA", "TIMECOL", "SLIDE", "SIZE", "OFFSET"],
     };
     let usage = || {
         Diagnostic::error("W0305", format!("arguments do not fit {name}")).at(call.span).label(match name {
             "TUMBLE" => "expected TUMBLE(TABLE t, DESCRIPTOR(time), size [, offset])",
+            "CUMULATE" => "expected CUMULATE(TABLE t, DESCRIPTOR(time), step, size [, offset])",
+            "SESSION" => "expected SESSION(TABLE t [PARTITION BY keys], DESCRIPTOR(time), gap)",
             _ => "expected HOP(TABLE t, DESCRIPTOR(time), slide, size [, offset])",
         })
     };
@@ -53,11 +65,16 @@ pub fn read_call<'a>(name: &str, call: &'a FunctionCall) -> Bound<WindowCall<'a>
             Some(given) => given.value.to_ascii_uppercase(),
             None => order.get(position).ok_or_else(|| vec![usage()])?.to_string(),
         };
+        if !order.contains(&slot.as_str()) {
+            return Err(vec![usage()]);
+        }
         match (slot.as_str(), &arg.value) {
             ("DATA", FunctionArgValue::Table(table)) => data = Some(table),
             ("TIMECOL", FunctionArgValue::Descriptor(columns)) if columns.len() == 1 => time_column = columns.first(),
             ("SIZE", FunctionArgValue::Expr(e)) => sizes.size = Some((interval_ms(e)?, e.span)),
             ("SLIDE", FunctionArgValue::Expr(e)) => sizes.slide = Some((interval_ms(e)?, e.span)),
+            ("STEP", FunctionArgValue::Expr(e)) => sizes.step = Some((interval_ms(e)?, e.span)),
+            ("GAP", FunctionArgValue::Expr(e)) => sizes.gap = Some((interval_ms(e)?, e.span)),
             ("OFFSET", FunctionArgValue::Expr(e)) => sizes.offset = Some((interval_ms(e)?, e.span)),
             _ => return Err(vec![usage()]),
         }
@@ -82,13 +99,37 @@ pub fn interval_ms(expr: &Expr) -> Bound<i64> {
     }
 }
 
+/// The columns of PARTITION BY, which SESSION alone takes.
+pub fn partition_columns(name: &str, partition_by: &[Expr], input: &Rel) -> Bound<Vec<usize>> {
+    if name != "SESSION"
+        && let Some(expr) = partition_by.first()
+    {
+        return Err(vec![
+            Diagnostic::error("W0305", format!("{name} takes no PARTITION BY"))
+                .at(expr.span)
+                .hint("group by the column after the window; SESSION alone has windows per key"),
+        ]);
+    }
+    let scope = Scope::new(None, input.columns.clone());
+    partition_by
+        .iter()
+        .map(|expr| match ExprBinder::plain(&scope).bind(expr)? {
+            ScalarExpr::Column { index, .. } => Ok(index),
+            _ => Err(vec![Diagnostic::error("W0304", "PARTITION BY of a window takes columns").at(expr.span)]),
+        })
+        .collect()
+}
+
 /// The window of the given sizes, within Flink's rules.
-pub fn window_kind(name: &str, sizes: &WindowSizes, span: Span) -> Bound<WindowKind> {
+pub fn window_kind(name: &str, sizes: &WindowSizes, is_legacy: bool, span: Span) -> Bound<WindowKind> {
     let positive = |given: Option<(i64, Span)>, what: &str| match given {
         Some((ms, _)) if ms > 0 => Ok(ms),
         Some((_, at)) => Err(vec![Diagnostic::error("W0308", format!("the {what} of {name} must be positive")).at(at)]),
         None => Err(vec![Diagnostic::error("W0305", format!("{name} lacks its {what}")).at(span)]),
     };
+    if name == "SESSION" {
+        return Ok(WindowKind::Session { gap_ms: positive(sizes.gap, "gap")? });
+    }
     let size_ms = positive(sizes.size, "size")?;
     let offset_ms = sizes.offset.map_or(0, |(ms, _)| ms);
     if let Some((offset, at)) = sizes.offset
@@ -101,8 +142,19 @@ pub fn window_kind(name: &str, sizes: &WindowSizes, span: Span) -> Bound<WindowK
     if name == "TUMBLE" {
         return Ok(WindowKind::Tumble { size_ms, offset_ms });
     }
+    if name == "CUMULATE" {
+        let step_ms = positive(sizes.step, "step")?;
+        if size_ms % step_ms != 0 {
+            return Err(vec![
+                Diagnostic::error("W0308", "CUMULATE needs a size that is a multiple of its step")
+                    .at(sizes.size.map_or(span, |(_, at)| at))
+                    .label(format!("found step {step_ms} ms, size {size_ms} ms")),
+            ]);
+        }
+        return Ok(WindowKind::Cumulate { step_ms, size_ms, offset_ms });
+    }
     let slide_ms = positive(sizes.slide, "slide")?;
-    if size_ms % slide_ms != 0 {
+    if size_ms % slide_ms != 0 && !is_legacy {
         return Err(vec![
             Diagnostic::error("W0308", "HOP needs a size that is a multiple of its slide")
                 .at(sizes.size.map_or(span, |(_, at)| at))
@@ -141,18 +193,15 @@ pub fn window_node(
 }
 
 /// The three columns a window table function adds.
-pub fn window_columns(input: &Rel, window: &WindowNode) -> [RelColumn; 3] {
+pub fn window_columns(window: &WindowNode) -> [RelColumn; 3] {
     let bound = |name: &str, property| RelColumn {
         window: Some(property),
         ..RelColumn::new(name, wiesel_core::DataType::not_null(TypeKind::Timestamp(3)))
     };
-    let time = input.columns.get(window.time_column);
-    let kind = match time.map(|c| &c.data_type.kind) {
-        Some(TypeKind::TimestampLtz(_)) => TypeKind::TimestampLtz(3),
-        _ => TypeKind::Timestamp(3),
-    };
+    let kind = if window.time_zone.is_some() { TypeKind::TimestampLtz(3) } else { TypeKind::Timestamp(3) };
+    let time = if window.is_event_time { TimeAttribute::Rowtime } else { TimeAttribute::Proctime };
     let window_time = RelColumn {
-        time: time.and_then(|c| c.time),
+        time: Some(time),
         window: Some(WindowProperty::Time),
         ..RelColumn::new("window_time", wiesel_core::DataType::not_null(kind))
     };
@@ -168,21 +217,57 @@ pub enum Pulled {
     Property(WindowProperty),
 }
 
+/// The property of a window that an expression over `rel` is, when it is a bare column that is one.
+pub fn property_of(rel: &Rel, expr: &ScalarExpr) -> Option<WindowProperty> {
+    match expr {
+        ScalarExpr::Column { index, .. } => rel.columns.get(*index).and_then(|c| c.window),
+        _ => None,
+    }
+}
+
 /// Takes the window table function out from under projections and filters: the window, the rows without it, and what each column of
-/// `rel` is over those rows. `None` when there is no window below, or an expression computes with its bounds.
-pub fn pull_window(rel: &Rel) -> Option<(WindowNode, Rel, Vec<Pulled>)> {
+/// `rel` is over those rows. `None` when there is no window below, when an expression computes with its bounds, or when sessions are
+/// not those of the group keys.
+pub fn pull_window(rel: &Rel, keys: &[&ScalarExpr]) -> Option<(WindowNode, Rel, Vec<Pulled>)> {
+    let (window, below, columns, partition) = pull(rel)?;
+    if let (WindowKind::Session { .. }, Some(partition)) = (window.kind, partition) {
+        let mut of_keys: Vec<usize> = Vec::new();
+        for key in keys {
+            match substitute(key, &columns)? {
+                ScalarExpr::Column { index, .. } => of_keys.push(index),
+                _ => return None,
+            }
+        }
+        let mut of_window = partition;
+        of_window.sort_unstable();
+        of_window.dedup();
+        of_keys.sort_unstable();
+        if of_keys != of_window {
+            return None;
+        }
+    }
+    Some((window, below, columns))
+}
+
+type PulledWindow = (WindowNode, Rel, Vec<Pulled>, Option<Vec<usize>>);
+
+fn pull(rel: &Rel) -> Option<PulledWindow> {
     match &rel.kind {
-        RelKind::Window { input, window } => {
+        RelKind::Window { input, window, partition } => {
             let mut columns: Vec<Pulled> =
                 crate::plan::rel::identity(&input.columns).into_iter().map(Pulled::Expr).collect();
             columns.extend(
                 [WindowProperty::Start, WindowProperty::End, WindowProperty::Time].into_iter().map(Pulled::Property),
             );
-            Some((window.clone(), (**input).clone(), columns))
+            Some((window.clone(), (**input).clone(), columns, Some(partition.clone())))
         }
         RelKind::Calc { input, filter, project } => {
-            let (window, mut below, columns) = pull_window(input)?;
+            let (window, mut below, columns, partition) = pull(input)?;
             if let Some(filter) = filter {
+                // A row that is filtered out still holds its session together.
+                if matches!(window.kind, WindowKind::Session { .. }) {
+                    return None;
+                }
                 below = below.filter(substitute(filter, &columns)?);
             }
             let pulled = project
@@ -192,8 +277,43 @@ pub fn pull_window(rel: &Rel) -> Option<(WindowNode, Rel, Vec<Pulled>)> {
                     other => substitute(other, &columns).map(Pulled::Expr),
                 })
                 .collect::<Option<Vec<_>>>()?;
-            Some((window, below, pulled))
+            Some((window, below, pulled, partition))
         }
+        _ => None,
+    }
+}
+
+/// The window over rows that carry theirs: `window_end` is what rows are put together by, `window_start` a key like others.
+pub fn attach(rel: &Rel, span: Span) -> Bound<(WindowNode, Rel, Vec<Pulled>)> {
+    let window = attached(rel).ok_or_else(|| {
+        vec![refused("grouping by the window columns of this input", span).hint("apply a window to its window_time")]
+    })?;
+    let pulled = crate::plan::rel::identity(&rel.columns)
+        .into_iter()
+        .zip(&rel.columns)
+        .map(|(expr, column)| match column.window {
+            Some(property @ (WindowProperty::End | WindowProperty::Time)) => Pulled::Property(property),
+            _ => Pulled::Expr(expr),
+        })
+        .collect();
+    Ok((window, rel.clone(), pulled))
+}
+
+/// The window that the rows of `rel` carry.
+pub fn attached(rel: &Rel) -> Option<WindowNode> {
+    let time_column = rel.columns.iter().position(|c| c.window == Some(WindowProperty::End))?;
+    Some(WindowNode { kind: WindowKind::Attached, time_column, ..window_below(rel)? })
+}
+
+/// The window that window columns of `rel` come from.
+fn window_below(rel: &Rel) -> Option<WindowNode> {
+    match &rel.kind {
+        RelKind::Window { window, .. } | RelKind::WindowAggregate { window, .. } => Some(window.clone()),
+        RelKind::Calc { input, .. }
+        | RelKind::WindowRank { input, .. }
+        | RelKind::Expand { input, .. }
+        | RelKind::Unnest { input, .. } => window_below(input),
+        RelKind::UnionAll(inputs) => inputs.iter().find_map(window_below),
         _ => None,
     }
 }
@@ -212,10 +332,4 @@ pub fn substitute(expr: &ScalarExpr, columns: &[Pulled]) -> Option<ScalarExpr> {
         other => other,
     });
     is_possible.then_some(result)
-}
-
-/// The refusal of an aggregation over window bounds that wiesel cannot run yet.
-pub fn cascaded_refusal(span: Span) -> Diagnostic {
-    refused("grouping again by the window columns of a windowed result", span)
-        .hint("apply TUMBLE or HOP to its window_time instead")
 }

@@ -9,8 +9,8 @@ use wiesel_core::table::ColumnKind;
 use wiesel_core::{ChangelogMode, Field, Schema};
 use wiesel_expr::ScalarExpr;
 use wiesel_plan::{
-    CalcNode, DeduplicateNode, GroupAggregateNode, Node, NodeId, NodeKind, SinkNode, SourceNode, WatermarkNode,
-    WindowAggregateNode,
+    CalcNode, DeduplicateNode, ExpandNode, GroupAggregateNode, Node, NodeId, NodeKind, SessionTableNode, SinkNode,
+    SourceNode, UnnestNode, WatermarkNode, WindowAggregateNode, WindowKind,
 };
 
 use super::rel::{Rel, RelColumn, RelKind, TimeAttribute, schema_of};
@@ -79,9 +79,31 @@ impl Lowering {
                 let kind = NodeKind::Calc(CalcNode { filter: filter.clone(), project: project.clone() });
                 self.share(kind, vec![input], schema, rowtime, String::new())
             }
-            RelKind::Window { input, window } => {
+            RelKind::Window { input, window, partition } => {
                 let input = self.lower(input, config)?;
-                self.share(NodeKind::WindowTable(window.clone()), vec![input], schema, rowtime, String::new())
+                let window = window.clone();
+                let kind = match window.kind {
+                    WindowKind::Session { .. } => {
+                        NodeKind::SessionTable(SessionTableNode { window, keys: partition.clone() })
+                    }
+                    _ => NodeKind::WindowTable(window),
+                };
+                self.share(kind, vec![input], schema, rowtime, String::new())
+            }
+            RelKind::WindowRank { input, rank } => {
+                let input = self.lower(input, config)?;
+                self.share(NodeKind::WindowRank(rank.clone()), vec![input], schema, rowtime, String::new())
+            }
+            RelKind::Expand { input, sets } => {
+                let input = self.lower(input, config)?;
+                let kind = NodeKind::Expand(ExpandNode { sets: sets.clone() });
+                self.share(kind, vec![input], schema, rowtime, String::new())
+            }
+            RelKind::Unnest { input, column, is_left } => {
+                let input_width = input.columns.len();
+                let input = self.lower(input, config)?;
+                let kind = NodeKind::Unnest(UnnestNode { column: *column, is_left: *is_left, input_width });
+                self.share(kind, vec![input], schema, rowtime, String::new())
             }
             RelKind::Aggregate { input, keys, aggregates } => {
                 let input = self.lower(input, config)?;

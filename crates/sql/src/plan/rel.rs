@@ -8,7 +8,7 @@ use std::sync::Arc;
 use wiesel_core::diagnostic::Span;
 use wiesel_core::{DataType, Schema, Value};
 use wiesel_expr::{AggregateCall, ScalarExpr};
-use wiesel_plan::{WindowNode, WindowProperty};
+use wiesel_plan::{WindowNode, WindowProperty, WindowRankNode};
 
 use crate::catalog::Table;
 
@@ -70,6 +70,31 @@ pub enum RelKind {
         input: Box<Rel>,
         /// The windows.
         window: WindowNode,
+        /// PARTITION BY of SESSION.
+        partition: Vec<usize>,
+    },
+    /// ROW_NUMBER() within bounds, per window: the input's columns, and the number when asked for.
+    WindowRank {
+        /// The input.
+        input: Box<Rel>,
+        /// What is ranked.
+        rank: WindowRankNode,
+    },
+    /// GROUPING SETS: the input's columns, its first ones being the keys, and the number of the set.
+    Expand {
+        /// The input.
+        input: Box<Rel>,
+        /// Which keys each set keeps.
+        sets: Vec<Vec<bool>>,
+    },
+    /// UNNEST: the input's columns and those of the elements.
+    Unnest {
+        /// The input.
+        input: Box<Rel>,
+        /// The collection's column.
+        column: usize,
+        /// LEFT JOIN.
+        is_left: bool,
     },
     /// GROUP BY.
     Aggregate {
