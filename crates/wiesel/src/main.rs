@@ -19,7 +19,7 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    wiesel_ffi::allocator::commit_on_use();
+    wiesel_ffi::allocator::give_back_early();
     let arguments = cli::Cli::parse();
     ExitCode::from(cli::run(arguments) as u8)
 }
