@@ -10,6 +10,7 @@
 mod bench;
 mod cargo;
 mod commands;
+mod docs;
 mod e2e;
 mod services;
 mod tidy;
@@ -23,6 +24,7 @@ use clap::Parser;
 enum Xtask {
     Bench(commands::bench::BenchCommand),
     Ci(commands::ci::CiCommand),
+    Docs(commands::docs::DocsCommand),
     Services(commands::services::ServicesCommand),
     Test(commands::test::TestCommand),
     Tidy(commands::tidy::TidyCommand),
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     let result = match Xtask::parse() {
         Xtask::Bench(command) => command.run(),
         Xtask::Ci(command) => command.run(),
+        Xtask::Docs(command) => command.run(),
         Xtask::Services(command) => command.run(),
         Xtask::Test(command) => command.run(),
         Xtask::Tidy(command) => command.run(),

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 
 use crate::cargo;
-use crate::commands::test::repository;
+use crate::commands::test::{build_binary, repository};
 use crate::commands::tidy::TidyCommand;
 
 /// Runs one check of continuous integration.
@@ -25,7 +25,8 @@ enum Part {
     Clippy,
     /// Heads, notes, switched-off tests.
     Tidy,
-    /// The documentation builds without a warning and no link in a Markdown file leads nowhere.
+    /// The documentation builds without a warning, no link in a Markdown file leads nowhere, and the pages made by `cargo xtask docs`
+    /// are as it makes them.
     Docs,
 }
 
@@ -40,7 +41,9 @@ impl CiCommand {
             Part::Tidy => TidyCommand {}.run(),
             Part::Docs => {
                 cargo::run(&["doc", "--workspace", "--no-deps", "--quiet"], &[("RUSTDOCFLAGS", "-D warnings")])?;
-                check_links(repository()?)
+                check_links(repository()?)?;
+                let binary = build_binary(&["--workspace", "--bins"])?;
+                crate::docs::run(repository()?, &binary, true)
             }
         }
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod ci;
+pub(crate) mod docs;
 pub(crate) mod services;
 pub(crate) mod test;
 pub(crate) mod tidy;

@@ -1,0 +1,54 @@
+//! WITH options and SET keys: the line of SQL that asks the program about each.
+
+/// The table that a connector's or format's option is tried on: `(connector or format, other options)`.
+const BASES: &[(&str, &str)] = &[
+    ("(any table)", "'connector'='kafka','topic'='t','properties.bootstrap.servers'='k:9092','format'='json'"),
+    ("blackhole", "'connector'='blackhole'"),
+    ("datagen", "'connector'='datagen'"),
+    ("elasticsearch-7", "'connector'='elasticsearch-7','hosts'='http://e:9200','index'='i'"),
+    ("elasticsearch-8", "'connector'='elasticsearch-8','hosts'='http://e:9200','index'='i'"),
+    ("filesystem", "'connector'='filesystem','path'='p','format'='json'"),
+    ("format:csv", "'connector'='filesystem','path'='p','format'='csv'"),
+    ("format:json", "'connector'='filesystem','path'='p','format'='json'"),
+    ("format:parquet", "'connector'='filesystem','path'='p','format'='parquet'"),
+    ("jdbc", "'connector'='jdbc','url'='jdbc:postgresql://p:5432/d','table-name'='t'"),
+    ("kafka", "'connector'='kafka','topic'='t','properties.bootstrap.servers'='k:9092','format'='json'"),
+    ("print", "'connector'='print'"),
+    (
+        "upsert-kafka",
+        "'connector'='upsert-kafka','topic'='t','properties.bootstrap.servers'='k:9092','key.format'='json','value.format'='json'",
+    ),
+];
+
+/// A statement that gives a table the option, and no other thing to complain about; its metadata column for `METADATA x` rows.
+pub(super) fn option_statement(connector: &str, option: &str, sample: &str) -> String {
+    let format = connector.strip_prefix("format:");
+    let other = format!("'connector'='filesystem','path'='p','format'='{}'", format.unwrap_or_default());
+    let base = match BASES.iter().find(|(name, _)| *name == connector) {
+        Some((_, base)) => (*base).to_owned(),
+        None if format.is_some() => other,
+        None => format!("'connector'='{connector}'"),
+    };
+    if let Some(key) = option.strip_prefix("METADATA ") {
+        return format!("CREATE TABLE t (a INT, m STRING METADATA FROM '{key}') WITH ({base});");
+    }
+    let key = match format {
+        Some(format) if !option.starts_with(format) => format!("{format}.{option}"),
+        _ => option.to_owned(),
+    };
+    let key = key.replace('*', "x").replace('#', "a");
+    let with = if base.contains(&format!("'{key}'=")) { base } else { format!("{base},'{key}'='{sample}'") };
+    format!("CREATE TABLE t (a INT, PRIMARY KEY (a) NOT ENFORCED) WITH ({with});")
+}
+
+/// How an option stands in a test or an example.
+pub(super) fn option_pattern(connector: &str, option: &str) -> String {
+    if let Some(key) = option.strip_prefix("METADATA ") {
+        return format!("METADATA FROM '{}'", regex::escape(key));
+    }
+    let key = match connector.strip_prefix("format:") {
+        Some(format) if !option.starts_with(format) => format!("{format}.{option}"),
+        _ => option.to_owned(),
+    };
+    format!("'{}'", regex::escape(&key).replace(r"\*", "[^']+").replace(r"\#", "[^']+"))
+}
