@@ -49,6 +49,11 @@ pub enum Resume {
         /// The checkpoint that says so.
         finished: u64,
     },
+    /// The last run reached the end of its input and died before the sinks confirmed it: this one commits that work, and is done.
+    Completes {
+        /// The checkpoint that holds it.
+        finished: u64,
+    },
 }
 
 impl std::fmt::Display for Resume {
@@ -62,6 +67,9 @@ impl std::fmt::Display for Resume {
             }
             Resume::StartedAnew { finished } => {
                 write!(f, "started anew, the last run reached its end (checkpoint {finished})")
+            }
+            Resume::Completes { finished } => {
+                write!(f, "completes the last run, which died at the end of its input (checkpoint {finished})")
             }
         }
     }

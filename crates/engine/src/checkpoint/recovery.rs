@@ -103,7 +103,10 @@ fn settle(
         return Ok(());
     }
     if manifest.kind == Kind::Final {
-        recovered.resume = Resume::StartedAnew { finished: id };
+        // A run that never said it was done must not be repeated: its rows are about to be visible. Another plan's run is another one.
+        let is_open = recovered.unconfirmed.is_some() && compare(&manifest, expected.operators).is_ok();
+        recovered.resume =
+            if is_open { Resume::Completes { finished: id } } else { Resume::StartedAnew { finished: id } };
         return Ok(());
     }
     compare(&manifest, expected.operators)?;

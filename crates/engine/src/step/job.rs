@@ -186,6 +186,15 @@ impl Job {
     pub fn run(self) -> Result<JobEnd> {
         let control = self.control.clone();
         let standing = self.recovered.manifest.as_ref().map(|m| m.id);
+        if let Resume::Completes { .. } = self.recovered.resume {
+            let Job { spec, metrics, sinks, ids, folder, recovered, .. } = &self;
+            return match prepare_sinks(spec, &control, metrics, sinks, ids, folder.as_ref(), recovered) {
+                Err(error) if error.kind() == ErrorKind::Unavailable && control.is_stopping() => {
+                    Ok(JobEnd::Stopped { checkpoint: standing })
+                }
+                end => end.map(|()| JobEnd::Finished),
+            };
+        }
         let _over = Over(control.clone());
         let mut running = match Running::start(self) {
             Ok(running) => running,
