@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 
 use wiesel_expr::{AggregateCall, ScalarExpr};
 
-use crate::{Distribution, Node, NodeId, NodeKind, StreamPlan, WindowKind, WindowNode};
+use crate::{
+    Distribution, Node, NodeId, NodeKind, RankEnd, RankNode, RankStrategy, SortKey, StreamPlan, WindowKind, WindowNode,
+};
 
 /// The text of a plan. With `changelog_modes` each node's kinds of change are appended, as EXPLAIN CHANGELOG_MODE does.
 pub fn explain(plan: &StreamPlan, changelog_modes: bool) -> String {
@@ -164,6 +166,7 @@ pub fn describe(node: &Node, inputs: &[&Node]) -> String {
             columns(&deduplicate.keys),
             deduplicate.order.map_or_else(|| "PROCTIME".to_owned(), |o| format!("ROWTIME {}", column(o)))
         ),
+        NodeKind::Rank(rank) => rank_text(rank, &columns, &column),
         NodeKind::UnionAll => format!("Union(all=[true], columns=[{}])", names()),
         NodeKind::Sink(sink) => {
             let key = if sink.primary_key.is_empty() {
@@ -175,6 +178,49 @@ pub fn describe(node: &Node, inputs: &[&Node]) -> String {
         }
         NodeKind::Collect => format!("Collect(fields=[{}])", names()),
     }
+}
+
+fn rank_text(rank: &RankNode, columns: &dyn Fn(&[usize]) -> String, column: &dyn Fn(usize) -> String) -> String {
+    let end = match rank.end {
+        RankEnd::Constant(u64::MAX) => "unbounded".to_owned(),
+        RankEnd::Constant(end) => end.to_string(),
+        RankEnd::Column(index) => column(index),
+    };
+    let strategy = match &rank.strategy {
+        RankStrategy::Append => "AppendFast".to_owned(),
+        RankStrategy::First => "AppendFirst".to_owned(),
+        RankStrategy::Update(key) => format!("UpdateFast[{}]", columns(key)),
+        RankStrategy::Retract => "Retract".to_owned(),
+    };
+    let mut text = String::new();
+    if rank.is_limit {
+        _ = write!(text, "{}(", if rank.order.is_empty() { "Limit" } else { "SortLimit" });
+    } else {
+        _ = write!(text, "Rank(partitionBy=[{}], ", columns(&rank.partition));
+    }
+    if !rank.order.is_empty() {
+        _ = write!(text, "orderBy=[{}], ", sort_text(&rank.order, column));
+    }
+    _ = write!(text, "rankRange=[{}, {end}], strategy=[{strategy}]", rank.start);
+    if rank.outputs_number {
+        text.push_str(", rowNumber");
+    }
+    if rank.state_ttl_ms > 0 {
+        _ = write!(text, ", ttl={} ms", rank.state_ttl_ms);
+    }
+    text + ")"
+}
+
+fn sort_text(keys: &[SortKey], column: &dyn Fn(usize) -> String) -> String {
+    let key = |key: &SortKey| {
+        let nulls = match (key.descending, key.nulls_last) {
+            (true, false) => " NULLS FIRST",
+            (false, true) => " NULLS LAST",
+            _ => "",
+        };
+        format!("{} {}{nulls}", column(key.column), if key.descending { "DESC" } else { "ASC" })
+    };
+    keys.iter().map(key).collect::<Vec<_>>().join(", ")
 }
 
 fn window_text(window: &WindowNode, column: &dyn Fn(usize) -> String) -> String {

@@ -9,12 +9,15 @@
 //! ```
 
 pub mod explain;
+mod rank;
 
 use std::sync::Arc;
 
 use wiesel_core::table::{ConnectorInfo, TableDescriptor};
 use wiesel_core::{ChangelogMode, Schema, Value};
 use wiesel_expr::{AggregateCall, ScalarExpr};
+
+pub use self::rank::{RankEnd, RankNode, RankStrategy, SortKey};
 
 /// A node's place in [`StreamPlan::nodes`].
 pub type NodeId = usize;
@@ -78,6 +81,8 @@ pub enum NodeKind {
     Unnest(UnnestNode),
     /// ROW_NUMBER() ... = 1 over a time attribute.
     Deduplicate(DeduplicateNode),
+    /// ROW_NUMBER() within bounds, ORDER BY with LIMIT, LIMIT.
+    Rank(RankNode),
     /// UNION ALL.
     UnionAll,
     /// Writes to a table.

@@ -82,6 +82,10 @@ fn describe(node: &Node) -> String {
         NodeKind::Expand(e) => format!("expand {:?}", e.sets),
         NodeKind::Unnest(u) => format!("unnest {} {}", u.column, u.is_left),
         NodeKind::Deduplicate(d) => format!("deduplicate {:?} {:?} {}", d.keys, d.order, d.keep_last),
+        NodeKind::Rank(r) => format!(
+            "rank {:?} {:?} {} {:?} {} {:?}",
+            r.partition, r.order, r.start, r.end, r.outputs_number, r.strategy
+        ),
         NodeKind::UnionAll => "union all".to_owned(),
         NodeKind::Sink(sink) => format!("sink {} {:?}", table(&sink.table, &sink.columns), sink.primary_key),
         NodeKind::Collect => "collect".to_owned(),

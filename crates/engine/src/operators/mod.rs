@@ -8,6 +8,8 @@ mod group_aggregate;
 mod session;
 mod session_aggregate;
 mod session_table;
+mod keyed_rows;
+mod rank;
 mod sort_key;
 #[cfg(test)]
 mod testing;
@@ -27,6 +29,7 @@ pub use self::expand::Expand;
 pub use self::group_aggregate::GroupAggregate;
 pub use self::session_aggregate::SessionAggregate;
 pub use self::session_table::SessionTable;
+pub use self::rank::Rank;
 pub use self::union_all::UnionAll;
 pub use self::unnest::Unnest;
 pub use self::window_aggregate::WindowAggregate;
@@ -60,6 +63,7 @@ pub fn build(node: &Node, input_schemas: &[&Schema], context: &OperatorContext) 
         NodeKind::Unnest(unnest) => Box::new(Unnest::new(unnest, input()?, &node.schema)?),
         NodeKind::WindowTable(window) => Box::new(WindowTable::new(window, input()?, &node.schema)?),
         NodeKind::Deduplicate(deduplicate) => Box::new(Deduplicate::new(deduplicate, input()?, node.changelog_mode)?),
+        NodeKind::Rank(rank) => Box::new(Rank::new(rank, input()?, &node.schema, node.changelog_mode)?),
         NodeKind::UnionAll => Box::new(UnionAll::new(input_schemas, &node.schema)?),
         NodeKind::Source(_)
         | NodeKind::Values(_)

@@ -144,7 +144,7 @@ impl<V: StateValue> OrderedTable<V> {
     }
 
     /// The same, from both ends.
-    pub fn range(&self, prefix: &[u8]) -> impl DoubleEndedIterator<Item = (&[u8], &V)> {
+    pub fn range<'a>(&'a self, prefix: &[u8]) -> impl DoubleEndedIterator<Item = (&'a [u8], &'a V)> + use<'a, V> {
         let end = above(prefix);
         let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let range = self.entries.range::<[u8], _>((Bound::Included(prefix), upper));
@@ -163,7 +163,7 @@ impl<V: StateValue> OrderedTable<V> {
     }
 
     /// The last entry whose key begins with `prefix`.
-    pub fn last(&self, prefix: &[u8]) -> Option<(&[u8], &V)> {
+    pub fn last<'a>(&'a self, prefix: &[u8]) -> Option<(&'a [u8], &'a V)> {
         let end = above(prefix);
         let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let (key, entry) = self.entries.range::<[u8], _>((Bound::Included(prefix), upper)).next_back()?;
@@ -220,7 +220,11 @@ impl<V: StateValue> OrderedTable<V> {
 
     /// Takes back an entry of a checkpoint.
     pub fn restore(&mut self, key: &[u8], mut value: Reader<'_>) -> Result<()> {
-        let value = V::decode(&mut value)?;
+        self.restore_value(key, V::decode(&mut value)?)
+    }
+
+    /// Takes back an entry whose value is decoded already.
+    pub fn restore_value(&mut self, key: &[u8], value: V) -> Result<()> {
         self.tracks = true;
         self.bytes += ENTRY_BYTES + key.len() + value.heap_bytes();
         if self.entries.insert(key.into(), Entry { value, is_stored: true }).is_some() {

@@ -141,6 +141,7 @@ impl Builder<'_> {
             NodeKind::Deduplicate(deduplicate) => by_keys(&deduplicate.keys),
             NodeKind::SessionTable(session) => by_keys(&session.keys),
             NodeKind::WindowRank(rank) => by_keys(&rank.keys),
+            NodeKind::Rank(rank) => by_keys(&rank.partition),
             NodeKind::Collect => Some(Distribution::Single),
             NodeKind::Sink(sink) => match sinks.get(self.sink_index(id)) {
                 Some(SinkParallelism::PerWorker) if sink.primary_key.is_empty() => None,
@@ -207,6 +208,7 @@ impl Builder<'_> {
             NodeKind::Deduplicate(deduplicate) => columns == deduplicate.keys,
             NodeKind::SessionTable(session) => columns == session.keys,
             NodeKind::WindowRank(rank) => columns == rank.keys,
+            NodeKind::Rank(rank) => !columns.is_empty() && columns == rank.partition,
             NodeKind::Watermark(_) | NodeKind::UnionAll => through(columns),
             NodeKind::WindowTable(_) | NodeKind::Unnest(_) => {
                 let width = node.inputs.first().map_or(0, |&i| self.nodes[i].schema.len());

@@ -1,0 +1,243 @@
+//! Rows by key and order: the state that Top-N, OVER, sort and the upsert materializer share.
+//!
+//! A group table says which keys there are, an ordered table holds their rows:
+//!
+//! ```text
+//! in memory:        slot (4 bytes, big-endian) | suffix -> value
+//! in a checkpoint:  key | suffix                        -> version, value      table 1
+//!                   key                                 -> version, last write, what the operator adds      table 0
+//! ```
+//! The suffix sorts: an operator puts the encoded ORDER BY there, or a time, and behind it the arrival number. What the operator keeps
+//! per key beside its rows (a counter, a last time) it keeps in columns by slot, and writes it with the key.
+
+use wiesel_core::{DataType, Error, Result, Schema};
+
+use super::aggregate::check_version;
+use crate::operator::StateWriter;
+use crate::state::codec::{KeyBuffer, Reader, STATE_VERSION, put_varint, split_key};
+use crate::state::group_table::GroupTable;
+use crate::state::ordered_table::OrderedTable;
+use crate::state::vnode::{KeyHasher, hash_key, vnode_of_key};
+
+const KEYS_TABLE: u8 = 0;
+const ROWS_TABLE: u8 = 1;
+
+/// Slots looked at for expired keys at every step end.
+const SWEEP_SLOTS_PER_STEP: usize = 1024;
+
+/// See the module's head.
+pub(crate) struct KeyedRows {
+    pub(crate) keys: GroupTable,
+    rows: OrderedTable<Box<[u8]>>,
+    key_types: Vec<DataType>,
+    hasher: KeyHasher,
+    has_ttl: bool,
+    /// Full keys of rows that are gone with their key, as far as a checkpoint holds them.
+    removed: KeyBuffer,
+    scratch: Vec<u8>,
+    batch_rows: Vec<u32>,
+    sweep: Vec<u32>,
+}
+
+/// What an entry of a checkpoint was.
+pub(crate) enum Restored<'a> {
+    /// A key, with what the operator wrote beside it.
+    Key(u32, Reader<'a>),
+    /// A row, with its suffix.
+    Row(&'a [u8]),
+}
+
+impl KeyedRows {
+    /// An empty table over these key columns of an input.
+    pub(crate) fn new(keys: &[usize], input: &Schema, ttl_ms: u64) -> Result<Self> {
+        let key_types = keys
+            .iter()
+            .map(|key| {
+                let field = input.fields().get(*key);
+                field
+                    .map(|f| f.data_type.clone())
+                    .ok_or_else(|| Error::internal(format!("key column {key} of an input with {}", input.len())))
+            })
+            .collect::<Result<_>>()?;
+        Ok(KeyedRows {
+            keys: GroupTable::new(ttl_ms),
+            rows: OrderedTable::default(),
+            key_types,
+            hasher: KeyHasher::new(keys.to_vec()),
+            has_ttl: ttl_ms > 0,
+            removed: KeyBuffer::default(),
+            scratch: Vec::new(),
+            batch_rows: Vec::new(),
+            sweep: Vec::new(),
+        })
+    }
+
+    /// The slot of every row of a batch; new keys get one.
+    pub(crate) fn slots(&mut self, batch: &arrow_array::RecordBatch, slots: &mut Vec<u32>) -> Result<()> {
+        let count = u32::try_from(batch.num_rows())
+            .map_err(|_| Error::internal(format!("a batch of {} rows reaches an operator", batch.num_rows())))?;
+        self.hasher.hash(batch)?;
+        self.batch_rows.clear();
+        self.batch_rows.extend(0..count);
+        slots.clear();
+        let (keys, hashes) = self.hasher.keys_and_hashes();
+        self.keys.slots(keys, hashes, &self.batch_rows, slots);
+        Ok(())
+    }
+
+    fn full<R>(
+        &mut self,
+        slot: u32,
+        suffix: &[&[u8]],
+        action: impl FnOnce(&mut OrderedTable<Box<[u8]>>, &[u8]) -> R,
+    ) -> R {
+        let mut key = std::mem::take(&mut self.scratch);
+        key.clear();
+        key.extend(slot.to_be_bytes());
+        suffix.iter().for_each(|part| key.extend_from_slice(part));
+        let result = action(&mut self.rows, &key);
+        self.scratch = key;
+        result
+    }
+
+    /// Sets a row; the suffix comes in parts.
+    pub(crate) fn put(&mut self, slot: u32, suffix: &[&[u8]], row: &[u8]) {
+        self.full(slot, suffix, |rows, key| rows.put(key, row.into()));
+    }
+
+    /// Removes a row.
+    pub(crate) fn remove(&mut self, slot: u32, suffix: &[&[u8]]) -> Option<Box<[u8]>> {
+        self.full(slot, suffix, |rows, key| rows.remove(key))
+    }
+
+    /// A row.
+    pub(crate) fn get(&self, slot: u32, suffix: &[u8]) -> Option<&[u8]> {
+        self.rows.get(&[&slot.to_be_bytes(), suffix].concat()).map(|row| &**row)
+    }
+
+    /// The rows of a slot whose suffix begins with `prefix`, in order: the whole suffix and the row.
+    pub(crate) fn range<'a>(
+        &'a self,
+        slot: u32,
+        prefix: &[u8],
+    ) -> impl DoubleEndedIterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        let prefix = [&slot.to_be_bytes(), prefix].concat();
+        self.rows.range(&prefix).map(|(key, row)| (&key[4..], &**row))
+    }
+
+    /// The last row of a slot whose suffix begins with `prefix`.
+    pub(crate) fn last<'a>(&'a self, slot: u32, prefix: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let prefix = [&slot.to_be_bytes(), prefix].concat();
+        self.rows.last(&prefix).map(|(key, row)| (&key[4..], &**row))
+    }
+
+    /// Forgets the rows of a slot whose key stays.
+    pub(crate) fn clear(&mut self, slot: u32) {
+        self.rows.remove_prefix(&slot.to_be_bytes());
+    }
+
+    /// Forgets a key with its rows and frees its slot.
+    pub(crate) fn release(&mut self, slot: u32) {
+        let (keys, removed, scratch) = (&self.keys, &mut self.removed, &mut self.scratch);
+        self.rows.release_prefix(&slot.to_be_bytes(), |key| {
+            scratch.clear();
+            scratch.extend_from_slice(keys.key(slot));
+            scratch.extend_from_slice(&key[4..]);
+            removed.push(scratch);
+        });
+        self.keys.remove(slot);
+    }
+
+    /// Releases the next keys that outlived their time to live, and tells which slots that were.
+    pub(crate) fn sweep(&mut self, now_ms: i64, mut gone: impl FnMut(u32)) {
+        if !self.has_ttl {
+            return;
+        }
+        let mut expired = std::mem::take(&mut self.sweep);
+        self.keys.sweep(SWEEP_SLOTS_PER_STEP, now_ms, &mut expired);
+        for slot in expired.drain(..) {
+            self.release(slot);
+            gone(slot);
+        }
+        self.sweep = expired;
+    }
+
+    /// Writes changes, or everything; `beside` appends what the operator keeps beside a key.
+    pub(crate) fn snapshot(
+        &mut self,
+        full: bool,
+        writer: &mut dyn StateWriter,
+        beside: impl Fn(u32, &mut Vec<u8>),
+    ) -> Result<()> {
+        // A full snapshot begins with nothing, so there is nothing to delete.
+        let removed = std::mem::take(&mut self.removed);
+        for key in removed.iter().filter(|_| !full) {
+            let (group, _) = split_key(&self.key_types, key)?;
+            writer.delete(ROWS_TABLE, vnode_of_key(group), key);
+        }
+        let gone = self.keys.take_removed();
+        for key in gone.iter().filter(|_| !full) {
+            writer.delete(KEYS_TABLE, vnode_of_key(key), key);
+        }
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        let keys = &self.keys;
+        self.rows.take_changes(full, |entry, row| {
+            let Some((slot, suffix)) = entry.split_first_chunk::<4>() else { return };
+            let slot = u32::from_be_bytes(*slot);
+            key.clear();
+            key.extend_from_slice(keys.key(slot));
+            key.extend_from_slice(suffix);
+            match row {
+                None => writer.delete(ROWS_TABLE, keys.vnode(slot), &key),
+                Some(row) => {
+                    value.clear();
+                    value.push(STATE_VERSION);
+                    value.extend_from_slice(row);
+                    writer.put(ROWS_TABLE, keys.vnode(slot), &key, &value);
+                }
+            }
+        });
+        for slot in self.keys.take_dirty(full) {
+            value.clear();
+            value.push(STATE_VERSION);
+            put_varint(self.keys.last_write_ms(slot).cast_unsigned(), &mut value);
+            beside(slot, &mut value);
+            writer.put(KEYS_TABLE, self.keys.vnode(slot), self.keys.key(slot), &value);
+        }
+        Ok(())
+    }
+
+    /// Takes an entry of a checkpoint back.
+    pub(crate) fn restore<'a>(&mut self, table: u8, key: &'a [u8], value: &'a [u8]) -> Result<Restored<'a>> {
+        let (group, suffix) = split_key(&self.key_types, key)?;
+        let slot = self.keys.slot(group, hash_key(group));
+        let mut reader = Reader::new(value);
+        check_version(reader.byte()?)?;
+        match table {
+            KEYS_TABLE => {
+                let last_write_ms = reader.varint()?.cast_signed();
+                // Written without a TTL: the time to live begins with the next write.
+                self.keys.set_restored(slot, if last_write_ms == 0 { i64::MAX } else { last_write_ms });
+                Ok(Restored::Key(slot, reader))
+            }
+            ROWS_TABLE => {
+                self.full(slot, &[suffix], |rows, key| rows.restore_value(key, reader.rest().into()))?;
+                Ok(Restored::Row(suffix))
+            }
+            _ => Err(Error::internal(format!("a checkpoint holds a state table {table} of rows by key"))),
+        }
+    }
+
+    /// Bytes held.
+    pub(crate) fn bytes(&self) -> usize {
+        self.keys.bytes() + self.rows.bytes() + self.hasher.bytes() + self.removed.capacity_bytes()
+    }
+}
+
+/// The arrival number at the end of a suffix.
+pub(crate) fn arrival_of(suffix: &[u8]) -> Result<u64> {
+    let number = suffix.last_chunk::<8>();
+    number
+        .map(|bytes| u64::from_be_bytes(*bytes))
+        .ok_or_else(|| Error::internal("a state entry of a row has no arrival number"))
+}
