@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use wiesel_expr::{AggregateCall, ScalarExpr};
 
 use crate::{
-    Distribution, Node, NodeId, NodeKind, RankEnd, RankNode, RankStrategy, SortKey, StreamPlan, WindowKind, WindowNode,
+    Distribution, Node, NodeId, NodeKind, RankEnd, RankNode, RankStrategy, SortColumn, StreamPlan, WindowKind,
+    WindowNode,
 };
 
 /// The text of a plan. With `changelog_modes` each node's kinds of change are appended, as EXPLAIN CHANGELOG_MODE does.
@@ -211,11 +212,11 @@ fn rank_text(rank: &RankNode, columns: &dyn Fn(&[usize]) -> String, column: &dyn
     text + ")"
 }
 
-fn sort_text(keys: &[SortKey], column: &dyn Fn(usize) -> String) -> String {
-    let key = |key: &SortKey| {
-        let nulls = match (key.descending, key.nulls_last) {
-            (true, false) => " NULLS FIRST",
-            (false, true) => " NULLS LAST",
+fn sort_text(keys: &[SortColumn], column: &dyn Fn(usize) -> String) -> String {
+    let key = |key: &SortColumn| {
+        let nulls = match (key.descending, key.nulls_first) {
+            (true, true) => " NULLS FIRST",
+            (false, false) => " NULLS LAST",
             _ => "",
         };
         format!("{} {}{nulls}", column(key.column), if key.descending { "DESC" } else { "ASC" })

@@ -17,7 +17,7 @@ use wiesel_core::table::{ConnectorInfo, TableDescriptor};
 use wiesel_core::{ChangelogMode, Schema, Value};
 use wiesel_expr::{AggregateCall, ScalarExpr};
 
-pub use self::rank::{RankEnd, RankNode, RankStrategy, SortKey};
+pub use self::rank::{RankEnd, RankNode, RankStrategy};
 
 /// A node's place in [`StreamPlan::nodes`].
 pub type NodeId = usize;

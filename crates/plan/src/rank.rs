@@ -6,16 +6,7 @@
 //! LIMIT n                                                         -> the same with no order: arrival decides
 //! ```
 
-/// One key of an ORDER BY: a column of the input and its direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SortKey {
-    /// The column.
-    pub column: usize,
-    /// DESC.
-    pub descending: bool,
-    /// NULLS LAST. Where the text says nothing: last when descending, as in Flink.
-    pub nulls_last: bool,
-}
+use crate::SortColumn;
 
 /// The last rank of a Top-N.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,7 +36,7 @@ pub struct RankNode {
     /// PARTITION BY; empty for a global Top-N.
     pub partition: Vec<usize>,
     /// ORDER BY; rows that are equal in it keep the order of their arrival.
-    pub order: Vec<SortKey>,
+    pub order: Vec<SortColumn>,
     /// The first rank that is emitted, from 1.
     pub start: u64,
     /// The last rank.

@@ -22,7 +22,6 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow_select::concat::concat;
 use arrow_select::take::take;
-use std::cmp::Ordering;
 use std::sync::Arc;
 use wiesel_core::{ChangeBatch, ChangelogMode, DataType, Error, Result, RowKind, Schema, TypeKind};
 use wiesel_expr::EvalContext;
@@ -158,7 +157,7 @@ impl Rank {
     fn new_suffix(&mut self, row: usize) {
         self.suffix.clear();
         self.suffix.extend_from_slice(BY_ORDER);
-        self.suffix.extend_from_slice(self.sort_keys.key(row));
+        self.sort_keys.append(row, &mut self.suffix);
         self.suffix.extend(self.sequence.to_be_bytes());
         self.sequence += 1;
     }
@@ -308,7 +307,8 @@ impl Rank {
     /// A row is taken back.
     fn retract(&mut self, batch: &RecordBatch, row: usize, slot: u32, now_ms: i64) -> Result<()> {
         self.encode(batch, row)?;
-        let prefix = [BY_ORDER, self.sort_keys.key(row)].concat();
+        let mut prefix = BY_ORDER.to_vec();
+        self.sort_keys.append(row, &mut prefix);
         let found =
             self.rows.range(slot, &prefix).find(|(_, kept)| *kept == self.row).map(|(suffix, _)| suffix.to_vec());
         let Some(suffix) = found else {
@@ -376,11 +376,9 @@ impl Rank {
         };
         let old_row = self.rows.get(slot, &old_suffix).map(<[u8]>::to_vec).unwrap_or_default();
         let old_sort_key = old_suffix.get(1..old_suffix.len() - 8).unwrap_or_default();
-        let order = self.sort_keys.key(row).cmp(old_sort_key);
-        if order == Ordering::Equal {
+        self.new_suffix(row);
+        if self.suffix.get(1..self.suffix.len() - 8).unwrap_or_default() == old_sort_key {
             self.suffix.clone_from(&old_suffix);
-        } else {
-            self.new_suffix(row);
         }
         let (_, kept) = Self::split(&self.node.strategy, self.node.is_top_1(), &old_row)?;
         let before = self.changes.pick_of_kept(kept);
@@ -490,7 +488,7 @@ impl Operator for Rank {
         self.begin(&batch.rows);
         let is_top_1 = self.node.is_top_1();
         if self.node.strategy != RankStrategy::First {
-            self.sort_keys.encode(&batch.rows)?;
+            self.sort_keys.load(&batch.rows)?;
         }
         self.row_keys.clear();
         if let RankStrategy::Update(key) = &self.node.strategy
@@ -581,7 +579,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
     use wiesel_core::{Field, Value};
-    use wiesel_plan::SortKey;
+    use wiesel_plan::SortColumn;
 
     // Columns: key, order, something.
     fn input() -> Schema {
@@ -591,7 +589,7 @@ mod tests {
     fn node(strategy: RankStrategy, start: u64, end: u64, outputs_number: bool) -> RankNode {
         RankNode {
             partition: vec![0],
-            order: vec![SortKey { column: 1, descending: false, nulls_last: false }],
+            order: vec![SortColumn { column: 1, descending: false, nulls_first: true }],
             start,
             end: RankEnd::Constant(end),
             outputs_number,

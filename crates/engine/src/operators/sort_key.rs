@@ -52,6 +52,13 @@ impl SortKeys {
     }
 }
 
+impl SortKeys {
+    /// Bytes held, by capacity.
+    pub(super) fn bytes(&self) -> usize {
+        self.encoded.iter().map(KeyBuffer::capacity_bytes).sum()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@ pub mod expr;
 mod grouping;
 pub mod literal;
 pub mod query;
+pub mod rank;
 pub mod scope;
 pub mod types;
 pub mod window;

@@ -10,15 +10,16 @@ use wiesel_expr::ScalarExpr;
 
 use super::expr::{Bound, Diagnostics, ExprBinder, boolean, cast_to, common_type, contains_aggregate, refused};
 use super::grouping;
+use super::rank;
 use super::scope::Scope;
 use super::window;
 use crate::catalog::{Catalog, Object, Table};
 use crate::config::Config;
 use crate::parser::ast::{
-    self, Expr, ExprKind, FunctionCall, Ident, ObjectName, Over, Query, Select, SelectItem, SetExpr, SetExprKind,
-    TableAlias, TableRef, TableRefKind,
+    self, Expr, ExprKind, FunctionCall, Ident, ObjectName, Query, Select, SelectItem, SetExpr, SetExprKind, TableAlias,
+    TableRef, TableRefKind,
 };
-use crate::plan::rel::{Rel, RelColumn, RelKind, TimeAttribute, identity};
+use crate::plan::rel::{Rel, RelColumn, RelKind, identity};
 
 /// Views and subqueries inside one another beyond this are refused.
 const NESTING_MAX: usize = 64;
@@ -45,10 +46,15 @@ impl<'a> QueryBinder<'a> {
     /// Binds a whole query and checks that nothing is left that only makes sense below an outer filter.
     pub fn bind(&mut self, query: &Query) -> Bound<Rel> {
         let rel = self.bind_query(query)?;
-        match row_number_left(&rel) {
+        match rank::row_number_left(&rel) {
             None => Ok(rel),
-            Some(span) => Err(vec![top_n_refusal(span)]),
+            Some(span) => Err(vec![rank::unbounded(span)]),
         }
+    }
+
+    /// Binds the query of a view, where a ROW_NUMBER() may wait for the filter of whoever reads the view.
+    pub fn bind_view(&mut self, query: &Query) -> Bound<Rel> {
+        self.bind_query(query)
     }
 
     fn bind_query(&mut self, query: &Query) -> Bound<Rel> {
@@ -307,7 +313,7 @@ impl<'a> QueryBinder<'a> {
         let mut scope = Scope::new(alias.clone(), rel.columns.clone());
         if let Some(selection) = &select.selection {
             let predicate = boolean(ExprBinder::plain(&scope).bind(selection)?, selection.span)?;
-            rel = filter_or_deduplicate(rel, predicate, selection.span)?;
+            rel = rank::filter(rel, predicate, &self.config.session(), selection.span)?;
             scope = Scope::new(alias.clone(), rel.columns.clone());
         }
         let items = expand(&select.items, &scope)?;
@@ -431,14 +437,16 @@ fn bind_projection(
         let name = item.name(position, &scope);
         let bound = match item {
             Item::Column(index) => Ok(scope.column(*index)),
-            Item::Expr { expr, .. } => match row_number_call(expr) {
-                Some((call, over)) => row_number(&rel, &scope, call, over, &select.windows).map(|numbered| {
-                    let index = numbered.columns.len() - 1;
-                    rel = numbered;
-                    let data_type = DataType::not_null(TypeKind::BigInt);
-                    scope = Scope::new(alias.clone(), rel.columns.clone());
-                    ScalarExpr::Column { index, data_type }
-                }),
+            Item::Expr { expr, .. } => match rank::row_number_call(expr) {
+                Some((call, over)) => rank::window_spec(over, &select.windows)
+                    .and_then(|spec| rank::row_number(&rel, &scope, call, spec))
+                    .map(|numbered| {
+                        let index = numbered.columns.len() - 1;
+                        rel = numbered;
+                        let data_type = DataType::not_null(TypeKind::BigInt);
+                        scope = Scope::new(alias.clone(), rel.columns.clone());
+                        ScalarExpr::Column { index, data_type }
+                    }),
                 None => ExprBinder::plain(&scope).bind(expr),
             },
         };
@@ -448,151 +456,6 @@ fn bind_projection(
         }
     }
     if errors.is_empty() { Ok(rel.project(project)) } else { Err(errors) }
-}
-
-// ---------------------------------------------------------------- ROW_NUMBER and deduplication
-
-fn row_number_call(expr: &Expr) -> Option<(&FunctionCall, &Over)> {
-    let ExprKind::Function(call) = &expr.kind else { return None };
-    let over = call.tail.over.as_ref()?;
-    call.name.last().value.eq_ignore_ascii_case("ROW_NUMBER").then_some((call, over))
-}
-
-fn row_number(rel: &Rel, scope: &Scope, call: &FunctionCall, over: &Over, windows: &[ast::NamedWindow]) -> Bound<Rel> {
-    let spec = match over {
-        Over::Spec(spec) => spec,
-        Over::Named(name) => match windows.iter().find(|w| w.name.value == name.value) {
-            Some(window) => &window.spec,
-            None => return Err(vec![Diagnostic::error("W0301", format!("no window `{}`", name.value)).at(name.span)]),
-        },
-    };
-    let column_of = |expr: &Expr| -> Bound<usize> {
-        match ExprBinder::plain(scope).bind(expr)? {
-            ScalarExpr::Column { index, .. } => Ok(index),
-            _ => Err(vec![
-                refused("an expression in PARTITION BY or ORDER BY of ROW_NUMBER", expr.span)
-                    .hint("compute it as a column of a subquery first"),
-            ]),
-        }
-    };
-    let partition = spec.partition_by.iter().map(column_of).collect::<Bound<Vec<usize>>>()?;
-    let [order] = spec.order_by.as_slice() else {
-        return Err(vec![top_n_refusal(call.span)]);
-    };
-    let descending = order.descending;
-    let order = column_of(&order.expr)?;
-    let mut columns = rel.columns.clone();
-    columns
-        .push(RelColumn { is_row_number: true, ..RelColumn::new("ROW_NUMBER", DataType::not_null(TypeKind::BigInt)) });
-    let input = Box::new(rel.clone());
-    Ok(Rel { kind: RelKind::RowNumber { input, partition, order, descending, span: call.span }, columns })
-}
-
-fn top_n_refusal(span: Span) -> Diagnostic {
-    refused("ROW_NUMBER() other than deduplication", span).hint(
-        "supported: ROW_NUMBER() OVER (PARTITION BY key ORDER BY <time attribute> [ASC|DESC]) with an outer filter `= 1`",
-    )
-}
-
-fn filter_or_deduplicate(rel: Rel, predicate: ScalarExpr, span: Span) -> Bound<Rel> {
-    let mut read = Vec::new();
-    predicate.columns_read(&mut read);
-    let is_number = |i: &usize| rel.columns.get(*i).is_some_and(|c| c.is_row_number);
-    if !read.iter().any(is_number) {
-        return Ok(rel.filter(predicate));
-    }
-    let conjuncts = match predicate {
-        ScalarExpr::And(parts) => parts,
-        other => vec![other],
-    };
-    let (mut first_row, mut rest) = (None, Vec::new());
-    for part in conjuncts {
-        let mut read = Vec::new();
-        part.columns_read(&mut read);
-        match read.iter().find(|i| is_number(i)) {
-            Some(index) if keeps_first_only(&part) => first_row = Some(*index),
-            Some(_) => return Err(vec![top_n_refusal(span)]),
-            None => rest.push(part),
-        }
-    }
-    let Some(column) = first_row else { return Err(vec![top_n_refusal(span)]) };
-    let mut rel = deduplicate(rel, column, span)?;
-    if let Some(column) = rel.columns.get_mut(column) {
-        column.is_row_number = false;
-    }
-    Ok(match rest.len() {
-        0 => rel,
-        1 => rel.filter(rest.remove(0)),
-        _ => rel.filter(ScalarExpr::And(rest)),
-    })
-}
-
-/// `rn = 1`, `rn <= 1`, `rn < 2`, either way round.
-fn keeps_first_only(expr: &ScalarExpr) -> bool {
-    let ScalarExpr::Call { function, args, .. } = expr else { return false };
-    let number = |e: &ScalarExpr| match e {
-        ScalarExpr::Literal { value: Value::Int(i), .. } => Some(*i),
-        ScalarExpr::Cast { input, .. } => match &**input {
-            ScalarExpr::Literal { value: Value::Int(i), .. } => Some(*i),
-            _ => None,
-        },
-        _ => None,
-    };
-    let is_column = |e: &ScalarExpr| matches!(e, ScalarExpr::Column { .. });
-    match (function.name(), args.as_slice()) {
-        ("=", [a, b]) => (is_column(a) && number(b) == Some(1)) || (is_column(b) && number(a) == Some(1)),
-        ("<=", [a, b]) => is_column(a) && number(b) == Some(1),
-        ("<", [a, b]) => is_column(a) && number(b) == Some(2),
-        (">=", [a, b]) => is_column(b) && number(a) == Some(1),
-        (">", [a, b]) => is_column(b) && number(a) == Some(2),
-        _ => false,
-    }
-}
-
-fn deduplicate(rel: Rel, column: usize, span: Span) -> Bound<Rel> {
-    let Rel { kind, columns } = rel;
-    match kind {
-        RelKind::RowNumber { input, partition, order, descending, span } => {
-            let time = input.columns.get(order).and_then(|c| c.time);
-            let order = match time {
-                Some(TimeAttribute::Rowtime) => Some(order),
-                Some(TimeAttribute::Proctime) => None,
-                None => return Err(vec![top_n_refusal(span)]),
-            };
-            let kept = input.columns.clone();
-            let mut project = identity(&kept);
-            project.push(ScalarExpr::Literal { value: Value::Int(1), data_type: DataType::not_null(TypeKind::BigInt) });
-            let deduplicated = Rel {
-                kind: RelKind::Deduplicate { input, keys: partition, order, keep_last: descending },
-                columns: kept,
-            };
-            Ok(Rel { kind: RelKind::Calc { input: Box::new(deduplicated), filter: None, project }, columns })
-        }
-        RelKind::Calc { input, filter, project } => {
-            let Some(ScalarExpr::Column { index, .. }) = project.get(column) else {
-                return Err(vec![top_n_refusal(span)]);
-            };
-            let input = Box::new(deduplicate(*input, *index, span)?);
-            Ok(Rel { kind: RelKind::Calc { input, filter, project }, columns })
-        }
-        _ => Err(vec![top_n_refusal(span)]),
-    }
-}
-
-fn row_number_left(rel: &Rel) -> Option<Span> {
-    match &rel.kind {
-        RelKind::RowNumber { span, .. } => Some(*span),
-        RelKind::Scan { .. } | RelKind::Values(_) => None,
-        RelKind::Calc { input, .. }
-        | RelKind::Window { input, .. }
-        | RelKind::Aggregate { input, .. }
-        | RelKind::WindowAggregate { input, .. }
-        | RelKind::WindowRank { input, .. }
-        | RelKind::Expand { input, .. }
-        | RelKind::Unnest { input, .. }
-        | RelKind::Deduplicate { input, .. } => row_number_left(input),
-        RelKind::UnionAll(inputs) => inputs.iter().find_map(row_number_left),
-    }
 }
 
 // ---------------------------------------------------------------- small parts

@@ -9,8 +9,8 @@ use wiesel_core::table::ColumnKind;
 use wiesel_core::{ChangelogMode, Field, Schema};
 use wiesel_expr::ScalarExpr;
 use wiesel_plan::{
-    CalcNode, DeduplicateNode, ExpandNode, GroupAggregateNode, Node, NodeId, NodeKind, SessionTableNode, SinkNode,
-    SourceNode, UnnestNode, WatermarkNode, WindowAggregateNode, WindowKind,
+    CalcNode, DeduplicateNode, ExpandNode, GroupAggregateNode, Node, NodeId, NodeKind, RankNode, RankStrategy,
+    SessionTableNode, SinkNode, SourceNode, UnnestNode, WatermarkNode, WindowAggregateNode, WindowKind,
 };
 
 use super::rel::{Rel, RelColumn, RelKind, TimeAttribute, schema_of};
@@ -139,12 +139,26 @@ impl Lowering {
                 });
                 self.share(kind, vec![input], schema, rowtime, String::new())
             }
+            RelKind::Rank { input, partition, order, start, end, is_limit } => {
+                let input = self.lower(input, config)?;
+                let kind = NodeKind::Rank(RankNode {
+                    partition: partition.clone(),
+                    order: order.clone(),
+                    start: *start,
+                    end: *end,
+                    outputs_number: !is_limit,
+                    strategy: RankStrategy::Retract,
+                    is_limit: *is_limit,
+                    state_ttl_ms: config.state_ttl_ms(),
+                });
+                self.share(kind, vec![input], schema, None, String::new())
+            }
             RelKind::UnionAll(inputs) => {
                 let inputs = inputs.iter().map(|i| self.lower(i, config)).collect::<Result<Vec<_>, _>>()?;
                 self.share(NodeKind::UnionAll, inputs, schema, rowtime, String::new())
             }
             RelKind::RowNumber { span, .. } => {
-                return Err(Diagnostic::error("W0401", "ROW_NUMBER() without a filter is not supported yet").at(*span));
+                return Err(crate::binder::rank::unbounded(*span));
             }
         })
     }

@@ -2,5 +2,6 @@
 
 pub mod lower;
 pub mod optimize;
+pub mod rank;
 pub mod rel;
 pub mod traits;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wiesel_core::{Field, Schema};
 use wiesel_expr::{ScalarExpr, Session};
-use wiesel_plan::{CalcNode, Distribution, Node, NodeId, NodeKind};
+use wiesel_plan::{CalcNode, Distribution, Node, NodeId, NodeKind, RankEnd};
 
 /// Applies every rewrite. Returns the new nodes and sinks.
 pub fn optimize(nodes: Vec<Node>, sinks: Vec<NodeId>, session: &Session) -> (Vec<Node>, Vec<NodeId>) {
@@ -278,6 +278,14 @@ fn needed_of_input(node: &Node, own: &BTreeSet<usize>, input_width: usize) -> Ve
             wanted.extend(own.iter().filter(|c| **c < input_width));
             wanted.push(unnest.column);
         }
+        NodeKind::Rank(rank) => {
+            wanted.extend(own.iter().filter(|c| **c < input_width));
+            wanted.extend(&rank.partition);
+            wanted.extend(rank.order.iter().map(|key| key.column));
+            if let RankEnd::Column(column) = rank.end {
+                wanted.push(column);
+            }
+        }
         NodeKind::UnionAll => wanted.extend(own),
         NodeKind::Exchange(_) | NodeKind::Sink(_) | NodeKind::Collect => wanted.extend(0..input_width),
         NodeKind::Source(_) | NodeKind::Values(_) => {}
@@ -371,6 +379,17 @@ fn rebuild(node: &mut Node, own: &[usize], inputs: &[(NodeId, Vec<usize>)], node
             deduplicate.order = deduplicate.order.map(place);
             below.clone()
         }
+        NodeKind::Rank(rank) => {
+            rank.partition.iter_mut().for_each(|p| *p = place(*p));
+            rank.order.iter_mut().for_each(|key| key.column = place(key.column));
+            if let RankEnd::Column(column) = &mut rank.end {
+                *column = place(*column);
+            }
+            // The number is an output only where somebody reads it: it costs a change for every row that shifts.
+            let number = node.schema.len() - 1;
+            rank.outputs_number &= own.contains(&number);
+            below.iter().copied().chain(rank.outputs_number.then_some(number)).collect()
+        }
         NodeKind::UnionAll => {
             // Every side must have the same layout: exactly the needed columns.
             for (port, (input, columns)) in inputs.iter().enumerate() {
@@ -433,6 +452,7 @@ fn place_exchanges(nodes: Vec<Node>, sinks: Vec<NodeId>) -> (Vec<Node>, Vec<Node
             NodeKind::Deduplicate(d) => Some(by_keys(&d.keys)),
             NodeKind::SessionTable(s) => Some(by_keys(&s.keys)),
             NodeKind::WindowRank(r) => Some(by_keys(&r.keys)),
+            NodeKind::Rank(r) => Some(by_keys(&r.partition)),
             NodeKind::Sink(s) if !s.primary_key.is_empty() => Some(by_keys(&s.primary_key)),
             _ => None,
         };
@@ -494,6 +514,7 @@ fn lie_of(node: &Node, below: Option<Distribution>) -> Option<Distribution> {
         | NodeKind::WindowTable(_)
         | NodeKind::SessionTable(_)
         | NodeKind::WindowRank(_)
+        | NodeKind::Rank(_)
         | NodeKind::Unnest(_) => below,
         NodeKind::Calc(calc) => match below? {
             Distribution::Single => Some(Distribution::Single),

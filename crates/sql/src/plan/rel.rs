@@ -8,7 +8,7 @@ use std::sync::Arc;
 use wiesel_core::diagnostic::Span;
 use wiesel_core::{DataType, Schema, Value};
 use wiesel_expr::{AggregateCall, ScalarExpr};
-use wiesel_plan::{WindowNode, WindowProperty, WindowRankNode};
+use wiesel_plan::{RankEnd, SortColumn, WindowNode, WindowProperty, WindowRankNode};
 
 use crate::catalog::Table;
 
@@ -127,9 +127,7 @@ pub enum RelKind {
         /// PARTITION BY.
         partition: Vec<usize>,
         /// ORDER BY.
-        order: usize,
-        /// DESC.
-        descending: bool,
+        order: Vec<SortColumn>,
         /// Where it stands.
         span: Span,
     },
@@ -143,6 +141,21 @@ pub enum RelKind {
         order: Option<usize>,
         /// DESC.
         keep_last: bool,
+    },
+    /// ROW_NUMBER() within bounds; or LIMIT, whose rows have no number.
+    Rank {
+        /// The input.
+        input: Box<Rel>,
+        /// PARTITION BY.
+        partition: Vec<usize>,
+        /// ORDER BY.
+        order: Vec<SortColumn>,
+        /// The first rank.
+        start: u64,
+        /// The last rank.
+        end: RankEnd,
+        /// Written as LIMIT.
+        is_limit: bool,
     },
     /// UNION ALL.
     UnionAll(Vec<Rel>),
@@ -159,6 +172,24 @@ impl Rel {
     /// The schema of the output.
     pub fn schema(&self) -> Schema {
         schema_of(&self.columns)
+    }
+
+    /// The nodes that it reads.
+    pub fn inputs(&self) -> Vec<&Rel> {
+        match &self.kind {
+            RelKind::Scan { .. } | RelKind::Values(_) => Vec::new(),
+            RelKind::Calc { input, .. }
+            | RelKind::Window { input, .. }
+            | RelKind::Aggregate { input, .. }
+            | RelKind::WindowAggregate { input, .. }
+            | RelKind::RowNumber { input, .. }
+            | RelKind::Deduplicate { input, .. }
+            | RelKind::Rank { input, .. }
+            | RelKind::WindowRank { input, .. }
+            | RelKind::Expand { input, .. }
+            | RelKind::Unnest { input, .. } => vec![input],
+            RelKind::UnionAll(inputs) => inputs.iter().collect(),
+        }
     }
 
     /// A projection of this node; a column taken as it is keeps what it is.

@@ -6,12 +6,13 @@
 use wiesel_core::ChangelogMode;
 use wiesel_core::diagnostic::Diagnostic;
 use wiesel_expr::ScalarExpr;
-use wiesel_plan::{Node, NodeId, NodeKind, SinkNode};
+use wiesel_plan::{Node, NodeId, NodeKind, RankStrategy, SinkNode};
 
 /// Fills in changelog modes, upsert keys, retraction flags and per-step folding.
 pub fn infer(nodes: &mut [Node], materialize_is_off: bool) -> Result<(), Diagnostic> {
     infer_upsert_keys(nodes);
     let updates = updating(nodes);
+    super::rank::choose_strategies(nodes, &updates);
     let mut wanted: Vec<ChangelogMode> = vec![ChangelogMode::Insert; nodes.len()];
     for id in (0..nodes.len()).rev() {
         let node = &nodes[id];
@@ -53,6 +54,8 @@ fn updating(nodes: &[Node]) -> Vec<bool> {
             NodeKind::WindowAggregate(_) | NodeKind::WindowRank(_) => false,
             // The first row by row time may be replaced by an earlier one that comes later.
             NodeKind::Deduplicate(deduplicate) => deduplicate.keep_last || deduplicate.order.is_some(),
+            // A limit by arrival takes nothing back.
+            NodeKind::Rank(rank) => below || !(rank.is_limit && rank.order.is_empty()),
             _ => below,
         });
     }
@@ -70,6 +73,7 @@ fn wanted_of_input(
         NodeKind::Sink(sink) => sink_mode(nodes, sink, input, materialize_is_off)?,
         NodeKind::Calc(calc) if calc.filter.is_none() => own,
         NodeKind::UnionAll | NodeKind::Watermark(_) | NodeKind::Exchange(_) => own,
+        NodeKind::Rank(rank) if matches!(rank.strategy, RankStrategy::Update(_)) => ChangelogMode::Upsert,
         NodeKind::Deduplicate(_) => {
             return Err(refused("deduplication of an updating input"));
         }
@@ -138,6 +142,8 @@ fn updating_operator(nodes: &[Node], from: NodeId) -> &'static str {
         match &node.kind {
             NodeKind::GroupAggregate(_) => return "GROUP BY",
             NodeKind::Deduplicate(_) => return "the deduplication",
+            NodeKind::Rank(rank) if rank.is_limit => return "LIMIT",
+            NodeKind::Rank(_) => return "the Top-N",
             NodeKind::Source(_) => return "the source",
             _ => {}
         }
@@ -156,6 +162,9 @@ fn infer_upsert_keys(nodes: &mut [Node]) {
         nodes[id].upsert_keys = match &nodes[id].kind {
             NodeKind::GroupAggregate(group) => vec![(0..group.keys.len()).collect()],
             NodeKind::Deduplicate(deduplicate) => vec![deduplicate.keys.clone()],
+            NodeKind::Rank(rank) => {
+                super::rank::upsert_keys(rank, &below, rank.outputs_number.then(|| nodes[id].schema.len() - 1))
+            }
             NodeKind::Calc(calc) => below
                 .iter()
                 .filter_map(|key| {

@@ -25,7 +25,7 @@ impl Session {
             ]);
         }
         self.check_database(&path, create.name.span)?;
-        let rel = self.binder().bind(&create.query)?;
+        let rel = self.binder().bind_view(&create.query)?;
         if !create.columns.is_empty() && create.columns.len() != rel.columns.len() {
             return Err(vec![
                 Diagnostic::error("W0309", "the column list does not fit the view's query")
