@@ -38,7 +38,7 @@ pub(crate) mod runner;
 use anyhow::Result;
 
 use crate::services::Service::{self, Es7, Es8, Kafka, Postgres};
-use cases::{bad_input, examples, harness, kafka_sink, workload};
+use cases::{bad_input, demo, examples, harness, kafka_sink, workload};
 use context::Context;
 
 /// One end-to-end test.
@@ -91,6 +91,12 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[],
         limit_s: 120,
         run: bad_input::an_updating_query_cannot_go_to_files,
+    },
+    Case {
+        name: "demo_shows_totals_and_writes_sums",
+        needs: &[],
+        limit_s: 120,
+        run: demo::shows_totals_and_writes_sums,
     },
     Case {
         name: "example_amounts_give_their_windows",

@@ -37,7 +37,7 @@ for f in sorted(files):
     for row in rows:
         row = {k: plain(v) for k, v in row.items()}
         row.update({k: partition(v) for k, v in keys.items()})
-        print(json.dumps(row))
+        print(json.dumps(row, default=str))
 "#;
 
 /// Every row of the Parquet files below a folder, as `duckdb` or `pyarrow` reads them; folder names like `dt=x` become columns.
