@@ -5,7 +5,7 @@ use wiesel_core::{DataType, TypeKind};
 use crate::FunctionError;
 use crate::cast::decimal::PRECISION_MAX;
 
-/// The aggregate functions of the first slice.
+/// The aggregate functions of GROUP BY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AggregateFunction {
     /// COUNT(*): counts rows.
@@ -24,6 +24,33 @@ pub enum AggregateFunction {
     FirstValue,
     /// LAST_VALUE(x): the last value that is not NULL, in arrival order.
     LastValue,
+    /// LISTAGG(text [, separator]): the texts in the order they came, joined by the separator, a comma if none is given.
+    ListAgg,
+    /// ARRAY_AGG(x [RESPECT | IGNORE NULLS]): the values in the order they came.
+    ArrayAgg {
+        /// IGNORE NULLS.
+        ignore_nulls: bool,
+    },
+    /// COLLECT(x): a MULTISET of the values that are not NULL.
+    Collect,
+    /// STDDEV_POP(x): the population standard deviation, in the type of AVG(x).
+    StddevPop,
+    /// STDDEV_SAMP(x), STDDEV(x): the sample standard deviation; NULL for one value.
+    StddevSamp,
+    /// VAR_POP(x): the population variance.
+    VarPop,
+    /// VAR_SAMP(x), VARIANCE(x): the sample variance; NULL for one value.
+    VarSamp,
+    /// JSON_ARRAYAGG(x): a JSON array; the argument is JSON text already.
+    JsonArrayAgg {
+        /// ABSENT ON NULL, the default: NULLs are left out.
+        absent_on_null: bool,
+    },
+    /// JSON_OBJECTAGG(KEY k VALUE x): a JSON object; both arguments are JSON text already.
+    JsonObjectAgg {
+        /// ABSENT ON NULL: members whose value is NULL are left out. NULL ON NULL is the default.
+        absent_on_null: bool,
+    },
 }
 
 /// One aggregate of a GROUP BY: its input columns are columns of the operator's input (the planner projects expressions before).
@@ -52,6 +79,13 @@ impl AggregateFunction {
             "MAX" => AggregateFunction::Max,
             "FIRST_VALUE" => AggregateFunction::FirstValue,
             "LAST_VALUE" => AggregateFunction::LastValue,
+            "LISTAGG" => AggregateFunction::ListAgg,
+            "ARRAY_AGG" => AggregateFunction::ArrayAgg { ignore_nulls: false },
+            "COLLECT" => AggregateFunction::Collect,
+            "STDDEV_POP" => AggregateFunction::StddevPop,
+            "STDDEV_SAMP" | "STDDEV" => AggregateFunction::StddevSamp,
+            "VAR_POP" => AggregateFunction::VarPop,
+            "VAR_SAMP" | "VARIANCE" => AggregateFunction::VarSamp,
             _ => return None,
         })
     }
@@ -66,11 +100,53 @@ impl AggregateFunction {
             AggregateFunction::Max => "MAX",
             AggregateFunction::FirstValue => "FIRST_VALUE",
             AggregateFunction::LastValue => "LAST_VALUE",
+            AggregateFunction::ListAgg => "LISTAGG",
+            AggregateFunction::ArrayAgg { .. } => "ARRAY_AGG",
+            AggregateFunction::Collect => "COLLECT",
+            AggregateFunction::StddevPop => "STDDEV_POP",
+            AggregateFunction::StddevSamp => "STDDEV_SAMP",
+            AggregateFunction::VarPop => "VAR_POP",
+            AggregateFunction::VarSamp => "VAR_SAMP",
+            AggregateFunction::JsonArrayAgg { .. } => "JSON_ARRAYAGG",
+            AggregateFunction::JsonObjectAgg { .. } => "JSON_OBJECTAGG",
         }
     }
 
-    /// The type of the result over arguments of these types. COUNT is BIGINT NOT NULL; every other result may be NULL, because there may
-    /// be no value to aggregate.
+    /// Whether the result is put together out of all values of a group.
+    pub fn is_list(self) -> bool {
+        matches!(
+            self,
+            AggregateFunction::ListAgg
+                | AggregateFunction::ArrayAgg { .. }
+                | AggregateFunction::Collect
+                | AggregateFunction::JsonArrayAgg { .. }
+                | AggregateFunction::JsonObjectAgg { .. }
+        )
+    }
+
+    /// Whether it is a variance or a standard deviation.
+    pub fn is_variance(self) -> bool {
+        matches!(
+            self,
+            AggregateFunction::StddevPop
+                | AggregateFunction::StddevSamp
+                | AggregateFunction::VarPop
+                | AggregateFunction::VarSamp
+        )
+    }
+
+    /// How many of `count` arguments, from the first, must not be NULL for a row to count.
+    pub fn needed_args(self, count: usize) -> usize {
+        match self {
+            AggregateFunction::ArrayAgg { ignore_nulls: false }
+            | AggregateFunction::JsonArrayAgg { absent_on_null: false } => 0,
+            AggregateFunction::ListAgg | AggregateFunction::JsonObjectAgg { .. } => count.min(1),
+            _ => count,
+        }
+    }
+
+    /// The type of the result over arguments of these types. COUNT is BIGINT NOT NULL, COLLECT a MULTISET NOT NULL, the JSON aggregates
+    /// STRING NOT NULL; every other result may be NULL, because there may be no value to aggregate.
     pub fn result_type(self, args: &[DataType]) -> Result<DataType, FunctionError> {
         let refused = |usage: &str| FunctionError { expected: format!("{} takes {usage}", self.name()) };
         let kind = match (self, args) {
@@ -82,7 +158,18 @@ impl AggregateFunction {
                 kind if kind.is_numeric() => kind.clone(),
                 _ => return Err(refused("(number)")),
             },
-            (AggregateFunction::Avg, [arg]) => match &arg.kind {
+            (AggregateFunction::ListAgg, [text] | [text, _]) if text.kind.is_string() => DataType::string().kind,
+            (AggregateFunction::ListAgg, _) => return Err(refused("(STRING [, separator])")),
+            (AggregateFunction::ArrayAgg { .. }, [arg]) => {
+                TypeKind::Array(Box::new(arg.with_nullable(arg.nullable || arg.kind == TypeKind::Null)))
+            }
+            (AggregateFunction::Collect, [arg]) => {
+                return Ok(DataType::not_null(TypeKind::Multiset(Box::new(arg.clone()))));
+            }
+            (AggregateFunction::JsonArrayAgg { .. } | AggregateFunction::JsonObjectAgg { .. }, _) => {
+                return Ok(DataType::not_null(DataType::string().kind));
+            }
+            (function, [arg]) if function == AggregateFunction::Avg || function.is_variance() => match &arg.kind {
                 TypeKind::Decimal { scale, .. } => {
                     TypeKind::Decimal { precision: PRECISION_MAX, scale: (*scale).max(6) }
                 }

@@ -480,7 +480,7 @@ fn field(array: &ArrayRef, index: usize, data_type: &DataType) -> Result<ArrayRe
 }
 
 /// Evaluates an expression without columns once; what constant folding is made of.
-pub(crate) fn evaluate_constant(expr: &ScalarExpr, context: &EvalContext) -> Result<Value> {
+pub fn evaluate_constant(expr: &ScalarExpr, context: &EvalContext) -> Result<Value> {
     let mut node = Node::new(expr);
     let column = node.evaluate(Frame { columns: &[], rows: 1 }, context)?;
     let column = repeat(column.array(), 1)?;

@@ -392,7 +392,8 @@ fn order_i16(value: i16) -> [u8; 2] {
     (value ^ i16::MIN).to_be_bytes()
 }
 
-fn order_i32(value: i32) -> [u8; 4] {
+/// Four bytes that sort as the number does.
+pub fn order_i32(value: i32) -> [u8; 4] {
     (value ^ i32::MIN).to_be_bytes()
 }
 

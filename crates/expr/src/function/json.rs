@@ -13,6 +13,7 @@
 //!
 //! Numbers with a point or exponent are DOUBLEs in Java's text form, as Flink 1.20 writes them; integers keep all their digits.
 
+pub(crate) mod construct;
 mod document;
 mod path;
 pub(crate) mod print;

@@ -21,25 +21,16 @@ pub type Bound<T> = Result<T, Diagnostics>;
 
 /// Functions that are aggregates, also those that are refused by name for now.
 const LATER_AGGREGATES: &[&str] = &[
-    "ARRAY_AGG",
-    "COLLECT",
     "CUME_DIST",
     "DENSE_RANK",
     "JSON_ARRAYAGG",
     "JSON_OBJECTAGG",
     "LAG",
     "LEAD",
-    "LISTAGG",
     "NTILE",
     "PERCENTILE",
     "PERCENT_RANK",
     "RANK",
-    "STDDEV",
-    "STDDEV_POP",
-    "STDDEV_SAMP",
-    "VARIANCE",
-    "VAR_POP",
-    "VAR_SAMP",
 ];
 
 /// Whether a name is an aggregate function's.
@@ -180,7 +171,7 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
         self.bind_parts(expr)
     }
 
-    fn bind_all(&mut self, exprs: &[Expr]) -> Bound<Vec<ScalarExpr>> {
+    pub(super) fn bind_all(&mut self, exprs: &[Expr]) -> Bound<Vec<ScalarExpr>> {
         let mut errors = Vec::new();
         let mut bound = Vec::with_capacity(exprs.len());
         for expr in exprs {
@@ -192,7 +183,7 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
         if errors.is_empty() { Ok(bound) } else { Err(errors) }
     }
 
-    fn bind_pair(&mut self, left: &Expr, right: &Expr) -> Bound<(ScalarExpr, ScalarExpr)> {
+    pub(super) fn bind_pair(&mut self, left: &Expr, right: &Expr) -> Bound<(ScalarExpr, ScalarExpr)> {
         match (self.bind(left), self.bind(right)) {
             (Ok(l), Ok(r)) => Ok((l, r)),
             (Err(mut l), Err(mut r)) => {
@@ -339,8 +330,14 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
             ExprKind::InSubquery { .. } | ExprKind::Exists(_) | ExprKind::Subquery(_) | ExprKind::Quantified { .. } => {
                 Err(vec![refused("a subquery inside an expression", span)])
             }
-            ExprKind::JsonObject { .. } => Err(vec![refused("JSON_OBJECT", span)]),
-            ExprKind::JsonArray { .. } => Err(vec![refused("JSON_ARRAY", span)]),
+            ExprKind::JsonObject { entries, on_null, aggregate } => match aggregate {
+                None => self.bind_json_object(entries, *on_null, span),
+                Some(tail) => self.bind_json_object_agg(entries, *on_null, tail, span),
+            },
+            ExprKind::JsonArray { elements, on_null, aggregate } => match aggregate {
+                None => self.bind_json_array(elements, *on_null, span),
+                Some(tail) => self.bind_json_array_agg(elements, *on_null, tail, span),
+            },
             ExprKind::Multiset(_) | ExprKind::CollectionQuery { .. } => Err(vec![refused("a MULTISET value", span)]),
             ExprKind::IntervalOf { amount, qualifier } => self.bind_interval_of(amount, qualifier, span),
             ExprKind::AtTimeZone { .. } => {
@@ -385,7 +382,7 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
                 ScalarExpr::Literal { value: Value::Decimal(d), data_type } => {
                     ScalarExpr::Literal { value: Value::Decimal(-d), data_type }
                 }
-                bound => return call("NEGATE", vec![bound], span),
+                bound => return call("-", vec![bound], span),
             }),
         }
     }
@@ -485,51 +482,6 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
         }
         let otherwise = otherwise.map(|o| self.bind(o)).transpose()?;
         case(bound, otherwise, span)
-    }
-
-    fn bind_json_value(&mut self, json: &ast::JsonValue, span: Span) -> Bound<ScalarExpr> {
-        let (input, path) = self.bind_pair(&json.input, &json.path)?;
-        let returning = match &json.returning {
-            Some(written) => one(bind_type(written))?.with_nullable(true),
-            None => DataType::string(),
-        };
-        let mut args = vec![input, path];
-        for behaviour in [&json.on_empty, &json.on_error] {
-            let (word, default) = match behaviour {
-                None | Some(ast::JsonValueBehaviour::Null) => ("NULL", None),
-                Some(ast::JsonValueBehaviour::Error) => ("ERROR", None),
-                Some(ast::JsonValueBehaviour::Default(default)) => ("DEFAULT", Some(self.bind(default)?)),
-            };
-            args.push(string(word));
-            args.push(match default {
-                Some(default) => coerce(default, &DataType::string(), span)?,
-                None => ScalarExpr::Literal { value: Value::Null, data_type: DataType::string() },
-            });
-        }
-        let value = call("JSON_VALUE", args, span)?;
-        Ok(cast_to(value, &returning))
-    }
-
-    fn bind_json_query(&mut self, json: &ast::JsonQuery, span: Span) -> Bound<ScalarExpr> {
-        let (input, path) = self.bind_pair(&json.input, &json.path)?;
-        if json.returning.as_ref().is_some_and(|t| bind_type(t).is_ok_and(|t| !t.kind.is_string())) {
-            return Err(vec![refused("JSON_QUERY with RETURNING ARRAY", span)]);
-        }
-        let wrapper = match json.wrapper {
-            None | Some(ast::JsonWrapper::Without) => "WITHOUT",
-            Some(ast::JsonWrapper::Conditional) => "CONDITIONAL",
-            Some(ast::JsonWrapper::Unconditional) => "UNCONDITIONAL",
-        };
-        let mut args = vec![input, path, string(wrapper)];
-        for behaviour in [&json.on_empty, &json.on_error] {
-            args.push(string(match behaviour {
-                None | Some(ast::JsonQueryBehaviour::Null) => "NULL",
-                Some(ast::JsonQueryBehaviour::Error) => "ERROR",
-                Some(ast::JsonQueryBehaviour::EmptyArray) => "EMPTY ARRAY",
-                Some(ast::JsonQueryBehaviour::EmptyObject) => "EMPTY OBJECT",
-            }));
-        }
-        call("JSON_QUERY", args, span)
     }
 
     fn bind_interval_of(&mut self, amount: &Expr, qualifier: &ast::IntervalQualifier, span: Span) -> Bound<ScalarExpr> {
@@ -673,17 +625,15 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
         let Some(aggregate) = AggregateFunction::lookup(name) else {
             return Err(vec![refused(&format!("the aggregate {name}"), span)]);
         };
-        if !function.tail.order_by.is_empty() || function.tail.ignore_nulls.is_some() {
-            return Err(vec![refused("ORDER BY or NULLS inside an aggregate", span)]);
+        if !function.tail.order_by.is_empty() {
+            return Err(vec![refused("ORDER BY inside an aggregate", span)]);
         }
-        let Some(grouping) = &mut self.grouping else {
-            return Err(vec![
-                Diagnostic::error("W0306", format!("{name} is an aggregate and cannot stand here"))
-                    .at(span)
-                    .label("expected an expression of one row"),
-            ]);
+        let aggregate = match (aggregate, function.tail.ignore_nulls) {
+            (AggregateFunction::ArrayAgg { .. }, Some(ignore_nulls)) => AggregateFunction::ArrayAgg { ignore_nulls },
+            (aggregate, None) => aggregate,
+            _ => return Err(vec![refused(&format!("RESPECT or IGNORE NULLS of {name}"), span)]),
         };
-        let mut plain = ExprBinder::plain(grouping.input);
+        let mut plain = ExprBinder::plain(self.grouped_input(name, span)?);
         let mut args = Vec::new();
         let mut is_star = false;
         for arg in &function.args {
@@ -709,14 +659,38 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
         } else {
             aggregate
         };
-        let is_one_argument = args.len() == 1 || (is_count && !args.is_empty());
+        let takes_more = is_count || aggregate == AggregateFunction::ListAgg;
+        let is_one_argument = args.len() == 1 || (takes_more && !args.is_empty());
         if aggregate != AggregateFunction::CountStar && !is_one_argument {
             return Err(vec![wrong_arguments(&format!("{name}([DISTINCT] expression)"), span)]);
         }
+        self.add_aggregate(aggregate, args, function.distinct, filter, span)
+    }
+
+    /// The rows that aggregates aggregate; an error where no aggregate may stand.
+    pub(super) fn grouped_input(&self, name: &str, span: Span) -> Bound<&'a Scope> {
+        self.grouping.as_ref().map(|grouping| grouping.input).ok_or_else(|| {
+            vec![
+                Diagnostic::error("W0306", format!("{name} is an aggregate and cannot stand here"))
+                    .at(span)
+                    .label("expected an expression of one row"),
+            ]
+        })
+    }
+
+    /// The column of an aggregate whose parts are bound.
+    pub(super) fn add_aggregate(
+        &mut self,
+        aggregate: AggregateFunction,
+        args: Vec<ScalarExpr>,
+        distinct: bool,
+        filter: Option<ScalarExpr>,
+        span: Span,
+    ) -> Bound<ScalarExpr> {
         let types: Vec<DataType> = args.iter().map(ScalarExpr::data_type).collect();
         let data_type = aggregate.result_type(&types).map_err(|e| vec![wrong_arguments(&e.expected, span)])?;
         // DISTINCT changes nothing for these.
-        let distinct = function.distinct
+        let distinct = distinct
             && !matches!(
                 aggregate,
                 AggregateFunction::Min
@@ -724,6 +698,9 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
                     | AggregateFunction::FirstValue
                     | AggregateFunction::LastValue
             );
+        let Some(grouping) = &mut self.grouping else {
+            return Err(vec![wrong_arguments("an aggregate above a GROUP BY", span)]);
+        };
         Ok(grouping.aggregate_column(GroupedCall { function: aggregate, args, distinct, filter, data_type }))
     }
 }
@@ -745,6 +722,10 @@ impl GroupedCall {
 pub fn contains_aggregate(expr: &Expr) -> bool {
     let mut found = false;
     ast_children(expr, &mut |child| found |= contains_aggregate(child));
+    if let ExprKind::JsonObject { aggregate: Some(_), .. } | ExprKind::JsonArray { aggregate: Some(_), .. } = &expr.kind
+    {
+        return true;
+    }
     if let ExprKind::Function(function) = &expr.kind {
         let name = &function.name.last().value;
         if function.tail.over.is_none() {
@@ -841,6 +822,13 @@ fn ast_children(expr: &Expr, f: &mut dyn FnMut(&Expr)) {
             f(&json.input);
             f(&json.path);
         }
+        ExprKind::JsonObject { entries, .. } => {
+            for (key, value) in entries {
+                f(key);
+                f(value);
+            }
+        }
+        ExprKind::JsonArray { elements, .. } => elements.iter().for_each(f),
         ExprKind::Row { fields, .. } => fields.iter().for_each(f),
         ExprKind::Array(items) | ExprKind::Multiset(items) => items.iter().for_each(f),
         ExprKind::Map(entries) => {
@@ -866,7 +854,7 @@ fn window_property(name: &str) -> Option<WindowProperty> {
     })
 }
 
-fn one<T>(result: Result<T, Diagnostic>) -> Bound<T> {
+pub(super) fn one<T>(result: Result<T, Diagnostic>) -> Bound<T> {
     result.map_err(|e| vec![e])
 }
 
@@ -875,7 +863,7 @@ pub fn refused(what: &str, span: Span) -> Diagnostic {
     Diagnostic::error("W0401", format!("{what} is not supported yet")).at(span)
 }
 
-fn wrong_arguments(expected: &str, span: Span) -> Diagnostic {
+pub(super) fn wrong_arguments(expected: &str, span: Span) -> Diagnostic {
     Diagnostic::error("W0305", "arguments do not fit the function").at(span).label(format!("expected {expected}"))
 }
 

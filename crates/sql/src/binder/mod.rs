@@ -2,6 +2,7 @@
 
 pub mod expr;
 mod grouping;
+mod json;
 pub mod literal;
 pub mod query;
 pub mod rank;

@@ -237,6 +237,14 @@ impl Fold for ExtremeHistory {
 pub(crate) struct ArrivalHistory {
     entries: Entries<Box<[u8]>>,
     order: Order,
+    taken: Taken,
+}
+
+/// Which of several equal values a retraction takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    Earliest,
+    Latest,
 }
 
 const BY_ARRIVAL: u8 = 0;
@@ -244,7 +252,16 @@ const BY_VALUE: u8 = 1;
 
 impl ArrivalHistory {
     pub(crate) fn new(order: Order) -> Self {
-        ArrivalHistory { entries: Entries::default(), order }
+        Self::taking(order, Taken::Earliest)
+    }
+
+    pub(crate) fn taking(order: Order, taken: Taken) -> Self {
+        ArrivalHistory { entries: Entries::default(), order, taken }
+    }
+
+    /// The values of a slot in the order they came.
+    pub(crate) fn values(&self, slot: usize) -> Vec<&[u8]> {
+        self.entries.table.range(&Self::by_arrival(slot)).map(|(_, value)| &**value).collect()
     }
 
     fn by_arrival(slot: usize) -> [u8; 5] {
@@ -273,9 +290,13 @@ impl Fold for ArrivalHistory {
     }
     fn retract(&mut self, slot: usize, value: &[u8]) {
         let key = self.entries.key(slot, &[&[BY_VALUE], value]);
-        let first = self.entries.table.first(&key).map(|(key, _)| key.to_vec());
+        let found = match self.taken {
+            Taken::Earliest => self.entries.table.first(&key),
+            Taken::Latest => self.entries.table.last(&key),
+        };
+        let by_value = found.map(|(key, _)| key.to_vec());
         self.entries.scratch = key;
-        let Some(by_value) = first else { return };
+        let Some(by_value) = by_value else { return };
         self.entries.table.remove(&by_value);
         let sequence = &by_value[by_value.len() - 8..];
         let key = self.entries.key(slot, &[&[BY_ARRIVAL], sequence]);

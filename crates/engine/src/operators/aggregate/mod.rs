@@ -14,7 +14,9 @@
 
 mod fold;
 mod history;
+mod list;
 mod values;
+mod variance;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
@@ -25,8 +27,10 @@ use self::fold::{Arrival, Count, Extreme, Fields, Finish, Fold, Order, Plain, Su
 pub(crate) use self::fold::{Cells, Fields as FieldCells};
 pub(crate) use self::history::check_version;
 use self::history::{ArrivalHistory, Entries, ExtremeHistory, History, HistoryPlace};
+use self::list::List;
 pub(crate) use self::values::Values;
 use self::values::{Input, Shape};
+use self::variance::{Integer, Moment, Six, Spread, Variance};
 use crate::operator::StateWriter;
 use crate::state::codec::{KeyBuffer, Reader, STATE_VERSION, decode_column, encode_keys, put_varint, split_key};
 use crate::state::group_table::GroupTable;
@@ -144,9 +148,9 @@ fn is_arrival(function: AggregateFunction) -> bool {
     matches!(function, AggregateFunction::FirstValue | AggregateFunction::LastValue)
 }
 
-// DISTINCT changes nothing in the smallest or largest value.
+// DISTINCT changes nothing in the smallest or largest value, and a list finds the equal values that it keeps itself.
 fn is_distinct(call: &AggregateCall) -> bool {
-    call.distinct && !is_extreme(call.function)
+    call.distinct && !is_extreme(call.function) && !call.function.is_list()
 }
 
 fn check_call(call: &AggregateCall, arguments: &[DataType]) -> Result<()> {
@@ -154,12 +158,16 @@ fn check_call(call: &AggregateCall, arguments: &[DataType]) -> Result<()> {
     let takes = match call.function {
         AggregateFunction::CountStar => 0..=0,
         AggregateFunction::Count => 1..=usize::MAX,
+        AggregateFunction::ListAgg => 1..=2,
+        AggregateFunction::JsonObjectAgg { .. } => 2..=2,
         _ => 1..=1,
     };
     if !takes.contains(&arguments.len()) {
         return Err(Error::internal(format!("{name} with {} arguments", arguments.len())));
     }
-    if let (AggregateFunction::Sum | AggregateFunction::Avg, Some(argument)) = (call.function, arguments.first())
+    let adds = matches!(call.function, AggregateFunction::Sum | AggregateFunction::Avg) || call.function.is_variance();
+    if let Some(argument) = arguments.first()
+        && adds
         && !argument.kind.is_numeric()
     {
         return Err(Error::config(format!("{name} takes a number, not {argument}")));
@@ -204,7 +212,8 @@ impl Prepared {
     ) -> Result<()> {
         let rows = batch.num_rows();
         self.mask = None;
-        for &column in &call.args {
+        let needed = call.function.needed_args(call.args.len());
+        for &column in call.args.iter().take(needed) {
             let array = batch.column(column);
             if array.data_type() == &arrow_schema::DataType::Null {
                 self.mask = Some(vec![false; rows]);
@@ -225,6 +234,12 @@ impl Prepared {
         }
         if matches!(call.function, AggregateFunction::CountStar | AggregateFunction::Count) {
             return Ok(());
+        }
+        if call.function.is_list() {
+            // A list keeps its arguments as one key.
+            let arrays: Vec<ArrayRef> = call.args.iter().map(|column| batch.column(*column).clone()).collect();
+            self.input.bytes.clear();
+            return encode_keys(&arrays, rows, &mut self.input.bytes);
         }
         match (call.args.first(), arguments.first()) {
             (Some(column), Some(data_type)) => {
@@ -471,7 +486,28 @@ fn new_accumulator(call: &AggregateCall, arguments: &[DataType], input_retracts:
             Shape::I128 => folded(Arrival::<Plain<i128>>::new(order)),
             Shape::Bytes => folded(Arrival::<Fields>::new(order)),
         },
+        function => match List::new(function, argument, call.distinct) {
+            Some(list) => folded(list),
+            None => variance_column(call, argument)?,
+        },
     }))
+}
+
+fn variance_column(call: &AggregateCall, argument: &DataType) -> Result<Box<dyn Column>> {
+    fn of<T: Moment>(call: &AggregateCall, argument: &DataType, spread: Spread) -> Box<dyn Column> {
+        column(call, argument, Variance::<T>::new(spread))
+    }
+    let spread = Spread::new(call.function, argument, &call.data_type)
+        .ok_or_else(|| Error::internal(format!("{} has no accumulator", call.function.name())))?;
+    Ok(match argument.kind {
+        TypeKind::TinyInt => of::<Integer<8>>(call, argument, spread),
+        TypeKind::SmallInt => of::<Integer<16>>(call, argument, spread),
+        TypeKind::Int => of::<Integer<32>>(call, argument, spread),
+        TypeKind::BigInt => of::<Integer<64>>(call, argument, spread),
+        TypeKind::Float => of::<f32>(call, argument, spread),
+        TypeKind::Decimal { .. } => of::<Six>(call, argument, spread),
+        _ => of::<f64>(call, argument, spread),
+    })
 }
 
 fn sum_column(call: &AggregateCall, argument: &DataType) -> Box<dyn Column> {

@@ -1,6 +1,10 @@
-//! JSON_STRING(value): the JSON form of a value. Members of objects stand in the order of their names; bytes become base64.
+//! JSON_STRING(value): the JSON form of a value. Members of objects stand in the order of their names; bytes become base64, timestamps
+//! ISO-8601 text (those with a zone in UTC), and a DECIMAL loses its trailing zeros, so that 100 is `1E+2`, as in Flink.
+
+use std::fmt::Write;
 
 use arrow_array::cast::AsArray;
+use arrow_array::types::Decimal128Type;
 use arrow_array::{Array, ArrayRef};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -21,7 +25,7 @@ pub(crate) static JSON_STRING: Plain = Plain::new(
     |args| {
         if args.len() != 1 || !has_json_form(&args[0].data_type.kind) {
             return Err(takes(
-                "JSON_STRING takes one value of text, number, BOOLEAN, BYTES, ARRAY, MAP or ROW; CAST times to STRING",
+                "JSON_STRING takes one value of text, number, BOOLEAN, BYTES, TIMESTAMP, ARRAY, MAP or ROW; CAST dates, times and intervals to STRING",
             ));
         }
         Ok(strict(types_of(args), DataType::string().kind))
@@ -31,7 +35,12 @@ pub(crate) static JSON_STRING: Plain = Plain::new(
 
 fn has_json_form(kind: &TypeKind) -> bool {
     match kind {
-        TypeKind::Null | TypeKind::Boolean | TypeKind::Binary(_) | TypeKind::VarBinary(_) => true,
+        TypeKind::Null
+        | TypeKind::Boolean
+        | TypeKind::Binary(_)
+        | TypeKind::VarBinary(_)
+        | TypeKind::Timestamp(_)
+        | TypeKind::TimestampLtz(_) => true,
         TypeKind::Array(element) => has_json_form(&element.kind),
         TypeKind::Map(key, value) => key.kind.is_string() && has_json_form(&value.kind),
         TypeKind::Multiset(element) => element.kind.is_string(),
@@ -100,6 +109,18 @@ fn write_json(
             }
             out.push('}');
         }
+        TypeKind::Timestamp(_) | TypeKind::TimestampLtz(_) => {
+            scratch.clear();
+            write_value(scratch, array, kind, row, &Zone::utc())
+                .map_err(|_| Error::internal("text of a timestamp could not be written"))?;
+            write_iso(scratch, matches!(kind, TypeKind::TimestampLtz(_)), out);
+        }
+        TypeKind::Decimal { scale, .. } => {
+            scratch.clear();
+            write_stripped(scratch, array.as_primitive::<Decimal128Type>().value(row), *scale)
+                .map_err(|_| Error::internal("text of a number could not be written"))?;
+            out.push_str(scratch);
+        }
         kind => {
             scratch.clear();
             write_value(scratch, array, kind, row, &Zone::utc())
@@ -113,6 +134,41 @@ fn write_json(
         }
     }
     Ok(())
+}
+
+/// Writes `date time[.fraction]` as ISO-8601, without zeros at the end of the fraction.
+fn write_iso(text: &str, is_instant: bool, out: &mut TextBuilder) {
+    out.push('"');
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text };
+    text.chars().for_each(|c| out.push(if c == ' ' { 'T' } else { c }));
+    out.push_str(if is_instant { "Z\"" } else { "\"" });
+}
+
+/// Writes a DECIMAL as Java's BigDecimal does once its trailing zeros are gone: plain, or scientific for long runs of zeros.
+fn write_stripped(out: &mut String, mut digits: i128, scale: u8) -> std::fmt::Result {
+    let mut scale = i32::from(scale);
+    if digits == 0 {
+        return out.write_str("0");
+    }
+    while digits % 10 == 0 {
+        digits /= 10;
+        scale -= 1;
+    }
+    let sign = if digits < 0 { "-" } else { "" };
+    let text = digits.unsigned_abs().to_string();
+    let count = i32::try_from(text.len()).unwrap_or(i32::MAX);
+    let exponent = count - 1 - scale;
+    if scale < 0 || exponent < -6 {
+        let (first, rest) = text.split_at(1);
+        let point = if rest.is_empty() { "" } else { "." };
+        return write!(out, "{sign}{first}{point}{rest}E{exponent:+}");
+    }
+    let point = usize::try_from(count - scale).unwrap_or(0);
+    match text.split_at_checked(point) {
+        _ if scale == 0 => write!(out, "{sign}{text}"),
+        Some((whole, fraction)) if point > 0 => write!(out, "{sign}{whole}.{fraction}"),
+        _ => write!(out, "{sign}0.{text:0>width$}", width = usize::try_from(scale).unwrap_or(0)),
+    }
 }
 
 fn write_entries(
@@ -141,7 +197,7 @@ fn write_entries(
 
 #[cfg(test)]
 mod tests {
-    use crate::function::testing::{b, check, d, i, ints, map, null_s, s, ts};
+    use crate::function::testing::{b, check, d, date, dec, i, ints, map, null_s, s, ts};
 
     #[test]
     fn values_become_json() {
@@ -154,10 +210,17 @@ mod tests {
             ("JSON_STRING", vec![ints(&[Some(1), None])], "[1,null]"),
             ("JSON_STRING", vec![map(&[("b", Some("x")), ("a", None)])], r#"{"a":null,"b":"x"}"#),
             ("JSON_STRING", vec![null_s()], "NULL"),
+            ("JSON_STRING", vec![ts("2024-02-29 12:34:56.780")], "\"2024-02-29T12:34:56.78\""),
+            ("JSON_STRING", vec![ts("2024-01-01")], "\"2024-01-01T00:00:00\""),
+            ("JSON_STRING", vec![dec(10050, 10, 2)], "100.5"),
+            ("JSON_STRING", vec![dec(100, 10, 0)], "1E+2"),
+            ("JSON_STRING", vec![dec(-12, 12, 9)], "-1.2E-8"),
+            ("JSON_STRING", vec![dec(-12, 12, 4)], "-0.0012"),
+            ("JSON_STRING", vec![dec(0, 12, 4)], "0"),
             (
                 "JSON_STRING",
-                vec![ts("2024-01-01")],
-                "bind: JSON_STRING takes one value of text, number, BOOLEAN, BYTES, ARRAY, MAP or ROW; CAST times to STRING",
+                vec![date("2024-01-01")],
+                "bind: JSON_STRING takes one value of text, number, BOOLEAN, BYTES, TIMESTAMP, ARRAY, MAP or ROW; CAST dates, times and intervals to STRING",
             ),
         ]);
     }
