@@ -40,7 +40,7 @@ fn is_kind_castable(from: &TypeKind, to: &TypeKind) -> bool {
     }
     match (from, to) {
         (T::Null, _) | (_, T::Char(_) | T::VarChar(_)) => true,
-        (f, T::Boolean) => f.is_string() || f.is_integer(),
+        (f, T::Boolean) => f.is_string() || f.is_numeric(),
         (f, T::Binary(_) | T::VarBinary(_)) => f.is_string() || matches!(f, T::Binary(_) | T::VarBinary(_)),
         (T::IntervalYearMonth, T::Int) | (T::IntervalYearMonth | T::IntervalDayTime, T::BigInt) => true,
         (f, t) if t.is_numeric() => f.is_numeric() || f.is_string() || matches!(f, T::Boolean),
@@ -202,7 +202,7 @@ pub fn cast_column(array: &ArrayRef, from: &TypeKind, to: &TypeKind, context: &C
         }
         (f, _) if f.is_string() && is_kind_castable(from, to) => parse::from_strings(array, from, to, context),
         (T::Boolean, t) if t.is_numeric() => number::from_booleans(array, to),
-        (f, T::Boolean) if f.is_integer() => number::to_booleans(array, from),
+        (f, T::Boolean) if f.is_numeric() => number::to_booleans(array, from),
         (f, t) if f.is_numeric() && t.is_numeric() => number::cast_numbers(array, from, to),
         (T::IntervalYearMonth | T::IntervalDayTime, t) if t.is_integer() => {
             number::cast_numbers(array, &number::stored_as(from), to)

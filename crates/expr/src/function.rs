@@ -9,10 +9,12 @@ mod comparison;
 mod concat;
 mod datetime;
 mod define;
+mod encode;
 mod extreme;
 mod hash;
 mod in_list;
 mod json;
+mod kind_test;
 mod like;
 mod logic;
 mod map;
@@ -139,9 +141,11 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &array::ARRAY_JOIN,
     &array::ARRAY_POSITION,
     &array::ARRAY_REVERSE,
+    &encode::ASCII,
     &math::ASIN,
     &math::ATAN,
     &math::ATAN2,
+    &encode::BIN,
     &trim::BTRIM,
     &collection::CARDINALITY,
     &round::CEIL,
@@ -149,10 +153,13 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &datetime::floor::CEIL_TO,
     &substring::CHARACTER_LENGTH,
     &substring::CHAR_LENGTH,
+    &encode::CHR,
     &concat::CONCAT,
     &concat::CONCAT_WS,
     &datetime::parse::CONVERT_TZ,
     &math::COS,
+    &math::COSH,
+    &math::COT,
     &datetime::now::CURRENT_DATE,
     &datetime::now::CURRENT_ROW_TIMESTAMP,
     &datetime::now::CURRENT_TIME,
@@ -162,9 +169,11 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &datetime::extract::DAYOFMONTH,
     &datetime::extract::DAYOFWEEK,
     &datetime::extract::DAYOFYEAR,
+    &encode::DECODE,
     &math::DEGREES,
     &math::E,
     &array::ELEMENT,
+    &encode::ENCODE,
     &search::ENDSWITH,
     &math::EXP,
     &datetime::extract::EXTRACT,
@@ -173,6 +182,7 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &hash::FROM_BASE64,
     &datetime::epoch::FROM_UNIXTIME,
     &extreme::GREATEST,
+    &encode::HEX,
     &datetime::extract::HOUR,
     &in_list::IN,
     &case::INITCAP,
@@ -195,6 +205,9 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &null::IS_NULL,
     &logic::IS_TRUE,
     &logic::IS_UNKNOWN,
+    &kind_test::IS_ALPHA,
+    &kind_test::IS_DECIMAL,
+    &kind_test::IS_DIGIT,
     &collection::ITEM,
     &json::construct::JSON_ELEMENTS,
     &json::construct::JSON_ARRAY,
@@ -247,6 +260,7 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &pad::RPAD,
     &trim::RTRIM,
     &datetime::extract::SECOND,
+    &hash::SHA1,
     &hash::SHA2,
     &hash::SHA224,
     &hash::SHA256,
@@ -254,6 +268,7 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &hash::SHA512,
     &math::SIGN,
     &math::SIN,
+    &math::SINH,
     &split::SPLIT,
     &split::SPLIT_INDEX,
     &math::SQRT,
@@ -262,6 +277,7 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &substring::SUBSTR,
     &substring::SUBSTRING,
     &math::TAN,
+    &math::TANH,
     &datetime::add::TIMESTAMPADD,
     &datetime::diff::TIMESTAMPDIFF,
     &hash::TO_BASE64,

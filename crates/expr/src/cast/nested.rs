@@ -1,16 +1,36 @@
 //! Casts of ARRAY, MAP, MULTISET and ROW: their parts are cast as whole columns, so nesting costs nothing per row.
+//!
+//! Where a part fails under TRY_CAST, the whole value is NULL, not the part. So the cast is first done as CAST does it, and only when that
+//! fails, row by row.
 
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, ListArray, MapArray, StructArray};
+use arrow_array::{Array, ArrayRef, ListArray, MapArray, StructArray, new_null_array};
 use arrow_schema::DataType as ArrowType;
+use arrow_select::concat::concat;
 use wiesel_core::{Error, Result, TypeKind};
 
-use crate::cast::{CastContext, cast_column};
+use crate::cast::{CastContext, OnFailure, cast_column};
 
 /// Casts between two nested types of the same shape.
 pub fn cast_nested(array: &ArrayRef, from: &TypeKind, to: &TypeKind, context: &CastContext) -> Result<ArrayRef> {
+    if context.on_failure == OnFailure::Fail {
+        return cast_parts(array, from, to, context);
+    }
+    let strict = CastContext { on_failure: OnFailure::Fail, zone: context.zone.clone() };
+    if let Ok(all) = cast_parts(array, from, to, &strict) {
+        return Ok(all);
+    }
+    let null = new_null_array(&to.to_arrow(), 1);
+    let rows: Vec<ArrayRef> = (0..array.len())
+        .map(|row| cast_parts(&array.slice(row, 1), from, to, &strict).unwrap_or_else(|_| Arc::clone(&null)))
+        .collect();
+    let rows: Vec<&dyn Array> = rows.iter().map(AsRef::as_ref).collect();
+    Ok(concat(&rows)?)
+}
+
+fn cast_parts(array: &ArrayRef, from: &TypeKind, to: &TypeKind, context: &CastContext) -> Result<ArrayRef> {
     match (from, to) {
         (TypeKind::Array(f), TypeKind::Array(t)) => {
             let list = array.as_list::<i32>();

@@ -127,10 +127,16 @@ pub fn from_booleans(array: &ArrayRef, to: &TypeKind) -> Result<ArrayRef> {
     cast_numbers(&integers, &TypeKind::Int, to)
 }
 
-/// An integer to BOOLEAN: whether it is not 0.
+/// A number to BOOLEAN: whether it is not 0.
 pub fn to_booleans(array: &ArrayRef, from: &TypeKind) -> Result<ArrayRef> {
-    let wide = cast_numbers(array, from, &TypeKind::BigInt)?;
-    let wide = wide.as_primitive::<Int64Type>();
-    let values = BooleanBuffer::collect_bool(wide.len(), |i| wide.values()[i] != 0);
+    if let TypeKind::Decimal { .. } = from {
+        let digits = array.as_primitive::<Decimal128Type>();
+        let values = BooleanBuffer::collect_bool(digits.len(), |i| digits.values()[i] != 0);
+        return Ok(Arc::new(BooleanArray::new(values, digits.nulls().cloned())));
+    }
+    // Every integer keeps its being 0 or not in a DOUBLE.
+    let wide = cast_numbers(array, from, &TypeKind::Double)?;
+    let wide = wide.as_primitive::<Float64Type>();
+    let values = BooleanBuffer::collect_bool(wide.len(), |i| wide.values()[i] != 0.0);
     Ok(Arc::new(BooleanArray::new(values, wide.nulls().cloned())))
 }

@@ -30,11 +30,10 @@ pub fn from_strings(array: &ArrayRef, from: &TypeKind, to: &TypeKind, context: &
         TypeKind::Double => each.numbers::<Float64Type>(parse_double)?,
         TypeKind::Decimal { precision, scale } => {
             let parse = |text: &str| match decimal::parse(trim(text), *precision, *scale) {
-                decimal::Parsed::Value(value) => Some(Some(value)),
-                decimal::Parsed::TooLarge => Some(None),
-                decimal::Parsed::Invalid => None,
+                decimal::Parsed::Value(value) => Some(value),
+                decimal::Parsed::TooLarge | decimal::Parsed::Invalid => None,
             };
-            let values: Decimal128Array = each.collect(parse)?.into_iter().map(Option::flatten).collect();
+            let values: Decimal128Array = each.collect(parse)?.into_iter().collect();
             Arc::new(values.with_data_type(to.to_arrow()))
         }
         TypeKind::Date => Arc::new(Date32Array::from(each.collect(parse_date)?)),

@@ -49,7 +49,7 @@ fn numbers_and_text_cast_as_in_flink() {
         (s("Yes"), TypeKind::Boolean, "TRUE"),
         (s(""), TypeKind::Boolean, "error: cannot cast `` from STRING to BOOLEAN"),
         (s("9.87"), decimal(5, 3), "9.870"),
-        (s("1234"), decimal(3, 0), "NULL"),
+        (s("1234"), decimal(3, 0), "error: cannot cast `1234` from STRING to DECIMAL(3, 0)"),
         (l(4_294_967_297), TypeKind::Int, "1"),
         (d(1e20), TypeKind::BigInt, "9223372036854775807"),
         (d(-3.9), TypeKind::Int, "-3"),

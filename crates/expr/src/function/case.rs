@@ -34,18 +34,14 @@ pub(crate) static LOWER: Plain =
 
 pub(crate) static INITCAP: Plain = Plain::new(
     "INITCAP",
-    "INITCAP(string): each word's first letter in upper case and its other letters in lower case",
+    "INITCAP(string): each word's first letter in upper case and its other letters in lower case; words are made of ASCII letters and digits",
     bind_initcap,
     |args, _, rows, _| {
         map_chars(args, rows, |text, out| {
             let mut in_word = false;
             for c in text.chars() {
-                if in_word {
-                    c.to_lowercase().for_each(|c| out.push(c));
-                } else {
-                    c.to_uppercase().for_each(|c| out.push(c));
-                }
-                in_word = c.is_alphanumeric();
+                out.push(if in_word { c.to_ascii_lowercase() } else { c.to_ascii_uppercase() });
+                in_word = c.is_ascii_alphanumeric();
             }
         })
     },

@@ -30,6 +30,10 @@ macro_rules! of_double {
 }
 
 of_double!(SQRT, "SQRT", "the square root", f64::sqrt);
+of_double!(SINH, "SINH", "the hyperbolic sine", f64::sinh);
+of_double!(COSH, "COSH", "the hyperbolic cosine", f64::cosh);
+of_double!(TANH, "TANH", "the hyperbolic tangent", f64::tanh);
+of_double!(COT, "COT", "the cotangent", |x: f64| 1.0 / x.tan());
 of_double!(LN, "LN", "the natural logarithm", f64::ln);
 of_double!(LOG10, "LOG10", "the logarithm to base 10", f64::log10);
 of_double!(LOG2, "LOG2", "the logarithm to base 2", f64::log2);

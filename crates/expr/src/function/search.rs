@@ -102,9 +102,8 @@ fn locate(args: &[Operand], _: &Signature, rows: usize, _: &EvalContext) -> Resu
 }
 
 fn find_from(text: &str, needle: &str, start: i32) -> i32 {
-    let Some(skipped) = usize::try_from(i64::from(start) - 1).ok() else {
-        return 0;
-    };
+    // A start before the text means its beginning.
+    let skipped = usize::try_from(i64::from(start) - 1).unwrap_or(0);
     if skipped > text.chars().count() {
         return 0;
     }
@@ -193,7 +192,7 @@ mod tests {
             ("POSITION", vec![s(""), s("a")], "1"),
             ("POSITION", vec![null_s(), s("a")], "NULL"),
             ("LOCATE", vec![s("l"), s("hello"), i(4)], "4"),
-            ("LOCATE", vec![s("l"), s("hello"), i(0)], "0"),
+            ("LOCATE", vec![s("l"), s("hello"), i(0)], "3"),
             ("LOCATE", vec![s("l"), s("hello"), i(99)], "0"),
             ("INSTR", vec![s("hello"), s("l")], "3"),
             ("INSTR", vec![s("hello"), s("l"), i(1), i(2)], "4"),

@@ -172,10 +172,12 @@ fn overlay(args: &[Operand], _: &Signature, rows: usize, _: &EvalContext) -> Res
             // A start outside of the text leaves it as it is.
             None => out.push_str(text),
             Some(start) => {
-                let end = start.saturating_add(usize::try_from(length).unwrap_or(0));
                 out.push_str(&text[..byte_index(text, start)]);
                 out.push_str(replacement);
-                out.push_str(&text[byte_index(text, end)..]);
+                // Behind a length of 0 or less Flink leaves the rest of the text out.
+                if let Some(length) = usize::try_from(length).ok().filter(|length| *length > 0) {
+                    out.push_str(&text[byte_index(text, start.saturating_add(length))..]);
+                }
             }
         }
         out.end();

@@ -10,7 +10,8 @@
 //! | 32 January | not parsed | 1 February |
 //! | text after the match | not parsed | ignored |
 //!
-//! Letters whose meaning hangs on the machine's locale (weeks: `w`, `W`, `Y`, `e`, `c`, `F`) are refused by name. Names are English.
+//! Names are English, and weeks (`w`, `W`, `Y`, `e`, `c`) are those of the United States, as in a Flink that runs with that locale: they
+//! begin on Sunday, and the first one holds January 1. These letters, `F`, `B` and the one-letter names (`MMMMM`) are printed only.
 
 use std::fmt::Write;
 
@@ -124,6 +125,26 @@ impl Pattern {
         Ok(Pattern { dialect, parts })
     }
 
+    /// Compiles a pattern to read with: letters that are only printed are refused.
+    pub fn reading(pattern: &str, dialect: Dialect) -> Result<Pattern> {
+        fn printed_only(parts: &[Part]) -> Option<Field> {
+            parts.iter().find_map(|part| match part {
+                Part::Literal(_) => None,
+                Part::Field(field) => {
+                    let is_narrow = field.count == 5 && matches!(field.letter, 'M' | 'L' | 'E' | 'G');
+                    let is_printed = matches!(field.letter, 'Y' | 'w' | 'W' | 'e' | 'c' | 'F' | 'B') || is_narrow;
+                    is_printed.then_some(*field)
+                }
+                Part::Optional(inner) => printed_only(inner),
+            })
+        }
+        let compiled = Pattern::new(pattern, dialect)?;
+        match printed_only(&compiled.parts) {
+            None => Ok(compiled),
+            Some(field) => Err(unsupported(field.letter, field.count, pattern)),
+        }
+    }
+
     /// Whether a letter prints a zone.
     pub fn needs_zone(&self) -> bool {
         fn any(parts: &[Part]) -> bool {
@@ -221,27 +242,62 @@ fn check_letter(letter: char, count: usize, dialect: Dialect, pattern: &str) -> 
         'y' | 'M' | 'L' | 'd' | 'D' | 'H' | 'k' | 'K' | 'h' | 'm' | 's' | 'S' | 'E' | 'a' | 'G' | 'X' | 'Z' | 'z' => {
             true
         }
-        'u' => true,
-        'x' | 'O' | 'V' | 'Q' | 'q' | 'A' | 'n' | 'N' => dialect == Dialect::Formatter,
+        'u' | 'Y' | 'w' | 'W' | 'F' => true,
+        'x' | 'O' | 'V' | 'Q' | 'q' | 'A' | 'n' | 'N' | 'e' | 'c' => dialect == Dialect::Formatter,
+        'B' => dialect == Dialect::Formatter && matches!(count, 1 | 4),
         _ => false,
     };
     let count_max = match letter {
         'd' | 'H' | 'k' | 'K' | 'h' | 'm' | 's' if dialect == Dialect::Formatter => 2,
         'D' if dialect == Dialect::Formatter => 3,
-        'a' if dialect == Dialect::Formatter => 1,
+        'a' | 'F' | 'W' if dialect == Dialect::Formatter => 1,
+        'w' if dialect == Dialect::Formatter => 2,
         'S' if dialect == Dialect::Formatter => 9,
         'X' if dialect == Dialect::Simple => 3,
-        'M' | 'L' | 'E' | 'Q' | 'q' | 'z' | 'O' if dialect == Dialect::Formatter => 4,
-        'X' | 'x' | 'Z' if dialect == Dialect::Formatter => 5,
+        'Q' | 'q' | 'z' | 'O' | 'c' if dialect == Dialect::Formatter => 4,
+        'M' | 'L' | 'E' | 'e' | 'G' | 'X' | 'x' | 'Z' if dialect == Dialect::Formatter => 5,
         // Wider fields than anyone prints would only cost memory.
         _ => 30,
     };
     if is_known && count <= count_max {
         return Ok(());
     }
+    Err(unsupported(letter, count, pattern))
+}
+
+fn unsupported(letter: char, count: usize, pattern: &str) -> Error {
     let found: String = std::iter::repeat_n(letter, count).collect();
-    Err(wrong(pattern, &format!("uses `{found}`, which is not supported"))
-        .hint("supported are y u M L d D H k K h m s S E a G Q A n N X x Z z O V; other letters stand in quotes: 'T'"))
+    wrong(pattern, &format!("uses `{found}`, which is not supported")).hint(
+        "supported are y u M L d D H k K h m s S E a G Q A n N X x Z z O V, and to print Y w W e c F B; \
+         other letters stand in quotes: 'T'",
+    )
+}
+
+/// A week of the year, of the year that it counts to, in the United States: Sunday to Saturday, the first with January 1 in it.
+fn week_of(date: Date) -> (i64, i64) {
+    let days = days_from_date(date);
+    let saturday = days + 6 - i64::from(iso_weekday(days) % 7);
+    let year = date_from_days(saturday).year;
+    let first = days_from_date(Date { year, month: 1, day: 1 });
+    let first_sunday = first - i64::from(iso_weekday(first) % 7);
+    (year, (days - first_sunday) / 7 + 1)
+}
+
+/// The day of a week that begins on Sunday with 1.
+fn sunday_weekday(date: Date) -> u32 {
+    iso_weekday(days_from_date(date)) % 7 + 1
+}
+
+/// English periods of the day.
+fn day_period(at: DateTime) -> &'static str {
+    match (at.hour(), at.minute()) {
+        (0, 0) => "midnight",
+        (12, 0) => "noon",
+        (6..=11, _) => "in the morning",
+        (12..=17, _) => "in the afternoon",
+        (18..=20, _) => "in the evening",
+        _ => "at night",
+    }
 }
 
 fn is_number(field: &Field) -> bool {
@@ -341,9 +397,28 @@ fn write_field(
         'A' => write_padded(out, i64::from(at.second_of_day) * 1000 + nano / 1_000_000, count),
         'n' => write_padded(out, nano, count),
         'N' => write_padded(out, i64::from(at.second_of_day) * 1_000_000_000 + nano, count),
-        'E' => write_name(out, &WEEKDAYS, iso_weekday(days_from_date(at.date)) as usize - 1, count),
+        'e' | 'c' if count <= 2 => write_padded(out, sunday_weekday(at.date).into(), count),
+        'E' | 'e' | 'c' => write_name(out, &WEEKDAYS, iso_weekday(days_from_date(at.date)) as usize - 1, count),
+        'Y' if count == 2 => write_padded(out, week_of(at.date).0.rem_euclid(100), 2),
+        'Y' => write_padded(out, week_of(at.date).0, count),
+        'w' => write_padded(out, week_of(at.date).1, count),
+        'W' => {
+            let first = Date { day: 1, ..at.date };
+            write_padded(out, i64::from((at.date.day + sunday_weekday(first) - 2) / 7 + 1), count)
+        }
+        // Two meanings: the day within its seven days of the month, and which of these sevens it is in.
+        'F' if dialect == Dialect::Formatter => write_padded(out, i64::from((at.date.day - 1) % 7 + 1), count),
+        'F' => write_padded(out, i64::from((at.date.day - 1) / 7 + 1), count),
+        'B' => out.write_str(day_period(at)),
         'a' => out.write_str(if hour < 12 { "AM" } else { "PM" }),
-        'G' => out.write_str(if at.date.year > 0 { "AD" } else { "BC" }),
+        'G' => out.write_str(match (at.date.year > 0, count) {
+            (true, 4) if dialect == Dialect::Formatter => "Anno Domini",
+            (false, 4) if dialect == Dialect::Formatter => "Before Christ",
+            (true, 5) if dialect == Dialect::Formatter => "A",
+            (false, 5) if dialect == Dialect::Formatter => "B",
+            (true, _) => "AD",
+            (false, _) => "BC",
+        }),
         'z' | 'V' => out.write_str(offset.map_or("", |o| o.name)),
         letter => write_offset(out, letter, count, dialect, offset.map_or(0, |o| o.seconds)),
     }
@@ -351,7 +426,12 @@ fn write_field(
 
 fn write_name(out: &mut impl Write, names: &[&str], index: usize, count: usize) -> std::fmt::Result {
     let name = names.get(index).copied().unwrap_or("");
-    out.write_str(if count < 4 { &name[..name.len().min(3)] } else { name })
+    let length = match count {
+        0..=3 => 3,
+        5 => 1,
+        _ => name.len(),
+    };
+    out.write_str(name.get(..length).unwrap_or(name))
 }
 
 fn write_offset(out: &mut impl Write, letter: char, count: usize, dialect: Dialect, seconds: i64) -> std::fmt::Result {
@@ -410,9 +490,14 @@ impl Fields {
             _ => {
                 let month = in_range(self.month.unwrap_or(1), 1, 12)?;
                 let day = in_range(self.day.unwrap_or(1), 1, 31)?;
-                checked_date(year, month, day.min(days_in_month(year, month)))?
+                // Without a year there is no date to adjust, and Flink puts the fields into 1970 as they are.
+                let last = days_in_month(year, month);
+                checked_date(year, month, if self.year.is_some() { day.min(last) } else { day })?
             }
         };
+        if self.is_end_of_day() {
+            return Some(DateTime { date: date_from_days(days_from_date(date) + 1), second_of_day: 0, nano: 0 });
+        }
         if !(-999_999..=999_999).contains(&year) {
             return None;
         }
@@ -428,6 +513,13 @@ impl Fields {
         let second = in_range(self.second.unwrap_or(0), 0, 59)?;
         let nano = in_range(self.nano.unwrap_or(0), 0, 999_999_999)?;
         Some(DateTime { date, second_of_day: hour * 3600 + minute * 60 + second, nano })
+    }
+
+    /// 24:00:00, which means midnight of the next day.
+    fn is_end_of_day(&self) -> bool {
+        let is_zero = |field: Option<i64>| field.unwrap_or(0) == 0;
+        let has_date = self.year.is_some();
+        has_date && self.hour == Some(24) && is_zero(self.minute) && is_zero(self.second) && is_zero(self.nano)
     }
 
     /// Java's lenient way: what is out of range carries over.
@@ -716,8 +808,10 @@ mod tests {
 
     #[test]
     fn unsupported_letters_are_named() {
-        for (pattern, named) in [("YYYY", "`YYYY`"), ("ww", "`ww`"), ("T", "`T`"), ("HHH", "`HHH`"), ("'x", "quote")] {
-            let error = Pattern::new(pattern, Dialect::Formatter).expect_err("not supported");
+        for (pattern, named) in
+            [("YYYY", "`YYYY`"), ("ww", "`ww`"), ("MMMMM", "`MMMMM`"), ("T", "`T`"), ("HHH", "`HHH`"), ("'x", "quote")]
+        {
+            let error = Pattern::reading(pattern, Dialect::Formatter).expect_err("not supported");
             assert!(error.message().contains(named), "{}", error.message());
         }
     }

@@ -55,6 +55,9 @@ fn number(text: &str, span: Span) -> Result<ScalarExpr, Diagnostic> {
     let out_of_range = || Diagnostic::error("W0107", format!("number {text} is out of range")).at(span);
     if text.contains(['e', 'E']) {
         let value: f64 = text.parse().map_err(|_| out_of_range())?;
+        if value.is_infinite() {
+            return Err(out_of_range().label("expected a number that a DOUBLE holds"));
+        }
         return Ok(constant(Value::Double(value), TypeKind::Double));
     }
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
@@ -63,6 +66,11 @@ fn number(text: &str, span: Span) -> Result<ScalarExpr, Diagnostic> {
         && let Ok(value) = whole.parse::<i64>()
     {
         return Ok(integer(value));
+    }
+    if !text.contains('.') {
+        return Err(
+            out_of_range().label("expected a whole number that a BIGINT holds; write a point behind it for a DECIMAL")
+        );
     }
     let digits = format!("{}{fraction}", whole.trim_start_matches('0'));
     let scale = fraction.len();
@@ -192,7 +200,7 @@ mod tests {
             ("1.50", "DECIMAL(3, 2) NOT NULL"),
             ("0.001", "DECIMAL(3, 3) NOT NULL"),
             ("1e3", "DOUBLE NOT NULL"),
-            ("99999999999999999999", "DECIMAL(20, 0) NOT NULL"),
+            ("99999999999999999999.", "DECIMAL(20, 0) NOT NULL"),
         ];
         for (text, expected) in cases {
             let bound = number(text, Span::default()).unwrap();

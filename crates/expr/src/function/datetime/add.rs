@@ -29,8 +29,7 @@ fn bind(args: &[Argument<'_>]) -> std::result::Result<Signature, FunctionError> 
     }
     let is_short = unit.nanos().is_some_and(|n| n < 86_400_000_000_000);
     let returns = match kind {
-        TypeKind::Date if is_short && unit.nanos() < Some(1_000_000_000) => TypeKind::Timestamp(3),
-        TypeKind::Date if is_short => TypeKind::Timestamp(0),
+        TypeKind::Date if is_short => TypeKind::Timestamp(6),
         TypeKind::Time(_) if !is_short => return Err(takes("TIMESTAMPADD takes a TIME with units below a day only")),
         kind => kind.clone(),
     };
@@ -109,7 +108,7 @@ mod tests {
             ("TIMESTAMPADD", vec![s("DAY"), i(-1), ts("2024-03-01 10:00:00")], "2024-02-29 10:00:00.000"),
             ("TIMESTAMPADD", vec![s("SECOND"), i(90), ts("2024-03-01 10:00:00")], "2024-03-01 10:01:30.000"),
             ("TIMESTAMPADD", vec![s("WEEK"), i(1), date("2024-02-28")], "2024-03-06"),
-            ("TIMESTAMPADD", vec![s("HOUR"), i(1), date("2016-06-15")], "2016-06-15 01:00:00"),
+            ("TIMESTAMPADD", vec![s("HOUR"), i(1), date("2016-06-15")], "2016-06-15 01:00:00.000000"),
             ("TIMESTAMPADD", vec![s("HOUR"), i(2), of(TypeKind::Time(0), "23:00:00")], "01:00:00"),
             ("TIMESTAMPADD", vec![s("DAY"), null(TypeKind::Int), date("2016-06-15")], "NULL"),
             (

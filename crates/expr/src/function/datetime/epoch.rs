@@ -111,12 +111,12 @@ impl PreparedCall for ReadUnixTimestamp {
                 out.push(None);
                 continue;
             };
-            let pattern = self.pattern.get(pattern, |p| Pattern::new(p, Dialect::Simple))?;
+            let pattern = self.pattern.get(pattern, |p| Pattern::reading(p, Dialect::Simple))?;
             out.push(Some(match pattern.parse_instant(text) {
                 Some((wall, _, Some(offset))) => wall - offset,
                 Some((wall, _, None)) => zone.instant_of(wall),
-                // Flink's answer to text that is no time: the least of milliseconds, in seconds.
-                None => i64::MIN / 1000,
+                // Flink's answer to text that is no time.
+                None => i64::MIN,
             }));
         }
         Ok(Arc::new(Int64Array::from(out)))
@@ -130,8 +130,9 @@ pub(crate) static TO_TIMESTAMP_LTZ: Plain = Plain::new(
         let usage = "TO_TIMESTAMP_LTZ takes (number [, 0 for seconds or 3 for milliseconds])";
         let mut types = accept(args, &[Param::Number, Param::Int], 1, usage)?;
         types[0].kind = match &types[0].kind {
-            kind if kind.is_integer() => TypeKind::BigInt,
-            _ => TypeKind::Double,
+            TypeKind::Float | TypeKind::Double => TypeKind::Double,
+            // A DECIMAL loses its fraction, before it is multiplied.
+            _ => TypeKind::BigInt,
         };
         if let Some(wiesel_core::Value::Int(precision)) = args.get(1).and_then(|a| a.literal)
             && !matches!(precision, 0 | 3)
@@ -187,7 +188,7 @@ mod tests {
             ("UNIX_TIMESTAMP", vec![], "1709294400"),
             ("UNIX_TIMESTAMP", vec![s("2024-03-05 14:07:09")], "1709647629"),
             ("UNIX_TIMESTAMP", vec![s("1970-01-01 01:00 +0100"), s("yyyy-MM-dd HH:mm X")], "0"),
-            ("UNIX_TIMESTAMP", vec![s("x")], "-9223372036854775"),
+            ("UNIX_TIMESTAMP", vec![s("x")], "-9223372036854775808"),
             ("UNIX_TIMESTAMP", vec![null_s()], "NULL"),
             ("TO_TIMESTAMP_LTZ", vec![l(1_709_647_629_123), i(3)], "2024-03-05 14:07:09.123"),
             ("TO_TIMESTAMP_LTZ", vec![l(1_709_647_629), i(0)], "2024-03-05 14:07:09.000"),

@@ -113,11 +113,8 @@ fn extract(unit: Unit, time: &Operand, kind: &TypeKind, rows: usize, context: &E
             }
         }
         kind if is_time(kind) => {
-            // EPOCH of an instant counts from 1970 in UTC, not on the wall clock.
-            let walls = match (unit, kind) {
-                (Unit::Epoch, TypeKind::TimestampLtz(p)) => Walls::new(time, &TypeKind::Timestamp(*p), context)?,
-                _ => Walls::new(time, kind, context)?,
-            };
+            // Also EPOCH of an instant is taken from the session's wall clock, as in Flink.
+            let walls = Walls::new(time, kind, context)?;
             for row in 0..rows {
                 out.append_option(walls.get(row).map(|(seconds, nano)| field(unit, seconds, nano)));
             }

@@ -46,7 +46,7 @@ impl PreparedCall for Format {
         let patterns = args[1].strings();
         let mut out = TextBuilder::new(rows, rows * 20);
         if kind.is_string() {
-            let reader = Pattern::new(TEXT_PATTERN, Dialect::Simple)?;
+            let reader = Pattern::reading(TEXT_PATTERN, Dialect::Simple)?;
             let texts = args[0].strings();
             for row in 0..rows {
                 let (Some(text), Some(pattern)) = (texts.get(row), patterns.get(row)) else {
@@ -108,10 +108,15 @@ mod tests {
             ("DATE_FORMAT", vec![date("2024-03-05"), s("dd.MM.yyyy")], "05.03.2024"),
             ("DATE_FORMAT", vec![null(TypeKind::Timestamp(3)), s("yyyy")], "NULL"),
             ("DATE_FORMAT", vec![ts("2024-03-05"), null_s()], "NULL"),
+            // The last days of a year may belong to the next year's first week.
+            ("DATE_FORMAT", vec![ts("2024-12-29"), s("YYYY-'W'ww e")], "2025-W01 1"),
+            ("DATE_FORMAT", vec![ts("2024-02-29 12:34:56"), s("D d F w W e u Q q")], "60 29 1 9 5 5 2024 1 1"),
+            ("DATE_FORMAT", vec![ts("2024-02-29 12:00:00"), s("B, MMMMM EEEEE GGGG")], "noon, F T Anno Domini"),
+            ("DATE_FORMAT", vec![ts("2024-02-29 12:34:00"), s("B")], "in the afternoon"),
             (
                 "DATE_FORMAT",
-                vec![ts("2024-03-05"), s("YYYY")],
-                "error: the time pattern `YYYY` uses `YYYY`, which is not supported",
+                vec![ts("2024-03-05"), s("pH")],
+                "error: the time pattern `pH` uses `p`, which is not supported",
             ),
         ]);
     }

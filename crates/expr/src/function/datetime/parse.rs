@@ -62,7 +62,7 @@ impl PreparedCall for ToTimestamp {
             let at = match (texts.get(row), patterns.map(|p| p.get(row))) {
                 (Some(text), None) => parse_timestamp(text),
                 (Some(text), Some(Some(pattern))) => {
-                    let pattern = self.pattern.get(pattern, |p| Pattern::new(p, Dialect::Formatter))?;
+                    let pattern = self.pattern.get(pattern, |p| Pattern::reading(p, Dialect::Formatter))?;
                     pattern.parse(text).or_else(|| parse_timestamp(text.trim()))
                 }
                 _ => None,
@@ -87,7 +87,7 @@ impl PreparedCall for ToDate {
             out.push(match (texts.get(row), patterns.map(|p| p.get(row))) {
                 (Some(text), None) => parse_date(text),
                 (Some(text), Some(Some(pattern))) => {
-                    let pattern = self.pattern.get(pattern, |p| Pattern::new(p, Dialect::Simple))?;
+                    let pattern = self.pattern.get(pattern, |p| Pattern::reading(p, Dialect::Simple))?;
                     pattern.parse(text).and_then(|at| i32::try_from(at.seconds().div_euclid(DAY_S)).ok())
                 }
                 _ => None,
@@ -95,6 +95,14 @@ impl PreparedCall for ToDate {
         }
         Ok(Arc::new(Date32Array::from(out)))
     }
+}
+
+/// A zone as java.util.TimeZone finds it: a name that it does not know, and an offset without `GMT` in front, is GMT.
+fn java_zone(name: &str) -> Result<Zone> {
+    if name.starts_with(['+', '-']) || name.eq_ignore_ascii_case("default") {
+        return Ok(Zone::utc());
+    }
+    Ok(Zone::new(name).unwrap_or_else(|_| Zone::utc()))
 }
 
 #[derive(Debug, Default)]
@@ -106,7 +114,7 @@ struct ConvertTz {
 impl PreparedCall for ConvertTz {
     fn eval(&mut self, args: &[Operand], _: &Signature, rows: usize, _: &EvalContext) -> Result<ArrayRef> {
         let (texts, from, to) = (args[0].strings(), args[1].strings(), args[2].strings());
-        let reader = Pattern::new("yyyy-MM-dd HH:mm:ss", Dialect::Simple)?;
+        let reader = Pattern::reading("yyyy-MM-dd HH:mm:ss", Dialect::Simple)?;
         let mut out = TextBuilder::new(rows, rows * 19);
         for row in 0..rows {
             let (Some(text), Some(from), Some(to)) = (texts.get(row), from.get(row), to.get(row)) else {
@@ -117,8 +125,8 @@ impl PreparedCall for ConvertTz {
                 out.null();
                 continue;
             };
-            let instant = self.from.get(from, Zone::new)?.instant_of(at.seconds());
-            let wall = instant + self.to.get(to, Zone::new)?.offset_at(instant);
+            let instant = self.from.get(from, java_zone)?.instant_of(at.seconds());
+            let wall = instant + self.to.get(to, java_zone)?.offset_at(instant);
             write_timestamp(&mut out, DateTime::from_seconds(wall, 0), 0)
                 .map_err(|_| Error::internal("a time could not be written"))?;
             out.end();
