@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use wiesel_expr::{AggregateCall, ScalarExpr};
 
+use crate::join::{JoinKey, JoinNode, JoinSide};
 use crate::{
     Distribution, Node, NodeId, NodeKind, RankEnd, RankNode, RankStrategy, SortColumn, StreamPlan, WindowKind,
     WindowNode,
@@ -168,6 +169,7 @@ pub fn describe(node: &Node, inputs: &[&Node]) -> String {
             deduplicate.order.map_or_else(|| "PROCTIME".to_owned(), |o| format!("ROWTIME {}", column(o)))
         ),
         NodeKind::Rank(rank) => rank_text(rank, &columns, &column),
+        NodeKind::Join(join) => join_text(join, inputs, &names()),
         NodeKind::UnionAll => format!("Union(all=[true], columns=[{}])", names()),
         NodeKind::Sink(sink) => {
             let key = if sink.primary_key.is_empty() {
@@ -256,6 +258,62 @@ fn aggregates(calls: &[AggregateCall], column: &dyn Fn(usize) -> String) -> Stri
         })
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+/// A column of two inputs side by side, by name; the right one's gets a `0` behind it when the left side has the name too, as in Flink.
+fn column_of_pair(inputs: &[&Node], left_width: usize, index: usize) -> String {
+    let name =
+        |port: usize, index: usize| inputs.get(port).and_then(|n| n.schema.fields().get(index)).map(|f| f.name.clone());
+    if index < left_width {
+        return name(0, index).unwrap_or_else(|| format!("${index}"));
+    }
+    match name(1, index - left_width) {
+        Some(own) if (0..left_width).any(|left| name(0, left).as_ref() == Some(&own)) => format!("{own}0"),
+        Some(own) => own,
+        None => format!("${index}"),
+    }
+}
+
+/// The condition of a join as text.
+fn join_condition(
+    keys: &[JoinKey],
+    condition: Option<&ScalarExpr>,
+    left_width: usize,
+    column: &dyn Fn(usize) -> String,
+) -> String {
+    let mut parts: Vec<String> = keys
+        .iter()
+        .map(|key| {
+            let operator = if key.null_safe { "IS NOT DISTINCT FROM" } else { "=" };
+            format!("({} {operator} {})", column(key.left), column(left_width + key.right))
+        })
+        .collect();
+    parts.extend(condition.map(|c| expression(c, column)));
+    match parts.len() {
+        0 => "true".to_owned(),
+        1 => parts.remove(0),
+        _ => format!("({})", parts.join(" AND ")),
+    }
+}
+
+fn join_text(join: &JoinNode, inputs: &[&Node], names: &str) -> String {
+    let column = |index: usize| column_of_pair(inputs, join.left_width, index);
+    let side = |side: &JoinSide, keys: Vec<usize>| {
+        let kept = match &side.unique_key {
+            None => "NoUniqueKey",
+            Some(unique) if unique.iter().all(|c| keys.contains(c)) => "JoinKeyContainsUniqueKey",
+            Some(_) => "HasUniqueKey",
+        };
+        let ttl = if side.state_ttl_ms > 0 { format!(", ttl={} ms", side.state_ttl_ms) } else { String::new() };
+        format!("[{kept}{ttl}]")
+    };
+    format!(
+        "Join(joinType=[{}], where=[{}], select=[{names}], leftInputSpec={}, rightInputSpec={})",
+        join.kind.name(),
+        join_condition(&join.keys, join.condition.as_ref(), join.left_width, &column),
+        side(&join.left, join.keys_on(0)),
+        side(&join.right, join.keys_on(1)),
+    )
 }
 
 /// An expression as text, columns by name.

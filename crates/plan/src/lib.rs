@@ -9,6 +9,7 @@
 //! ```
 
 pub mod explain;
+pub mod join;
 mod rank;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use wiesel_core::table::{ConnectorInfo, TableDescriptor};
 use wiesel_core::{ChangelogMode, Schema, Value};
 use wiesel_expr::{AggregateCall, ScalarExpr};
 
+pub use self::join::{JoinKey, JoinKind, JoinNode, JoinSide};
 pub use self::rank::{RankEnd, RankNode, RankStrategy};
 
 /// A node's place in [`StreamPlan::nodes`].
@@ -83,6 +85,8 @@ pub enum NodeKind {
     Deduplicate(DeduplicateNode),
     /// ROW_NUMBER() within bounds, ORDER BY with LIMIT, LIMIT.
     Rank(RankNode),
+    /// A join of two changing tables.
+    Join(JoinNode),
     /// UNION ALL.
     UnionAll,
     /// Writes to a table.

@@ -86,6 +86,11 @@ fn describe(node: &Node) -> String {
             "rank {:?} {:?} {} {:?} {} {:?}",
             r.partition, r.order, r.start, r.end, r.outputs_number, r.strategy
         ),
+        NodeKind::Join(j) => {
+            let condition = j.condition.as_ref().map_or_else(String::new, expr);
+            let keys = (&j.left.unique_key, &j.right.unique_key);
+            format!("join {:?} {} {:?} [{condition}] {keys:?}", j.kind, j.left_width, j.keys)
+        }
         NodeKind::UnionAll => "union all".to_owned(),
         NodeKind::Sink(sink) => format!("sink {} {:?}", table(&sink.table, &sink.columns), sink.primary_key),
         NodeKind::Collect => "collect".to_owned(),

@@ -5,6 +5,8 @@ mod calc;
 mod deduplicate;
 mod expand;
 mod group_aggregate;
+mod join;
+mod join_side;
 mod keyed_rows;
 mod rank;
 mod session;
@@ -27,6 +29,7 @@ pub use self::calc::Calc;
 pub use self::deduplicate::Deduplicate;
 pub use self::expand::Expand;
 pub use self::group_aggregate::GroupAggregate;
+pub use self::join::Join;
 pub use self::rank::Rank;
 pub use self::session_aggregate::SessionAggregate;
 pub use self::session_table::SessionTable;
@@ -64,6 +67,7 @@ pub fn build(node: &Node, input_schemas: &[&Schema], context: &OperatorContext) 
         NodeKind::WindowTable(window) => Box::new(WindowTable::new(window, input()?, &node.schema)?),
         NodeKind::Deduplicate(deduplicate) => Box::new(Deduplicate::new(deduplicate, input()?, node.changelog_mode)?),
         NodeKind::Rank(rank) => Box::new(Rank::new(rank, input()?, &node.schema, node.changelog_mode)?),
+        NodeKind::Join(join) => Box::new(Join::new(join, input_schemas, &node.schema)?),
         NodeKind::UnionAll => Box::new(UnionAll::new(input_schemas, &node.schema)?),
         NodeKind::Source(_)
         | NodeKind::Values(_)

@@ -111,10 +111,12 @@ impl Builder<'_> {
             self.place[id] = if self.workers == 1 { inputs[0] } else { self.exchange(inputs[0], distribution.clone()) };
             return;
         }
-        if self.workers > 1
-            && let Some(wanted) = self.wanted(id, node, sinks)
-        {
-            inputs[0] = self.ensure(inputs[0], wanted);
+        for (port, input) in inputs.iter_mut().enumerate() {
+            if self.workers > 1
+                && let Some(wanted) = self.wanted(id, node, port, sinks)
+            {
+                *input = self.ensure(*input, wanted);
+            }
         }
         let role = match &node.kind {
             NodeKind::Source(_) | NodeKind::Values(_) => Role::Source(0),
@@ -130,8 +132,8 @@ impl Builder<'_> {
         self.plan.sinks.iter().position(|&s| s == id).unwrap_or_default()
     }
 
-    /// Where the rows of the node's input must be.
-    fn wanted(&self, id: NodeId, node: &Node, sinks: &[SinkParallelism]) -> Option<Distribution> {
+    /// Where the rows of one of the node's inputs must be.
+    fn wanted(&self, id: NodeId, node: &Node, port: usize, sinks: &[SinkParallelism]) -> Option<Distribution> {
         let by_keys = |keys: &[usize]| {
             Some(if keys.is_empty() { Distribution::Single } else { Distribution::Hash(keys.to_vec()) })
         };
@@ -142,6 +144,7 @@ impl Builder<'_> {
             NodeKind::SessionTable(session) => by_keys(&session.keys),
             NodeKind::WindowRank(rank) => by_keys(&rank.keys),
             NodeKind::Rank(rank) => by_keys(&rank.partition),
+            NodeKind::Join(join) => by_keys(&join.keys_on(port)),
             NodeKind::Collect => Some(Distribution::Single),
             NodeKind::Sink(sink) => match sinks.get(self.sink_index(id)) {
                 Some(SinkParallelism::PerWorker) if sink.primary_key.is_empty() => None,
@@ -209,6 +212,11 @@ impl Builder<'_> {
             NodeKind::SessionTable(session) => columns == session.keys,
             NodeKind::WindowRank(rank) => columns == rank.keys,
             NodeKind::Rank(rank) => !columns.is_empty() && columns == rank.partition,
+            // A row that is padded on one side lies by the key of the other.
+            NodeKind::Join(join) => {
+                let right: Vec<usize> = join.keys_on(1).iter().map(|c| join.left_width + c).collect();
+                (!join.kind.pads_left() && columns == join.keys_on(0)) || (!join.kind.pads_right() && columns == right)
+            }
             NodeKind::Watermark(_) | NodeKind::UnionAll => through(columns),
             NodeKind::WindowTable(_) | NodeKind::Unnest(_) => {
                 let width = node.inputs.first().map_or(0, |&i| self.nodes[i].schema.len());

@@ -952,7 +952,8 @@ fn negate(expr: ScalarExpr, negated: bool, span: Span) -> Bound<ScalarExpr> {
     if negated { call("NOT", vec![expr], span) } else { Ok(expr) }
 }
 
-fn coalesce(args: Vec<ScalarExpr>, span: Span) -> Bound<ScalarExpr> {
+/// COALESCE of values cast to their common type.
+pub fn coalesce(args: Vec<ScalarExpr>, span: Span) -> Bound<ScalarExpr> {
     if args.is_empty() {
         return Err(vec![wrong_arguments("COALESCE(value1 [, value2]*)", span)]);
     }

@@ -2,6 +2,7 @@
 
 pub mod expr;
 mod grouping;
+pub mod join;
 mod json;
 pub mod literal;
 pub mod query;

@@ -19,6 +19,7 @@ use crate::parser::ast::{
     self, Expr, ExprKind, FunctionCall, Ident, ObjectName, Query, Select, SelectItem, SetExpr, SetExprKind, TableAlias,
     TableRef, TableRefKind,
 };
+use crate::plan::join::settle;
 use crate::plan::rel::{Rel, RelColumn, RelKind, identity};
 
 /// Views and subqueries inside one another beyond this are refused.
@@ -32,6 +33,8 @@ pub struct QueryBinder<'a> {
     pub config: &'a Config,
     /// What tables can do, asked again for tables with an OPTIONS hint.
     pub registry: &'a dyn ConnectorRegistry,
+    /// STATE_TTL hints of the SELECT being bound: table or alias, and milliseconds.
+    pub(super) state_ttl_hints: Vec<(String, u64)>,
     place: Option<(String, String)>,
     ctes: Vec<(String, Rel)>,
     nesting: usize,
@@ -40,7 +43,15 @@ pub struct QueryBinder<'a> {
 impl<'a> QueryBinder<'a> {
     /// A binder that looks names up from the session's current place.
     pub fn new(catalog: &'a Catalog, config: &'a Config, registry: &'a dyn ConnectorRegistry) -> Self {
-        QueryBinder { catalog, config, registry, place: None, ctes: Vec::new(), nesting: 0 }
+        QueryBinder {
+            catalog,
+            config,
+            registry,
+            state_ttl_hints: Vec::new(),
+            place: None,
+            ctes: Vec::new(),
+            nesting: 0,
+        }
     }
 
     /// Binds a whole query and checks that nothing is left that only makes sense below an outer filter.
@@ -169,7 +180,7 @@ impl<'a> QueryBinder<'a> {
 
     // ------------------------------------------------------------ FROM
 
-    fn bind_from(&mut self, from: &TableRef) -> Bound<(Rel, Option<String>)> {
+    pub(super) fn bind_from(&mut self, from: &TableRef) -> Bound<(Rel, Scope)> {
         match &from.kind {
             TableRefKind::Table { name, hints, as_of, alias } => {
                 if as_of.is_some() {
@@ -193,7 +204,7 @@ impl<'a> QueryBinder<'a> {
                 aliased(rel, alias.as_ref(), None)
             }
             TableRefKind::Unnest { .. } => Err(vec![refused("UNNEST", from.span)]),
-            TableRefKind::Join(join) => Err(vec![refused("a join", join.span)]),
+            TableRefKind::Join(join) => self.bind_join(join),
             TableRefKind::Parenthesised(inner) => self.bind_from(inner),
             TableRefKind::MatchRecognize(m) => Err(vec![refused("MATCH_RECOGNIZE", m.span)]),
         }
@@ -300,22 +311,31 @@ impl<'a> QueryBinder<'a> {
     // ------------------------------------------------------------ SELECT
 
     fn bind_select(&mut self, select: &Select) -> Bound<Rel> {
-        if let Some(hint) = select.hints.first() {
-            return Err(vec![refused(&format!("the hint {}", hint.name.value), hint.span)]);
+        let mut hints = Vec::new();
+        for hint in &select.hints {
+            if !hint.name.value.eq_ignore_ascii_case("STATE_TTL") {
+                return Err(vec![refused(&format!("the hint {}", hint.name.value), hint.span)]);
+            }
+            hints.extend(super::join::state_ttl_hints(hint)?);
         }
         if let Some(qualify) = &select.qualify {
             return Err(vec![refused("QUALIFY", qualify.span)]);
         }
-        let (mut rel, alias) = match &select.from {
-            Some(from) => self.bind_from(from)?,
-            None => (single_row(), None),
+        let (mut rel, mut scope) = match &select.from {
+            Some(from) => {
+                let outer_hints = std::mem::replace(&mut self.state_ttl_hints, hints);
+                let bound = self.bind_from(from);
+                self.state_ttl_hints = outer_hints;
+                bound?
+            }
+            None => (single_row(), Scope::default()),
         };
-        let mut scope = Scope::new(alias.clone(), rel.columns.clone());
         if let Some(selection) = &select.selection {
             let predicate = boolean(ExprBinder::plain(&scope).bind(selection)?, selection.span)?;
             rel = rank::filter(rel, predicate, &self.config.session(), selection.span)?;
-            scope = Scope::new(alias.clone(), rel.columns.clone());
         }
+        rel = settle(rel);
+        scope = scope.over(rel.columns.clone());
         let items = expand(&select.items, &scope)?;
         let is_grouped = select.group_by.is_some()
             || select.having.is_some()
@@ -323,7 +343,7 @@ impl<'a> QueryBinder<'a> {
         let rel = if is_grouped {
             self.bind_grouped(rel, &scope, select, &items)?
         } else {
-            bind_projection(rel, scope, alias, select, &items)?
+            bind_projection(rel, scope, select, &items)?
         };
         if !select.distinct {
             return Ok(rel);
@@ -410,7 +430,7 @@ fn expand<'a>(items: &'a [SelectItem], scope: &Scope) -> Bound<Vec<Item<'a>>> {
     for item in items {
         match item {
             SelectItem::Expr { expr, alias } => expanded.push(Item::Expr { expr, alias: alias.as_ref() }),
-            SelectItem::Wildcard(_) => expanded.extend((0..scope.columns().len()).map(Item::Column)),
+            SelectItem::Wildcard(_) => expanded.extend(scope.star().into_iter().map(Item::Column)),
             SelectItem::QualifiedWildcard { prefix, span } => match scope.relation(&prefix.last().value) {
                 Some(range) => expanded.extend(range.map(Item::Column)),
                 None => {
@@ -424,13 +444,7 @@ fn expand<'a>(items: &'a [SelectItem], scope: &Scope) -> Bound<Vec<Item<'a>>> {
     Ok(expanded)
 }
 
-fn bind_projection(
-    mut rel: Rel,
-    mut scope: Scope,
-    alias: Option<String>,
-    select: &Select,
-    items: &[Item<'_>],
-) -> Bound<Rel> {
+fn bind_projection(mut rel: Rel, mut scope: Scope, select: &Select, items: &[Item<'_>]) -> Bound<Rel> {
     let mut project = Vec::new();
     let mut errors = Vec::new();
     for (position, item) in items.iter().enumerate() {
@@ -444,7 +458,7 @@ fn bind_projection(
                         let index = numbered.columns.len() - 1;
                         rel = numbered;
                         let data_type = DataType::not_null(TypeKind::BigInt);
-                        scope = Scope::new(alias.clone(), rel.columns.clone());
+                        scope = scope.over(rel.columns.clone());
                         ScalarExpr::Column { index, data_type }
                     }),
                 None => ExprBinder::plain(&scope).bind(expr),
@@ -455,10 +469,25 @@ fn bind_projection(
             Err(mut e) => errors.append(&mut e),
         }
     }
-    if errors.is_empty() { Ok(rel.project(project)) } else { Err(errors) }
+    if errors.is_empty() { Ok(rel.project(unique_names(project))) } else { Err(errors) }
 }
 
 // ---------------------------------------------------------------- small parts
+
+/// A name that stands already gets a number behind it, as in Flink: `id`, `id0`.
+fn unique_names(mut items: Vec<(String, ScalarExpr)>) -> Vec<(String, ScalarExpr)> {
+    let mut used = std::collections::BTreeSet::new();
+    for (name, _) in &mut items {
+        let mut attempt = 0;
+        let mut unique = name.clone();
+        while !used.insert(unique.clone()) {
+            unique = format!("{name}{attempt}");
+            attempt += 1;
+        }
+        *name = unique;
+    }
+    items
+}
 
 fn scan(table: Arc<Table>) -> Rel {
     let columns = table
@@ -473,10 +502,14 @@ fn single_row() -> Rel {
     Rel { kind: RelKind::Values(vec![Vec::new()]), columns: Vec::new() }
 }
 
-fn aliased(mut rel: Rel, alias: Option<&TableAlias>, default: Option<String>) -> Bound<(Rel, Option<String>)> {
-    let Some(alias) = alias else { return Ok((rel, default)) };
+fn aliased(mut rel: Rel, alias: Option<&TableAlias>, default: Option<String>) -> Bound<(Rel, Scope)> {
+    let Some(alias) = alias else {
+        let scope = Scope::new(default, rel.columns.clone());
+        return Ok((rel, scope));
+    };
     rename(&mut rel, &alias.columns, alias.name.span)?;
-    Ok((rel, Some(alias.name.value.clone())))
+    let scope = Scope::new(Some(alias.name.value.clone()), rel.columns.clone());
+    Ok((rel, scope))
 }
 
 fn rename(rel: &mut Rel, names: &[Ident], span: Span) -> Bound<()> {

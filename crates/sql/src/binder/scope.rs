@@ -12,6 +12,8 @@ use crate::plan::rel::{RelColumn, TimeAttribute};
 pub struct Scope {
     relations: Vec<Relation>,
     columns: Vec<RelColumn>,
+    /// Columns that USING and NATURAL made one of two: name, the column it means, the ones it stands for as well.
+    shared: Vec<(String, usize, Vec<usize>)>,
 }
 
 #[derive(Debug, Clone)]
@@ -25,7 +27,67 @@ impl Scope {
     /// A scope of one relation.
     pub fn new(alias: Option<String>, columns: Vec<RelColumn>) -> Self {
         let end = columns.len();
-        Scope { relations: vec![Relation { alias, start: 0, end }], columns }
+        Scope { relations: vec![Relation { alias, start: 0, end }], columns, shared: Vec::new() }
+    }
+
+    /// This scope's relations and then another's.
+    #[must_use]
+    pub fn beside(&self, other: &Scope) -> Scope {
+        let shift = self.columns.len();
+        let moved = other.relations.iter().map(|r| Relation {
+            alias: r.alias.clone(),
+            start: r.start + shift,
+            end: r.end + shift,
+        });
+        let moved_shared = other
+            .shared
+            .iter()
+            .map(|(name, column, others)| (name.clone(), column + shift, others.iter().map(|c| c + shift).collect()));
+        Scope {
+            relations: self.relations.iter().cloned().chain(moved).collect(),
+            columns: self.columns.iter().chain(&other.columns).cloned().collect(),
+            shared: self.shared.iter().cloned().chain(moved_shared).collect(),
+        }
+    }
+
+    /// The same relations over columns that may be more, or of other kinds.
+    #[must_use]
+    pub fn over(&self, columns: Vec<RelColumn>) -> Scope {
+        Scope { columns, ..self.clone() }
+    }
+
+    /// Makes columns of USING one: each name means its column, and the others are found by their table only.
+    pub fn share(&mut self, columns: Vec<(String, usize, Vec<usize>)>) {
+        for (name, column, others) in columns {
+            // A name shared in a join below is shared by one more side now.
+            let mut others = others;
+            self.shared.retain(|(known, c, more)| {
+                let is_same = *known == name && (others.contains(c) || *c == column);
+                if is_same {
+                    others.extend(more.iter().copied().chain([*c]).filter(|i| *i != column));
+                }
+                !is_same
+            });
+            others.sort_unstable();
+            others.dedup();
+            self.shared.push((name, column, others));
+        }
+    }
+
+    /// The columns of `*`: shared ones first, once, then the others.
+    pub fn star(&self) -> Vec<usize> {
+        let first = self.shared.iter().map(|(_, column, _)| *column);
+        let is_rest = |i: &usize| self.shared.iter().all(|(_, column, others)| column != i && !others.contains(i));
+        first.chain((0..self.columns.len()).filter(is_rest)).collect()
+    }
+
+    /// The position of a column by its name alone.
+    pub fn position(&self, name: &Ident) -> Result<usize, Vec<Diagnostic>> {
+        match self.find(&name.value, 0..self.columns.len(), name) {
+            Ok(Some(index)) => Ok(index),
+            Ok(None) => Err(vec![self.unknown(name, 0..self.columns.len())]),
+            Err(e) => Err(vec![e]),
+        }
     }
 
     /// All columns.
@@ -78,6 +140,10 @@ impl Scope {
     }
 
     fn find(&self, name: &str, range: std::ops::Range<usize>, at: &Ident) -> Result<Option<usize>, Diagnostic> {
+        let is_all = range == (0..self.columns.len());
+        if is_all && let Some((_, column, _)) = self.shared.iter().find(|(shared, _, _)| shared == name) {
+            return Ok(Some(*column));
+        }
         let mut found = None;
         for index in range {
             if self.columns.get(index).is_some_and(|c| c.name == name) {

@@ -68,7 +68,7 @@ impl Lowering {
         Ok(id)
     }
 
-    fn lower(&mut self, rel: &Rel, config: &Config) -> Result<NodeId, Diagnostic> {
+    pub(super) fn lower(&mut self, rel: &Rel, config: &Config) -> Result<NodeId, Diagnostic> {
         let schema = rel.schema();
         let rowtime = rowtime_of(&rel.columns);
         Ok(match &rel.kind {
@@ -153,6 +153,7 @@ impl Lowering {
                 });
                 self.share(kind, vec![input], schema, None, String::new())
             }
+            RelKind::Join { left, right, join } => self.lower_join((left, right), join, &rel.columns, config)?,
             RelKind::UnionAll(inputs) => {
                 let inputs = inputs.iter().map(|i| self.lower(i, config)).collect::<Result<Vec<_>, _>>()?;
                 self.share(NodeKind::UnionAll, inputs, schema, rowtime, String::new())
@@ -207,7 +208,7 @@ impl Lowering {
     }
 
     /// A node that may be shared with an equal one.
-    fn share(
+    pub(super) fn share(
         &mut self,
         kind: NodeKind,
         inputs: Vec<NodeId>,

@@ -8,6 +8,8 @@ use wiesel_core::{Field, Schema};
 use wiesel_expr::{ScalarExpr, Session};
 use wiesel_plan::{CalcNode, Distribution, Node, NodeId, NodeKind, RankEnd};
 
+use super::join;
+
 /// Applies every rewrite. Returns the new nodes and sinks.
 pub fn optimize(nodes: Vec<Node>, sinks: Vec<NodeId>, session: &Session) -> (Vec<Node>, Vec<NodeId>) {
     let (nodes, sinks) = fold_constants(nodes, sinks, session);
@@ -33,6 +35,7 @@ fn fold_constants(mut nodes: Vec<Node>, sinks: Vec<NodeId>, session: &Session) -
                 calc.filter.iter_mut().for_each(fold);
             }
             NodeKind::Watermark(watermark) => fold(&mut watermark.expr),
+            NodeKind::Join(join) => join.condition.iter_mut().for_each(fold),
             _ => {}
         }
     }
@@ -181,8 +184,11 @@ fn prune_columns(nodes: Vec<Node>, sinks: Vec<NodeId>) -> (Vec<Node>, Vec<NodeId
             own.insert(cheapest_column(&node.schema));
         }
         let own = own.clone();
-        for input in &node.inputs {
-            let wanted = needed_of_input(node, &own, nodes.get(*input).map_or(0, |n| n.schema.len()));
+        for (port, input) in node.inputs.iter().enumerate() {
+            let wanted = match &node.kind {
+                NodeKind::Join(join) => join::columns_needed(join, &own, port).into_iter().collect(),
+                _ => needed_of_input(node, &own, nodes.get(*input).map_or(0, |n| n.schema.len())),
+            };
             if let Some(set) = needed.get_mut(*input) {
                 set.extend(wanted);
             }
@@ -288,7 +294,8 @@ fn needed_of_input(node: &Node, own: &BTreeSet<usize>, input_width: usize) -> Ve
         }
         NodeKind::UnionAll => wanted.extend(own),
         NodeKind::Exchange(_) | NodeKind::Sink(_) | NodeKind::Collect => wanted.extend(0..input_width),
-        NodeKind::Source(_) | NodeKind::Values(_) => {}
+        // A join reads two inputs, each with columns of its own.
+        NodeKind::Source(_) | NodeKind::Values(_) | NodeKind::Join(_) => {}
     }
     wanted
 }
@@ -418,6 +425,7 @@ fn rebuild(node: &mut Node, own: &[usize], inputs: &[(NodeId, Vec<usize>)], node
             }
             own.to_vec()
         }
+        NodeKind::Join(_) => join::prune(node, &own.iter().copied().collect(), inputs, nodes),
         NodeKind::Values(rows) => {
             for row in rows.iter_mut() {
                 *row = own.iter().filter_map(|c| row.get(*c).cloned()).collect();
@@ -446,37 +454,31 @@ fn place_exchanges(nodes: Vec<Node>, sinks: Vec<NodeId>) -> (Vec<Node>, Vec<Node
     let mut exchanges: BTreeMap<(NodeId, Vec<usize>, bool), NodeId> = BTreeMap::new();
     for mut node in nodes {
         node.inputs.iter_mut().for_each(|i| *i = places.get(*i).copied().unwrap_or(*i));
-        let wanted = match &node.kind {
-            NodeKind::GroupAggregate(g) => Some(by_keys(&g.keys)),
-            NodeKind::WindowAggregate(w) => Some(by_keys(&w.keys)),
-            NodeKind::Deduplicate(d) => Some(by_keys(&d.keys)),
-            NodeKind::SessionTable(s) => Some(by_keys(&s.keys)),
-            NodeKind::WindowRank(r) => Some(by_keys(&r.keys)),
-            NodeKind::Rank(r) => Some(by_keys(&r.partition)),
-            NodeKind::Sink(s) if !s.primary_key.is_empty() => Some(by_keys(&s.primary_key)),
-            _ => None,
-        };
-        if let (Some(wanted), Some(input)) = (wanted, node.inputs.first().copied()) {
+        for port in 0..node.inputs.len() {
+            let (Some(wanted), Some(input)) = (wanted_on(&node, port), node.inputs.get(port).copied()) else {
+                continue;
+            };
             let lie = lies.get(input).cloned().flatten();
             let is_sink = matches!(node.kind, NodeKind::Sink(_));
-            if !satisfies(lie.as_ref(), &wanted, is_sink) {
-                let key = match &wanted {
-                    Distribution::Hash(keys) => (input, keys.clone(), false),
-                    Distribution::Single => (input, Vec::new(), true),
-                };
-                let id = *exchanges.entry(key).or_insert_with(|| {
-                    let below = placed[input].clone();
-                    placed.push(Node {
-                        kind: NodeKind::Exchange(wanted.clone()),
-                        inputs: vec![input],
-                        label: String::new(),
-                        ..below
-                    });
-                    lies.push(Some(wanted.clone()));
-                    placed.len() - 1
-                });
-                node.inputs = vec![id];
+            if satisfies(lie.as_ref(), &wanted, is_sink) {
+                continue;
             }
+            let key = match &wanted {
+                Distribution::Hash(keys) => (input, keys.clone(), false),
+                Distribution::Single => (input, Vec::new(), true),
+            };
+            let id = *exchanges.entry(key).or_insert_with(|| {
+                let below = placed[input].clone();
+                placed.push(Node {
+                    kind: NodeKind::Exchange(wanted.clone()),
+                    inputs: vec![input],
+                    label: String::new(),
+                    ..below
+                });
+                lies.push(Some(wanted.clone()));
+                placed.len() - 1
+            });
+            node.inputs[port] = id;
         }
         let below = node.inputs.first().and_then(|i| lies.get(*i).cloned()).flatten();
         lies.push(lie_of(&node, below));
@@ -485,6 +487,21 @@ fn place_exchanges(nodes: Vec<Node>, sinks: Vec<NodeId>) -> (Vec<Node>, Vec<Node
     }
     let sinks = sinks.into_iter().map(|s| places.get(s).copied().unwrap_or(s)).collect();
     (placed, sinks)
+}
+
+/// Where the rows of one input must be.
+fn wanted_on(node: &Node, port: usize) -> Option<Distribution> {
+    match &node.kind {
+        NodeKind::GroupAggregate(g) => Some(by_keys(&g.keys)),
+        NodeKind::WindowAggregate(w) => Some(by_keys(&w.keys)),
+        NodeKind::Deduplicate(d) => Some(by_keys(&d.keys)),
+        NodeKind::SessionTable(s) => Some(by_keys(&s.keys)),
+        NodeKind::WindowRank(r) => Some(by_keys(&r.keys)),
+        NodeKind::Rank(r) => Some(by_keys(&r.partition)),
+        NodeKind::Join(j) => Some(by_keys(&j.keys_on(port))),
+        NodeKind::Sink(s) if !s.primary_key.is_empty() => Some(by_keys(&s.primary_key)),
+        _ => None,
+    }
 }
 
 fn by_keys(keys: &[usize]) -> Distribution {
@@ -516,6 +533,8 @@ fn lie_of(node: &Node, below: Option<Distribution>) -> Option<Distribution> {
         | NodeKind::WindowRank(_)
         | NodeKind::Rank(_)
         | NodeKind::Unnest(_) => below,
+        // Padded rows of the right side lie by its own keys.
+        NodeKind::Join(join) if !join.kind.pads_left() => below,
         NodeKind::Calc(calc) => match below? {
             Distribution::Single => Some(Distribution::Single),
             Distribution::Hash(keys) => {

@@ -10,6 +10,7 @@ use wiesel_core::{DataType, Schema, Value};
 use wiesel_expr::{AggregateCall, ScalarExpr};
 use wiesel_plan::{RankEnd, SortColumn, WindowNode, WindowProperty, WindowRankNode};
 
+use super::join::JoinRel;
 use crate::catalog::Table;
 
 /// A node of the typed query.
@@ -157,6 +158,15 @@ pub enum RelKind {
         /// Written as LIMIT.
         is_limit: bool,
     },
+    /// A join.
+    Join {
+        /// Port 0.
+        left: Box<Rel>,
+        /// Port 1.
+        right: Box<Rel>,
+        /// Which.
+        join: Box<JoinRel>,
+    },
     /// UNION ALL.
     UnionAll(Vec<Rel>),
 }
@@ -188,6 +198,7 @@ impl Rel {
             | RelKind::WindowRank { input, .. }
             | RelKind::Expand { input, .. }
             | RelKind::Unnest { input, .. } => vec![input],
+            RelKind::Join { left, right, .. } => vec![left, right],
             RelKind::UnionAll(inputs) => inputs.iter().collect(),
         }
     }

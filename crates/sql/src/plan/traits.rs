@@ -6,7 +6,9 @@
 use wiesel_core::ChangelogMode;
 use wiesel_core::diagnostic::Diagnostic;
 use wiesel_expr::ScalarExpr;
-use wiesel_plan::{Node, NodeId, NodeKind, RankStrategy, SinkNode};
+use wiesel_plan::{Node, NodeId, NodeKind, RankStrategy, SinkNode, SourceNode};
+
+use super::join;
 
 /// Fills in changelog modes, upsert keys, retraction flags and per-step folding.
 pub fn infer(nodes: &mut [Node], materialize_is_off: bool) -> Result<(), Diagnostic> {
@@ -16,7 +18,11 @@ pub fn infer(nodes: &mut [Node], materialize_is_off: bool) -> Result<(), Diagnos
     let mut wanted: Vec<ChangelogMode> = vec![ChangelogMode::Insert; nodes.len()];
     for id in (0..nodes.len()).rev() {
         let node = &nodes[id];
-        let own = if updates[id] { wanted[id].max(ChangelogMode::Upsert) } else { ChangelogMode::Insert };
+        let mut own = if updates[id] { wanted[id].max(ChangelogMode::Upsert) } else { ChangelogMode::Insert };
+        if let NodeKind::Join(join) = &node.kind {
+            let updating = |port: usize| node.inputs.get(port).is_some_and(|i| updates[*i]);
+            own = join::settled_mode(join, own, [updating(0), updating(1)]);
+        }
         for input in node.inputs.clone() {
             if updates[input] {
                 let mode = wanted_of_input(nodes, node, own, input, materialize_is_off)?;
@@ -25,6 +31,7 @@ pub fn infer(nodes: &mut [Node], materialize_is_off: bool) -> Result<(), Diagnos
         }
         nodes[id].changelog_mode = own;
     }
+    pass_on_full_changelogs(nodes);
     for id in 0..nodes.len() {
         let retracts = nodes[id].inputs.iter().any(|i| nodes[*i].changelog_mode != ChangelogMode::Insert);
         // A sink's own mode is what reaches it.
@@ -43,6 +50,17 @@ pub fn infer(nodes: &mut [Node], materialize_is_off: bool) -> Result<(), Diagnos
     Ok(())
 }
 
+/// A node that must give every -U gives them also to readers that asked for less, through whatever passes rows on as they are.
+fn pass_on_full_changelogs(nodes: &mut [Node]) {
+    for id in 0..nodes.len() {
+        let is_full = |i: &NodeId| nodes.get(*i).is_some_and(|n| n.changelog_mode == ChangelogMode::Full);
+        let passes = matches!(nodes[id].kind, NodeKind::Calc(_) | NodeKind::UnionAll | NodeKind::Exchange(_));
+        if passes && nodes[id].changelog_mode != ChangelogMode::Insert && nodes[id].inputs.iter().any(is_full) {
+            nodes[id].changelog_mode = ChangelogMode::Full;
+        }
+    }
+}
+
 /// Whether each node gives anything but +I.
 fn updating(nodes: &[Node]) -> Vec<bool> {
     let mut updates: Vec<bool> = Vec::with_capacity(nodes.len());
@@ -56,6 +74,7 @@ fn updating(nodes: &[Node]) -> Vec<bool> {
             NodeKind::Deduplicate(deduplicate) => deduplicate.keep_last || deduplicate.order.is_some(),
             // A limit by arrival takes nothing back.
             NodeKind::Rank(rank) => below || !(rank.is_limit && rank.order.is_empty()),
+            NodeKind::Join(join) => below || join::updates_by_itself(join),
             _ => below,
         });
     }
@@ -72,6 +91,7 @@ fn wanted_of_input(
     Ok(match &node.kind {
         NodeKind::Sink(sink) => sink_mode(nodes, sink, input, materialize_is_off)?,
         NodeKind::Calc(calc) if calc.filter.is_none() => own,
+        NodeKind::Join(_) => own,
         NodeKind::UnionAll | NodeKind::Watermark(_) | NodeKind::Exchange(_) => own,
         NodeKind::Rank(rank) if matches!(rank.strategy, RankStrategy::Update(_)) => ChangelogMode::Upsert,
         NodeKind::Deduplicate(_) => {
@@ -144,6 +164,7 @@ fn updating_operator(nodes: &[Node], from: NodeId) -> &'static str {
             NodeKind::Deduplicate(_) => return "the deduplication",
             NodeKind::Rank(rank) if rank.is_limit => return "LIMIT",
             NodeKind::Rank(_) => return "the Top-N",
+            NodeKind::Join(join) if join::updates_by_itself(join) => return "the join",
             NodeKind::Source(_) => return "the source",
             _ => {}
         }
@@ -159,12 +180,17 @@ fn infer_upsert_keys(nodes: &mut [Node]) {
     for id in 0..nodes.len() {
         let below = nodes[id].inputs.first().and_then(|i| nodes.get(*i)).map(|n| n.upsert_keys.clone());
         let below = below.unwrap_or_default();
-        nodes[id].upsert_keys = match &nodes[id].kind {
+        let right = nodes[id].inputs.get(1).and_then(|i| nodes.get(*i)).map(|n| n.upsert_keys.clone());
+        let last_column = nodes[id].schema.len().saturating_sub(1);
+        nodes[id].upsert_keys = match &mut nodes[id].kind {
             NodeKind::GroupAggregate(group) => vec![(0..group.keys.len()).collect()],
             NodeKind::Deduplicate(deduplicate) => vec![deduplicate.keys.clone()],
-            NodeKind::Rank(rank) => {
-                super::rank::upsert_keys(rank, &below, rank.outputs_number.then(|| nodes[id].schema.len() - 1))
+            NodeKind::Rank(rank) => super::rank::upsert_keys(rank, &below, rank.outputs_number.then_some(last_column)),
+            NodeKind::Join(join) => {
+                let right = right.unwrap_or_default();
+                join::upsert_keys(join, &below, &right)
             }
+            NodeKind::Source(source) => key_of_table(source),
             NodeKind::Calc(calc) => below
                 .iter()
                 .filter_map(|key| {
@@ -181,6 +207,14 @@ fn infer_upsert_keys(nodes: &mut [Node]) {
             _ => Vec::new(),
         };
     }
+}
+
+/// The primary key of a table, when all its columns are read.
+fn key_of_table(source: &SourceNode) -> Vec<Vec<usize>> {
+    let name_of = |column: &usize| source.table.columns.get(*column).map(|c| c.name.as_str());
+    let place = |name: &String| source.columns.iter().position(|c| name_of(c) == Some(name.as_str()));
+    let key: Option<Vec<usize>> = source.table.primary_key.iter().map(place).collect();
+    key.into_iter().filter(|k| !k.is_empty()).collect()
 }
 
 /// One change per key and step is enough where every sink below folds by the very key of the aggregation.

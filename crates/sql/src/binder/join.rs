@@ -1,0 +1,119 @@
+//! FROM with several tables: the kinds of join, ON, USING and NATURAL, and what names mean above them.
+
+use wiesel_core::diagnostic::{Diagnostic, Span};
+use wiesel_expr::ScalarExpr;
+use wiesel_plan::JoinKind;
+
+use super::expr::{Bound, ExprBinder, boolean, call};
+use super::query::QueryBinder;
+use super::scope::Scope;
+use crate::parser::ast::{self, Ident, Join, JoinCondition};
+use crate::plan::join::{JoinRel, conjuncts, join as join_rels};
+use crate::plan::rel::{Rel, identity};
+
+impl QueryBinder<'_> {
+    /// Binds a join; its form is decided when the WHERE is known.
+    pub(super) fn bind_join(&mut self, join: &Join) -> Bound<(Rel, Scope)> {
+        let kind = match join.kind {
+            ast::JoinKind::Inner | ast::JoinKind::Cross | ast::JoinKind::Comma => JoinKind::Inner,
+            ast::JoinKind::Left => JoinKind::Left,
+            ast::JoinKind::Right => JoinKind::Right,
+            ast::JoinKind::Full => JoinKind::Full,
+        };
+        let (left, left_scope) = self.bind_from(&join.left)?;
+        let (right, right_scope) = self.bind_from(&join.right)?;
+        self.join_bound((left, left_scope), (right, right_scope), kind, join)
+    }
+
+    fn join_bound(
+        &mut self,
+        left: (Rel, Scope),
+        right: (Rel, Scope),
+        kind: JoinKind,
+        join: &Join,
+    ) -> Bound<(Rel, Scope)> {
+        let ((left, left_scope), (right, right_scope)) = (left, right);
+        let span = join.span;
+        let mut node = JoinRel {
+            kind,
+            condition: Vec::new(),
+            form: None,
+            state_ttl_ms: [self.state_ttl_hint(&left_scope), self.state_ttl_hint(&right_scope)],
+            span,
+        };
+        let shared = match &join.condition {
+            JoinCondition::Using(names) => names.clone(),
+            _ if join.natural => common_names(&left_scope, &right_scope, span),
+            JoinCondition::On(condition) => {
+                let scope = left_scope.beside(&right_scope);
+                let bound = boolean(ExprBinder::plain(&scope).bind(condition)?, condition.span)?;
+                node.condition = conjuncts(bound);
+                Vec::new()
+            }
+            JoinCondition::None => Vec::new(),
+        };
+        let scope = left_scope.beside(&right_scope);
+        let left_width = left.columns.len();
+        let mut pairs = Vec::new();
+        for name in &shared {
+            let (l, r) = (left_scope.position(name)?, right_scope.position(name)? + left_width);
+            node.condition.push(call("=", vec![scope.column(l), scope.column(r)], name.span)?);
+            pairs.push((name.value.clone(), l, r));
+        }
+        let mut rel = join_rels(left, right, node);
+        let mut scope = scope.over(rel.columns.clone());
+        if kind == JoinKind::Full && !pairs.is_empty() {
+            // The shared column has a value when either side has: one more column.
+            let mut items: Vec<(String, ScalarExpr)> =
+                identity(&rel.columns).into_iter().zip(&rel.columns).map(|(e, c)| (c.name.clone(), e)).collect();
+            let base = items.len();
+            for (name, l, r) in &pairs {
+                items.push((name.clone(), super::expr::coalesce(vec![scope.column(*l), scope.column(*r)], span)?));
+            }
+            rel = rel.project(items);
+            scope = scope.over(rel.columns.clone());
+            scope.share(pairs.into_iter().enumerate().map(|(i, (name, l, r))| (name, base + i, vec![l, r])).collect());
+        } else if kind == JoinKind::Right {
+            scope.share(pairs.into_iter().map(|(name, l, r)| (name, r, vec![l])).collect());
+        } else {
+            scope.share(pairs.into_iter().map(|(name, l, r)| (name, l, vec![r])).collect());
+        }
+        Ok((rel, scope))
+    }
+
+    /// What a STATE_TTL hint of the SELECT says about a table.
+    fn state_ttl_hint(&self, scope: &Scope) -> Option<u64> {
+        self.state_ttl_hints.iter().find(|(name, _)| scope.relation(name).is_some()).map(|(_, ttl_ms)| *ttl_ms)
+    }
+}
+
+/// The names that both sides have, in the order of the left side.
+fn common_names(left: &Scope, right: &Scope, span: Span) -> Vec<Ident> {
+    let visible = |scope: &Scope| -> Vec<String> {
+        scope.star().into_iter().filter_map(|i| scope.columns().get(i)).map(|c| c.name.clone()).collect()
+    };
+    let right = visible(right);
+    let both = visible(left).into_iter().filter(|name| right.contains(name));
+    both.map(|value| Ident { value, quoted: false, span }).collect()
+}
+
+/// The STATE_TTL hints of a SELECT: table or alias, and milliseconds.
+pub(super) fn state_ttl_hints(hint: &ast::Hint) -> Bound<Vec<(String, u64)>> {
+    let mut hints = Vec::new();
+    for arg in &hint.args {
+        let ast::HintArg::Pair(pair) = arg else {
+            return Err(vec![
+                Diagnostic::error("W0305", "a STATE_TTL hint takes 'table' = 'duration' pairs").at(hint.span),
+            ]);
+        };
+        let Some(ttl) = wiesel_core::options::parse_duration(&pair.value.value) else {
+            return Err(vec![
+                Diagnostic::error("W0305", format!("`{}` is no duration", pair.value.value))
+                    .at(pair.value.span)
+                    .label("expected a number and a unit, for instance '1 d' or '30 min'"),
+            ]);
+        };
+        hints.push((pair.key.value.clone(), u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)));
+    }
+    Ok(hints)
+}
