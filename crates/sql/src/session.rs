@@ -3,9 +3,12 @@
 //! The session owns the catalog and the settings. It connects to nothing: an INSERT becomes a [`PlannedJob`] that somebody else runs, and
 //! every error of the file is known before anything starts.
 
+mod alter;
 mod insert;
+mod like;
 mod objects;
 mod show;
+mod show_create;
 mod table;
 
 use std::sync::Arc;
@@ -123,8 +126,14 @@ impl Session {
     /// Carries out one statement. `text` is the whole file.
     pub fn execute(&mut self, statement: &Statement, text: &str) -> Bound<Outcome> {
         match &statement.kind {
-            StatementKind::CreateTable(create) => self.create_table(create, text, statement.span),
+            StatementKind::CreateTable(create) => self.create_table(create, statement.span),
             StatementKind::CreateView(create) => self.create_view(create),
+            StatementKind::CreateCatalog(create) => self.create_catalog(create, statement.span),
+            StatementKind::CreateDatabase(create) => self.create_database(create),
+            StatementKind::AlterTable(alter) => self.alter_table(alter, statement.span),
+            StatementKind::AlterView(alter) => self.alter_view(alter),
+            StatementKind::AlterDatabase { name, options } => self.alter_database(name, options),
+            StatementKind::AlterCatalog(alter) => self.alter_catalog(alter),
             StatementKind::Drop(drop) => self.drop_object(drop),
             StatementKind::Use(target) => self.use_place(target, statement.span),
             StatementKind::Set(None) => Ok(Outcome::Rows {
@@ -142,7 +151,7 @@ impl Session {
                 Ok(Outcome::Done)
             }
             StatementKind::Show(show) => self.show(show, statement.span),
-            StatementKind::Describe(describe) => self.describe(describe, statement.span),
+            StatementKind::Describe(describe) => self.describe_any(describe, statement.span),
             StatementKind::Explain(explain) => self.explain(explain, text),
             StatementKind::Insert(insert) => {
                 let planned = self.plan_inserts(&[(insert, statement.span)])?;
@@ -170,6 +179,10 @@ impl Session {
                     .push(format!("ADD JAR '{}' is taken and has no effect: connectors are built in", path.value));
                 Ok(Outcome::Done)
             }
+            StatementKind::StopJob(_) => Err(vec![
+                refused("STOP JOB", statement.span)
+                    .hint("a job is a process here: stop it with SIGTERM, it keeps its state"),
+            ]),
             StatementKind::RemoveJar(_) => Ok(Outcome::Done),
             StatementKind::CreateFunction(f) if f.language == ast::FunctionLanguage::Python => {
                 Err(vec![refused("CREATE FUNCTION ... LANGUAGE PYTHON", statement.span)])
@@ -191,16 +204,10 @@ impl Session {
     }
 }
 
-fn statement_name(kind: &StatementKind) -> &'static str {
+fn statement_name(kind: &StatementKind) -> &str {
     match kind {
-        StatementKind::CreateCatalog(_) => "CREATE CATALOG",
-        StatementKind::CreateDatabase(_) => "CREATE DATABASE",
-        StatementKind::AlterTable(_) => "ALTER TABLE",
-        StatementKind::AlterView(_) => "ALTER VIEW",
-        StatementKind::AlterDatabase { .. } => "ALTER DATABASE",
-        StatementKind::AlterCatalog(_) => "ALTER CATALOG",
+        StatementKind::Unsupported { name, .. } => name,
         StatementKind::AlterFunction(_) => "ALTER FUNCTION",
-        StatementKind::StopJob(_) => "STOP JOB",
         _ => "this statement",
     }
 }

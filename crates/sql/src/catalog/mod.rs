@@ -31,6 +31,10 @@ pub struct Table {
     pub info: ConnectorInfo,
     /// COMMENT.
     pub comment: Option<String>,
+    /// The table as a statement would declare it now: LIKE filled in, ALTER TABLE applied.
+    pub definition: ast::CreateTable,
+    /// CREATE TEMPORARY TABLE.
+    pub temporary: bool,
 }
 
 /// A column of a [`Table`].
@@ -70,6 +74,17 @@ pub struct View {
     pub comment: Option<String>,
     /// The columns it gave when it was created, for DESCRIBE.
     pub schema: Vec<(String, DataType)>,
+    /// CREATE TEMPORARY VIEW.
+    pub temporary: bool,
+}
+
+/// A catalog or a database: what was said of it.
+#[derive(Debug, Clone, Default)]
+pub struct Place {
+    /// COMMENT.
+    pub comment: Option<String>,
+    /// WITH options.
+    pub options: BTreeMap<String, String>,
 }
 
 /// What a name of a table means.
@@ -87,7 +102,8 @@ pub type Path = (String, String, String);
 /// All names of a session.
 #[derive(Debug, Clone)]
 pub struct Catalog {
-    databases: BTreeMap<(String, String), ()>,
+    catalogs: BTreeMap<String, Place>,
+    databases: BTreeMap<(String, String), Place>,
     permanent: BTreeMap<Path, Object>,
     temporary: BTreeMap<Path, Object>,
     current: (String, String),
@@ -97,7 +113,8 @@ impl Default for Catalog {
     fn default() -> Self {
         let start = (DEFAULT_CATALOG.to_owned(), DEFAULT_DATABASE.to_owned());
         Catalog {
-            databases: BTreeMap::from([(start.clone(), ())]),
+            catalogs: BTreeMap::from([(DEFAULT_CATALOG.to_owned(), Place::default())]),
+            databases: BTreeMap::from([(start.clone(), Place::default())]),
             permanent: BTreeMap::new(),
             temporary: BTreeMap::new(),
             current: start,
@@ -139,6 +156,15 @@ impl Catalog {
         }
     }
 
+    /// Puts an object at a path, whatever was there.
+    pub fn replace(&mut self, path: Path, object: Object, temporary: bool) {
+        if temporary {
+            self.temporary.insert(path, object)
+        } else {
+            self.permanent.insert(path, object)
+        };
+    }
+
     /// Removes an object and gives it back.
     pub fn remove(&mut self, path: &Path, temporary: bool) -> Option<Object> {
         if temporary { self.temporary.remove(path) } else { self.permanent.remove(path) }
@@ -155,8 +181,49 @@ impl Catalog {
     }
 
     /// Creates a database; `false` when it exists.
-    pub fn create_database(&mut self, catalog: &str, database: &str) -> bool {
-        self.databases.insert((catalog.to_owned(), database.to_owned()), ()).is_none()
+    pub fn create_database(&mut self, catalog: &str, database: &str, place: Place) -> bool {
+        let path = (catalog.to_owned(), database.to_owned());
+        if self.databases.contains_key(&path) {
+            return false;
+        }
+        self.databases.insert(path, place);
+        true
+    }
+
+    /// What was said of a database.
+    pub fn database(&mut self, catalog: &str, database: &str) -> Option<&mut Place> {
+        self.databases.get_mut(&(catalog.to_owned(), database.to_owned()))
+    }
+
+    /// Forgets a database and everything in it.
+    pub fn drop_database(&mut self, catalog: &str, database: &str) {
+        self.databases.remove(&(catalog.to_owned(), database.to_owned()));
+        for objects in [&mut self.permanent, &mut self.temporary] {
+            objects.retain(|(c, d, _), _| c != catalog || d != database);
+        }
+    }
+
+    /// Creates a catalog with its first database; `false` when it exists.
+    pub fn create_catalog(&mut self, catalog: &str, database: &str, place: Place) -> bool {
+        if self.catalogs.contains_key(catalog) {
+            return false;
+        }
+        self.catalogs.insert(catalog.to_owned(), place);
+        self.create_database(catalog, database, Place::default());
+        true
+    }
+
+    /// What was said of a catalog.
+    pub fn catalog(&mut self, catalog: &str) -> Option<&mut Place> {
+        self.catalogs.get_mut(catalog)
+    }
+
+    /// Forgets a catalog and everything in it.
+    pub fn drop_catalog(&mut self, catalog: &str) {
+        self.catalogs.remove(catalog);
+        for database in self.databases(catalog).into_iter().map(str::to_owned).collect::<Vec<_>>() {
+            self.drop_database(catalog, &database);
+        }
     }
 
     /// Moves the session to a database that exists.
@@ -166,9 +233,7 @@ impl Catalog {
 
     /// All catalogs.
     pub fn catalogs(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.databases.keys().map(|(c, _)| c.as_str()).collect();
-        names.dedup();
-        names
+        self.catalogs.keys().map(String::as_str).collect()
     }
 
     /// The databases of a catalog.

@@ -66,6 +66,38 @@ pub fn parse_expression(text: &str) -> Result<Expr, Vec<Diagnostic>> {
     }
 }
 
+/// Reads one data type that is the whole text.
+pub fn parse_data_type(text: &str) -> Result<ast::DataType, Vec<Diagnostic>> {
+    let mut parser = Parser::new(text)?;
+    let parsed = parser
+        .data_type()
+        .and_then(|read| if parser.at_end() { Ok(read) } else { Err(parser.unexpected("the end of the type")) });
+    parsed.map_err(|error| vec![*error])
+}
+
+/// The text of an expression with all its names in backticks, and those names. Words before a parenthesis are functions and reserved
+/// words are keywords; all others are names.
+pub fn names_quoted(text: &str) -> (String, Vec<String>) {
+    let tokens = token::tokenize(text);
+    let (mut out, mut names) = (String::new(), Vec::new());
+    let mut written = 0;
+    for (place, found) in tokens.iter().enumerate() {
+        let word = found.span.text(text);
+        let is_call = tokens.get(place + 1).is_some_and(|next| next.kind == TokenKind::Symbol(Symbol::LeftParen));
+        let name = match &found.kind {
+            TokenKind::QuotedName(name) => name.clone(),
+            TokenKind::Word if !is_call && !keyword::is_reserved(word) => word.to_owned(),
+            _ => continue,
+        };
+        out.push_str(text.get(written..found.span.start as usize).unwrap_or(""));
+        out.push_str(&format!("`{}`", name.replace('`', "``")));
+        written = found.span.end as usize;
+        names.push(name);
+    }
+    out.push_str(text.get(written..).unwrap_or(""));
+    (out, names)
+}
+
 /// How far the end of a type in angle brackets is looked for when a broken column is skipped.
 const ANGLES_TOKENS_MAX: usize = 4096;
 

@@ -166,6 +166,13 @@ impl Lowering {
 
     fn scan(&mut self, table: &Arc<Table>, columns: &[RelColumn], config: &Config) -> Result<NodeId, Diagnostic> {
         let descriptor = Arc::new(table.descriptor.clone());
+        if !descriptor.options.contains_key("connector") {
+            return Err(Diagnostic::error(
+                "W0501",
+                format!("table `{}` lacks the required option 'connector'", descriptor.name),
+            )
+            .label("expected 'connector' = '...' in its CREATE TABLE"));
+        }
         if !table.info.is_source {
             let connector = descriptor.options.get("connector").map_or("", String::as_str);
             return Err(Diagnostic::error("W0506", format!("table `{}` cannot be read", descriptor.name))

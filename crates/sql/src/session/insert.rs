@@ -78,6 +78,13 @@ impl Session {
             }
             table.info = self.registry.info(&table.descriptor).map_err(|e| vec![from_connector(&e, hint.span)])?;
         }
+        if !table.descriptor.options.contains_key("connector") {
+            return Err(vec![
+                Diagnostic::error("W0501", format!("table `{name}` lacks the required option 'connector'"))
+                    .at(insert.table.span)
+                    .label("expected 'connector' = '...' in its CREATE TABLE"),
+            ]);
+        }
         if !table.info.is_sink {
             let connector = table.descriptor.options.get("connector").map_or("", String::as_str);
             return Err(vec![

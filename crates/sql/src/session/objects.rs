@@ -1,4 +1,4 @@
-//! Views, and what is done to names: CREATE VIEW, DROP, USE.
+//! Views, catalogs and databases, and what is done to names: CREATE VIEW, CREATE CATALOG, CREATE DATABASE, DROP, USE.
 
 use std::sync::Arc;
 
@@ -6,13 +6,16 @@ use wiesel_core::diagnostic::{Diagnostic, Span};
 
 use super::{Outcome, Session};
 use crate::binder::expr::{Bound, refused};
-use crate::catalog::{Object, Path, View};
+use crate::binder::query::options_of;
+use crate::catalog::{DEFAULT_CATALOG, DEFAULT_DATABASE, Object, Path, Place, View};
 use crate::parser::ast;
 
 impl Session {
     pub(super) fn create_view(&mut self, create: &ast::CreateView) -> Bound<Outcome> {
         if create.replace {
-            return Err(vec![refused("CREATE OR REPLACE VIEW", create.name.span)]);
+            return Err(vec![
+                refused("CREATE OR REPLACE VIEW", create.name.span).hint("write DROP VIEW IF EXISTS before it"),
+            ]);
         }
         let path = self.path_of(&create.name);
         if self.catalog.contains(&path, create.temporary) {
@@ -43,6 +46,7 @@ impl Session {
             place: (catalog.to_owned(), database.to_owned()),
             comment: create.comment.as_ref().map(|c| c.value.clone()),
             schema,
+            temporary: create.temporary,
         };
         self.catalog.insert(path, Object::View(Arc::new(view)), create.temporary);
         Ok(Outcome::Done)
@@ -59,7 +63,16 @@ impl Session {
         let is_table = match drop.object {
             ast::ObjectKind::Table => true,
             ast::ObjectKind::View => false,
-            _ => return Err(vec![refused("DROP of anything but a table or view", drop.name.span)]),
+            ast::ObjectKind::Database => return self.drop_database(drop),
+            ast::ObjectKind::Catalog => return self.drop_catalog(drop),
+            ast::ObjectKind::Function if drop.if_exists => return Ok(Outcome::Done),
+            ast::ObjectKind::Function => {
+                return Err(vec![
+                    Diagnostic::error("W0201", format!("no such function `{}`", drop.name.last().value))
+                        .at(drop.name.span),
+                ]);
+            }
+            _ => return Err(vec![refused("this DROP statement", drop.name.span)]),
         };
         let path = self.path_of(&drop.name);
         let found = match self.catalog.get(&path) {
@@ -85,18 +98,143 @@ impl Session {
         }])
     }
 
+    /// Catalog and database of a name of one or two parts.
+    pub(super) fn database_of(&self, name: &ast::ObjectName) -> (String, String) {
+        match name.parts.as_slice() {
+            [catalog, database, ..] => (catalog.value.clone(), database.value.clone()),
+            [database] => (self.catalog.current().0.to_owned(), database.value.clone()),
+            [] => (self.catalog.current().0.to_owned(), String::new()),
+        }
+    }
+
+    pub(super) fn create_database(&mut self, create: &ast::CreateDatabase) -> Bound<Outcome> {
+        let (catalog, database) = self.database_of(&create.name);
+        if self.catalog.catalog(&catalog).is_none() {
+            return Err(vec![Diagnostic::error("W0203", format!("no catalog `{catalog}`")).at(create.name.span)]);
+        }
+        let comment = create.comment.as_ref().map(|c| c.value.clone());
+        let place = Place { comment, options: options_of(&create.options)? };
+        if self.catalog.create_database(&catalog, &database, place) || create.if_not_exists {
+            return Ok(Outcome::Done);
+        }
+        Err(vec![
+            Diagnostic::error("W0202", format!("database `{catalog}.{database}` exists already"))
+                .at(create.name.span)
+                .hint("write CREATE DATABASE IF NOT EXISTS"),
+        ])
+    }
+
+    pub(super) fn create_catalog(&mut self, create: &ast::CreateCatalog, span: Span) -> Bound<Outcome> {
+        let options = options_of(&create.options)?;
+        match options.get("type").map(String::as_str) {
+            Some("generic_in_memory") => {}
+            Some(other) => {
+                return Err(vec![
+                    refused(&format!("a catalog of type '{other}'"), create.options_span)
+                        .hint("supported: 'type' = 'generic_in_memory'; declare the tables in the file"),
+                ]);
+            }
+            None => {
+                return Err(vec![
+                    Diagnostic::error("W0501", "a catalog needs the option 'type'")
+                        .at(if create.options.is_empty() { span } else { create.options_span })
+                        .hint("write WITH ('type' = 'generic_in_memory')"),
+                ]);
+            }
+        }
+        let known = ["type", "default-database", "property-version"];
+        if let Some(pair) = create.options.iter().find(|pair| !known.contains(&pair.key.value.as_str())) {
+            return Err(vec![
+                Diagnostic::error("W0502", format!("unknown option '{}' of a catalog", pair.key.value))
+                    .at(pair.key.span)
+                    .did_you_mean(&pair.key.value, known),
+            ]);
+        }
+        let database = options.get("default-database").map_or("default", String::as_str).to_owned();
+        let comment = create.comment.as_ref().map(|c| c.value.clone());
+        let place = Place { comment, options };
+        if self.catalog.create_catalog(&create.name.value, &database, place) || create.if_not_exists {
+            return Ok(Outcome::Done);
+        }
+        Err(vec![
+            Diagnostic::error("W0202", format!("catalog `{}` exists already", create.name.value))
+                .at(create.name.span)
+                .hint("write CREATE CATALOG IF NOT EXISTS"),
+        ])
+    }
+
+    fn drop_database(&mut self, drop: &ast::Drop) -> Bound<Outcome> {
+        let (catalog, database) = self.database_of(&drop.name);
+        if !self.catalog.has_database(&catalog, &database) {
+            if drop.if_exists {
+                return Ok(Outcome::Done);
+            }
+            return Err(vec![
+                Diagnostic::error("W0203", format!("no database `{catalog}.{database}`")).at(drop.name.span),
+            ]);
+        }
+        if self.catalog.current() == (catalog.as_str(), database.as_str()) {
+            return Err(vec![
+                Diagnostic::error("W0203", format!("`{database}` is the current database and cannot be dropped"))
+                    .at(drop.name.span)
+                    .hint("USE another one before"),
+            ]);
+        }
+        if !drop.cascade && !self.catalog.list(&catalog, &database).is_empty() {
+            return Err(vec![
+                Diagnostic::error("W0203", format!("database `{catalog}.{database}` is not empty"))
+                    .at(drop.name.span)
+                    .hint("write DROP DATABASE ... CASCADE"),
+            ]);
+        }
+        self.catalog.drop_database(&catalog, &database);
+        Ok(Outcome::Done)
+    }
+
+    fn drop_catalog(&mut self, drop: &ast::Drop) -> Bound<Outcome> {
+        let catalog = drop.name.last().value.clone();
+        if self.catalog.catalog(&catalog).is_none() {
+            if drop.if_exists {
+                return Ok(Outcome::Done);
+            }
+            return Err(vec![Diagnostic::error("W0203", format!("no catalog `{catalog}`")).at(drop.name.span)]);
+        }
+        if self.catalog.current().0 == catalog {
+            return Err(vec![
+                Diagnostic::error("W0203", format!("`{catalog}` is the current catalog and cannot be dropped"))
+                    .at(drop.name.span)
+                    .hint("USE CATALOG another one before"),
+            ]);
+        }
+        self.catalog.drop_catalog(&catalog);
+        Ok(Outcome::Done)
+    }
+
     pub(super) fn use_place(&mut self, target: &ast::Use, span: Span) -> Bound<Outcome> {
         let (catalog, database) = match target {
             ast::Use::Catalog(name) => {
-                let database = self.catalog.databases(&name.value).first().map(|d| (*d).to_owned());
-                (name.value.clone(), database.unwrap_or_default())
+                let Some(place) = self.catalog.catalog(&name.value) else {
+                    return Err(vec![Diagnostic::error("W0203", format!("no catalog `{}`", name.value)).at(name.span)]);
+                };
+                let database = match place.options.get("default-database") {
+                    Some(database) => database.clone(),
+                    None if name.value == DEFAULT_CATALOG => DEFAULT_DATABASE.to_owned(),
+                    None => "default".to_owned(),
+                };
+                (name.value.clone(), database)
             }
             ast::Use::Database(name) => match name.parts.as_slice() {
                 [database] => (self.catalog.current().0.to_owned(), database.value.clone()),
                 [catalog, database, ..] => (catalog.value.clone(), database.value.clone()),
                 [] => return Ok(Outcome::Done),
             },
-            ast::Use::Modules(_) => return Err(vec![refused("USE MODULES", span)]),
+            ast::Use::Modules(modules) => {
+                let is_core = |name: &ast::Ident| name.value.eq_ignore_ascii_case("core");
+                return match modules.iter().find(|name| !is_core(name)) {
+                    None => Ok(Outcome::Done),
+                    Some(name) => Err(vec![refused(&format!("the module `{}`", name.value), name.span)]),
+                };
+            }
         };
         if !self.catalog.has_database(&catalog, &database) {
             return Err(vec![Diagnostic::error("W0203", format!("no database `{catalog}.{database}`")).at(span)]);

@@ -1,42 +1,36 @@
-//! CREATE TABLE: columns, key, watermark and options become a [`Table`] of the catalog, its connector asked what it can do.
+//! CREATE TABLE, plain, LIKE another and AS a query: columns, key, watermark and options become a [`Table`] of the catalog, its connector asked what it can do.
 
 use std::sync::Arc;
 
 use wiesel_core::diagnostic::{Diagnostic, Span};
-use wiesel_core::table::{ColumnKind, TableColumn, TableDescriptor};
-use wiesel_core::{DataType, TypeKind};
+use wiesel_core::table::{ColumnKind, ConnectorInfo, TableColumn, TableDescriptor};
+use wiesel_core::{ChangelogMode, DataType, TypeKind};
 use wiesel_expr::{ScalarExpr, cast};
 
+use super::show_create::quoted;
 use super::{Outcome, Session};
 use crate::binder::expr::{Bound, Diagnostics, ExprBinder, cast_to, refused};
 use crate::binder::query::{from_connector, options_of};
 use crate::binder::scope::Scope;
 use crate::binder::types::bind_type;
-use crate::catalog::{Column, ColumnSource, Object, Table};
+use crate::catalog::{Column, ColumnSource, Object, Path, Table};
 use crate::parser::ast;
 use crate::plan::rel::{RelColumn, TimeAttribute, time_attribute_of};
 
 impl Session {
-    pub(super) fn create_table(&mut self, create: &ast::CreateTable, text: &str, span: Span) -> Bound<Outcome> {
-        if create.replace {
-            return Err(vec![refused("REPLACE TABLE", create.name.span)]);
-        }
-        if let Some(like) = &create.like {
-            return Err(vec![refused("CREATE TABLE ... LIKE", like.span)]);
-        }
-        if create.as_query.is_some() {
-            return Err(vec![
-                refused("CREATE TABLE ... AS", create.name.span).hint("write CREATE TABLE and INSERT INTO"),
-            ]);
-        }
+    pub(super) fn create_table(&mut self, create: &ast::CreateTable, span: Span) -> Bound<Outcome> {
         if let Some(distribution) = &create.distribution {
             return Err(vec![refused("DISTRIBUTED BY", distribution.span)]);
         }
+        if create.replace && create.as_query.is_none() {
+            return Err(vec![Diagnostic::error("W0309", "REPLACE TABLE needs AS and a query").at(create.name.span)]);
+        }
         let path = self.path_of(&create.name);
-        if self.catalog.contains(&path, create.temporary) {
-            if create.if_not_exists {
-                return Ok(Outcome::Done);
-            }
+        let exists = self.catalog.contains(&path, create.temporary);
+        if exists && create.if_not_exists {
+            return Ok(Outcome::Done);
+        }
+        if exists && !create.replace {
             return Err(vec![
                 Diagnostic::error("W0202", format!("table or view `{}` exists already", create.name.last().value))
                     .at(create.name.span)
@@ -44,6 +38,82 @@ impl Session {
             ]);
         }
         self.check_database(&path, create.name.span)?;
+        if let Some(query) = &create.as_query {
+            return self.create_table_as(create, query, path, span);
+        }
+        let definition = match &create.like {
+            None => create.clone(),
+            Some(like) => {
+                let source = self.existing_table(&like.source, "LIKE")?;
+                super::like::merged(create, like, &source.definition)?
+            }
+        };
+        let table = self.build_table(definition, &path, span)?;
+        self.catalog.insert(path, Object::Table(Arc::new(table)), create.temporary);
+        Ok(Outcome::Done)
+    }
+
+    /// CREATE TABLE ... AS: a table with the columns of the query, and the INSERT that fills it.
+    fn create_table_as(
+        &mut self,
+        create: &ast::CreateTable,
+        query: &ast::Query,
+        path: Path,
+        span: Span,
+    ) -> Bound<Outcome> {
+        if create.temporary {
+            return Err(vec![refused("CREATE TEMPORARY TABLE ... AS", create.name.span)]);
+        }
+        let declared = create.columns.first().map(|c| c.span);
+        let declared = declared.or(create.watermark.as_ref().map(|w| w.span));
+        if let Some(at) = declared.or(create.primary_key.as_ref().map(|k| k.span)) {
+            return Err(vec![
+                refused("declaring columns, a watermark or a key in CREATE TABLE ... AS", at)
+                    .hint("write CREATE TABLE and INSERT INTO"),
+            ]);
+        }
+        let rel = self.binder().bind(query)?;
+        let columns = rel.columns.iter().map(|c| column_of(&c.name, &c.data_type, create.name.span));
+        let columns = columns.collect::<Bound<Vec<ast::Column>>>()?;
+        let definition = ast::CreateTable { columns, as_query: None, replace: false, ..create.clone() };
+        let table = Arc::new(self.build_table(definition, &path, span)?);
+        let insert = ast::Insert {
+            overwrite: false,
+            table: create.name.clone(),
+            hints: Vec::new(),
+            partition: Vec::new(),
+            columns: Vec::new(),
+            source: Box::new(query.clone()),
+        };
+        let before = self.catalog.clone();
+        self.catalog.replace(path, Object::Table(table), false);
+        let planned = self.plan_inserts(&[(&insert, span)]);
+        if planned.is_err() {
+            self.catalog = before;
+        }
+        planned.map(Outcome::Jobs)
+    }
+
+    /// A table of the catalog that a statement names.
+    pub(super) fn existing_table(&self, name: &ast::ObjectName, statement: &str) -> Bound<Arc<Table>> {
+        let error = match self.catalog.get(&self.path_of(name)) {
+            Some(Object::Table(table)) => return Ok(table.clone()),
+            Some(Object::View(_)) => {
+                Diagnostic::error("W0309", format!("`{}` is a view, {statement} takes a table", name.last().value))
+            }
+            None => {
+                let (catalog, database) = self.catalog.current();
+                let names: Vec<&str> = self.catalog.list(catalog, database).into_keys().collect();
+                Diagnostic::error("W0201", format!("no table `{}`", name.last().value))
+                    .did_you_mean(&name.last().value, names.iter().copied())
+            }
+        };
+        Err(vec![error.at(name.span)])
+    }
+
+    /// A table from its definition, its connector asked what it can do.
+    pub(super) fn build_table(&mut self, definition: ast::CreateTable, path: &Path, span: Span) -> Bound<Table> {
+        let create = &definition;
         let mut options = options_of(&create.options)?;
         for given in &self.table_options {
             if given.table == create.name.last().value {
@@ -52,7 +122,7 @@ impl Session {
         }
         self.unused_overrides.retain(|o| o.table != create.name.last().value);
         let primary_key = bind_primary_key(create, &mut self.warnings)?;
-        let mut columns = bind_columns(create, &primary_key, text)?;
+        let mut columns = bind_columns(create, &primary_key)?;
         let watermark = match &create.watermark {
             Some(watermark) => Some(bind_watermark(watermark, &mut columns.all)?),
             None => None,
@@ -74,31 +144,59 @@ impl Session {
             partition_keys: create.partitioned_by.iter().map(|k| k.value.clone()).collect(),
             options,
         };
-        if !descriptor.options.contains_key("connector") {
-            return Err(vec![
-                Diagnostic::error(
-                    "W0501",
-                    format!("table `{}` lacks the required option 'connector'", descriptor.name),
-                )
-                .at(if create.options.is_empty() { span } else { create.options_span })
-                .label("expected 'connector' = '...'"),
-            ]);
-        }
-        let info = self.registry.info(&descriptor).map_err(|e| vec![from_connector(&e, option_span(create, &e))])?;
+        // A table may be declared for LIKE alone; reading or writing it says what it lacks.
+        let info = if descriptor.options.contains_key("connector") {
+            self.registry.info(&descriptor).map_err(|e| vec![from_connector(&e, option_span(create, &e, span))])?
+        } else {
+            no_connector()
+        };
         for note in &info.notes {
             self.notes.push(format!("table `{}`: {note}", descriptor.name));
         }
-        check_metadata(&descriptor, &info.metadata, create)?;
-        let table = Table {
+        if descriptor.options.contains_key("connector") {
+            check_metadata(&descriptor, &info.metadata, create)?;
+        }
+        Ok(Table {
             descriptor,
             columns: columns.all,
             watermark,
             info,
             comment: create.comment.as_ref().map(|c| c.value.clone()),
-        };
-        self.catalog.insert(path, Object::Table(Arc::new(table)), create.temporary);
-        Ok(Outcome::Done)
+            temporary: create.temporary,
+            definition,
+        })
     }
+}
+
+/// What a table without a connector can do: nothing.
+fn no_connector() -> ConnectorInfo {
+    ConnectorInfo {
+        is_source: false,
+        is_lookup: false,
+        is_bounded: false,
+        watermark_push_down: false,
+        source_mode: ChangelogMode::Insert,
+        is_sink: false,
+        sink_mode: None,
+        sink_folds_by_key: false,
+        delivery: "",
+        metadata: Vec::new(),
+        notes: Vec::new(),
+    }
+}
+
+/// A physical column as a statement would declare it.
+fn column_of(name: &str, data_type: &DataType, span: Span) -> Bound<ast::Column> {
+    let written = super::show_create::type_text(data_type);
+    let data_type = crate::parser::parse_data_type(&written).map_err(|_| {
+        vec![
+            Diagnostic::error("W0313", format!("column `{name}` has type {data_type}, which no table can have"))
+                .at(span)
+                .hint("cast it in the query"),
+        ]
+    })?;
+    let name = ast::Ident { value: name.to_owned(), quoted: true, span };
+    Ok(ast::Column { name, kind: ast::ColumnKind::Physical(data_type), comment: None, span })
 }
 
 struct BoundColumns {
@@ -140,7 +238,7 @@ fn bind_primary_key(create: &ast::CreateTable, warnings: &mut Vec<Diagnostic>) -
     Ok(key.columns.iter().map(|c| c.value.clone()).collect())
 }
 
-fn bind_columns(create: &ast::CreateTable, primary_key: &[String], text: &str) -> Bound<BoundColumns> {
+fn bind_columns(create: &ast::CreateTable, primary_key: &[String]) -> Bound<BoundColumns> {
     let mut errors: Diagnostics = Vec::new();
     let mut connector: Vec<TableColumn> = Vec::new();
     for column in &create.columns {
@@ -187,7 +285,7 @@ fn bind_columns(create: &ast::CreateTable, primary_key: &[String], text: &str) -
                     data_type: bound.data_type(),
                     comment,
                     time: time_attribute_of(&bound),
-                    source: ColumnSource::Computed(bound, expr.span.text(text).to_owned()),
+                    source: ColumnSource::Computed(bound, quoted(expr)),
                 }),
                 Err(mut e) => errors.append(&mut e),
             }
@@ -275,10 +373,11 @@ fn check_metadata(
 }
 
 /// The place of the option that an error speaks of, else of the whole list.
-fn option_span(create: &ast::CreateTable, error: &wiesel_core::Error) -> Span {
+fn option_span(create: &ast::CreateTable, error: &wiesel_core::Error, statement: Span) -> Span {
+    let list = if create.options.is_empty() { statement } else { create.options_span };
     create
         .options
         .iter()
         .find(|pair| error.message().contains(&format!("'{}'", pair.key.value)))
-        .map_or(create.options_span, |pair| pair.key.span.to(pair.value.span))
+        .map_or(list, |pair| pair.key.span.to(pair.value.span))
 }
