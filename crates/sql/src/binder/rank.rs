@@ -7,15 +7,16 @@
 //! '- Filter(rn <= 10)                       '- Rank(p, o, 1..10): input, rn
 //!    '- RowNumber(p, o): input, rn    =>       '- input
 //! ```
-//! Number one by a time attribute is deduplication, a node of its own. A ROW_NUMBER() that no filter bounds is left as an OVER aggregate.
+//! Number one by a time attribute is deduplication, a node of its own; with both bounds of a window in PARTITION BY it is a Top-N per window. A ROW_NUMBER() that no filter bounds is left as an OVER aggregate.
 
 use wiesel_core::diagnostic::{Diagnostic, Span};
 use wiesel_core::{DataType, TypeKind, Value};
 use wiesel_expr::{ScalarExpr, Session};
-use wiesel_plan::{RankEnd, SortColumn, WindowProperty};
+use wiesel_plan::{RankEnd, SortColumn};
 
 use super::expr::{Bound, ExprBinder, refused};
 use super::scope::Scope;
+use super::window;
 use crate::parser::ast::{Expr, ExprKind, FunctionCall, NamedWindow, OrderItem, Over, WindowSpec};
 use crate::plan::rel::{Rel, RelColumn, RelKind, TimeAttribute, identity};
 
@@ -236,6 +237,12 @@ fn rank(rel: Rel, number: usize, start: i64, end: End, span: Span) -> Bound<Rel>
     let Rel { kind, columns } = rel;
     match kind {
         RelKind::RowNumber { input, partition, order, span } => {
+            if window::carries_window(&input, &partition) {
+                let End::Constant(last) = end else {
+                    return Err(vec![refused("a Top-N per window whose last rank is a column", span)]);
+                };
+                return window::rank(input, &partition, order, (start, last), columns, span);
+            }
             let one = matches!((start, end), (1, End::Constant(1)));
             if let ([key], true) = (order.as_slice(), one)
                 && let Some(time) = input.columns.get(key.column).and_then(|c| c.time)
@@ -244,11 +251,6 @@ fn rank(rel: Rel, number: usize, start: i64, end: End, span: Span) -> Bound<Rel>
                 let kept = input.columns.clone();
                 let kind = RelKind::Deduplicate { input, keys: partition, order, keep_last: key.descending };
                 return Ok(with_constant_number(Rel { kind, columns: kept }, columns, 1));
-            }
-            let is_bound =
-                |property| partition.iter().any(|p| input.columns.get(*p).is_some_and(|c| c.window == Some(property)));
-            if is_bound(WindowProperty::Start) && is_bound(WindowProperty::End) {
-                return Err(vec![refused("a Top-N per window", span)]);
             }
             let end_rank = match end {
                 End::Constant(value) => RankEnd::Constant(u64::try_from(value).unwrap_or(0)),

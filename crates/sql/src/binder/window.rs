@@ -6,7 +6,7 @@ use std::sync::Arc;
 use wiesel_core::diagnostic::{Diagnostic, Span};
 use wiesel_core::{TypeKind, Value};
 use wiesel_expr::ScalarExpr;
-use wiesel_plan::{WindowKind, WindowNode, WindowProperty};
+use wiesel_plan::{SortColumn, WindowKind, WindowNode, WindowProperty, WindowRankNode};
 
 use super::expr::{Bound, ExprBinder, refused};
 use super::scope::Scope;
@@ -303,6 +303,54 @@ pub fn attach(rel: &Rel, span: Span) -> Bound<(WindowNode, Rel, Vec<Pulled>)> {
 pub fn attached(rel: &Rel) -> Option<WindowNode> {
     let time_column = rel.columns.iter().position(|c| c.window == Some(WindowProperty::End))?;
     Some(WindowNode { kind: WindowKind::Attached, time_column, ..window_below(rel)? })
+}
+
+/// Whether PARTITION BY holds both bounds of a window.
+pub fn carries_window(input: &Rel, partition: &[usize]) -> bool {
+    let has = |property| partition.iter().any(|p| input.columns.get(*p).is_some_and(|c| c.window == Some(property)));
+    has(WindowProperty::Start) && has(WindowProperty::End)
+}
+
+/// ROW_NUMBER() within bounds per window; `columns` are the input's and the number.
+pub fn rank(
+    input: Box<Rel>,
+    partition: &[usize],
+    order: Vec<SortColumn>,
+    (first, last): (i64, i64),
+    columns: Vec<RelColumn>,
+    span: Span,
+) -> Bound<Rel> {
+    let window = attached(&input).ok_or_else(|| vec![refused("a Top-N over these window columns", span)])?;
+    let is_bound = |column: &usize| {
+        let property = input.columns.get(*column).and_then(|c| c.window);
+        matches!(property, Some(WindowProperty::Start | WindowProperty::End))
+    };
+    let time = match order.as_slice() {
+        [single] => input.columns.get(single.column).and_then(|c| c.time),
+        _ => None,
+    };
+    if time == Some(TimeAttribute::Proctime) {
+        return Err(vec![refused("a Top-N per window in the order of processing time", span)]);
+    }
+    let is_deduplication = time == Some(TimeAttribute::Rowtime) && (first, last) == (1, 1);
+    let rank = WindowRankNode {
+        // Sessions of one end may have different starts, so the start is a key.
+        keys: match window_below(&input).map(|w| w.kind) {
+            Some(WindowKind::Session { .. } | WindowKind::Attached) => {
+                let is_end =
+                    |column: &usize| input.columns.get(*column).and_then(|c| c.window) == Some(WindowProperty::End);
+                partition.iter().copied().filter(|column| !is_end(column)).collect()
+            }
+            _ => partition.iter().copied().filter(|column| !is_bound(column)).collect(),
+        },
+        window,
+        last_wins: is_deduplication && order.first().is_some_and(|o| o.descending),
+        order,
+        first: u64::try_from(first).unwrap_or(1).max(1),
+        last: u64::try_from(last).unwrap_or(0),
+        with_number: true,
+    };
+    Ok(Rel { kind: RelKind::WindowRank { input, rank }, columns })
 }
 
 /// The window that window columns of `rel` come from.
