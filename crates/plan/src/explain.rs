@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use wiesel_expr::{AggregateCall, ScalarExpr};
 
-use crate::join::{JoinKey, JoinNode, JoinSide};
+use crate::join::{JoinForm, JoinKey, JoinNode, JoinSide};
 use crate::{
     Distribution, Node, NodeId, NodeKind, RankEnd, RankNode, RankStrategy, SortColumn, StreamPlan, WindowKind,
     WindowNode,
@@ -307,13 +307,25 @@ fn join_text(join: &JoinNode, inputs: &[&Node], names: &str) -> String {
         let ttl = if side.state_ttl_ms > 0 { format!(", ttl={} ms", side.state_ttl_ms) } else { String::new() };
         format!("[{kept}{ttl}]")
     };
-    format!(
-        "Join(joinType=[{}], where=[{}], select=[{names}], leftInputSpec={}, rightInputSpec={})",
-        join.kind.name(),
-        join_condition(&join.keys, join.condition.as_ref(), join.left_width, &column),
-        side(&join.left, join.keys_on(0)),
-        side(&join.right, join.keys_on(1)),
-    )
+    let condition = join_condition(&join.keys, join.condition.as_ref(), join.left_width, &column);
+    let kind = join.kind.name();
+    match &join.form {
+        JoinForm::Regular([left, right]) => format!(
+            "Join(joinType=[{kind}], where=[{condition}], select=[{names}], leftInputSpec={}, rightInputSpec={})",
+            side(left, join.keys_on(0)),
+            side(right, join.keys_on(1)),
+        ),
+        JoinForm::Interval(bounds) => format!(
+            "IntervalJoin(joinType=[{kind}], windowBounds=[isRowTime={}, leftLowerBound={}, leftUpperBound={}, \
+             leftTimeIndex={}, rightTimeIndex={}], where=[{condition}], select=[{names}])",
+            bounds.is_event_time, bounds.lower_ms, bounds.upper_ms, bounds.left_time, bounds.right_time
+        ),
+        JoinForm::Temporal(times) => format!(
+            "TemporalJoin(joinType=[{kind}], where=[({condition} AND __TEMPORAL_JOIN_CONDITION({}, {}))], select=[{names}])",
+            column(times.left),
+            column(join.left_width + times.right)
+        ),
+    }
 }
 
 /// An expression as text, columns by name.

@@ -64,7 +64,7 @@ pub struct JoinKey {
     pub null_safe: bool,
 }
 
-/// A join of two changing tables: both are kept.
+/// A join of two inputs.
 #[derive(Debug, Clone)]
 pub struct JoinNode {
     /// Which rows it gives.
@@ -75,10 +75,70 @@ pub struct JoinNode {
     pub keys: Vec<JoinKey>,
     /// What else must hold, over the left columns and then the right ones.
     pub condition: Option<ScalarExpr>,
-    /// How the left side is kept.
-    pub left: JoinSide,
-    /// How the right side is kept.
-    pub right: JoinSide,
+    /// How it runs.
+    pub form: JoinForm,
+}
+
+/// How a join runs.
+#[derive(Debug, Clone)]
+pub enum JoinForm {
+    /// Two changing tables: both are kept, in this way each.
+    Regular([JoinSide; 2]),
+    /// Inserts on both sides, whose times lie within bounds of each other.
+    Interval(IntervalBounds),
+    /// A right table of versions, each left row meeting the version of its time.
+    Temporal(VersionTimes),
+}
+
+/// `left time BETWEEN right time + lower AND right time + upper`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct IntervalBounds {
+    /// The time attribute in the left input.
+    pub left_time: usize,
+    /// The time attribute in the right input.
+    pub right_time: usize,
+    /// Event time, or processing time.
+    pub is_event_time: bool,
+    /// The least of left time - right time.
+    pub lower_ms: i64,
+    /// The most of it.
+    pub upper_ms: i64,
+}
+
+impl IntervalBounds {
+    /// The time attribute in one input.
+    pub fn time_on(&self, port: usize) -> usize {
+        if port == 0 { self.left_time } else { self.right_time }
+    }
+}
+
+/// The rowtime attributes of a temporal join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct VersionTimes {
+    /// In the left input: at which time a row looks.
+    pub left: usize,
+    /// In the right input: from when on a row is valid.
+    pub right: usize,
+}
+
+impl JoinForm {
+    /// The time attribute that the join reads in one input.
+    pub fn time_on(&self, port: usize) -> Option<usize> {
+        match self {
+            JoinForm::Regular(_) => None,
+            JoinForm::Interval(bounds) => Some(bounds.time_on(port)),
+            JoinForm::Temporal(times) => Some(if port == 0 { times.left } else { times.right }),
+        }
+    }
+
+    /// Tells the join where the time attributes of its inputs stand now.
+    pub fn set_times(&mut self, left: usize, right: usize) {
+        match self {
+            JoinForm::Regular(_) => {}
+            JoinForm::Interval(bounds) => (bounds.left_time, bounds.right_time) = (left, right),
+            JoinForm::Temporal(times) => *times = VersionTimes { left, right },
+        }
+    }
 }
 
 /// How one side of a join is kept.

@@ -18,7 +18,7 @@ use wiesel_core::table::{ConnectorInfo, TableDescriptor};
 use wiesel_core::{ChangelogMode, Schema, Value};
 use wiesel_expr::{AggregateCall, ScalarExpr};
 
-pub use self::join::{JoinKey, JoinKind, JoinNode, JoinSide};
+pub use self::join::{JoinForm, JoinKey, JoinKind, JoinNode, JoinSide};
 pub use self::rank::{RankEnd, RankNode, RankStrategy};
 
 /// A node's place in [`StreamPlan::nodes`].
@@ -85,7 +85,7 @@ pub enum NodeKind {
     Deduplicate(DeduplicateNode),
     /// ROW_NUMBER() within bounds, ORDER BY with LIMIT, LIMIT.
     Rank(RankNode),
-    /// A join of two changing tables.
+    /// A join of two inputs.
     Join(JoinNode),
     /// UNION ALL.
     UnionAll,

@@ -9,7 +9,7 @@ use std::fmt::Write;
 
 use wiesel_core::table::TableDescriptor;
 use wiesel_expr::ScalarExpr;
-use wiesel_plan::{Node, NodeKind, StreamPlan, WindowNode};
+use wiesel_plan::{JoinForm, Node, NodeKind, StreamPlan, WindowNode};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::manifest::OperatorEntry;
@@ -88,8 +88,12 @@ fn describe(node: &Node) -> String {
         ),
         NodeKind::Join(j) => {
             let condition = j.condition.as_ref().map_or_else(String::new, expr);
-            let keys = (&j.left.unique_key, &j.right.unique_key);
-            format!("join {:?} {} {:?} [{condition}] {keys:?}", j.kind, j.left_width, j.keys)
+            let form = match &j.form {
+                JoinForm::Regular([left, right]) => format!("{:?}", (&left.unique_key, &right.unique_key)),
+                JoinForm::Interval(bounds) => format!("{bounds:?}"),
+                JoinForm::Temporal(times) => format!("{times:?}"),
+            };
+            format!("join {:?} {} {:?} [{condition}] {form}", j.kind, j.left_width, j.keys)
         }
         NodeKind::UnionAll => "union all".to_owned(),
         NodeKind::Sink(sink) => format!("sink {} {:?}", table(&sink.table, &sink.columns), sink.primary_key),

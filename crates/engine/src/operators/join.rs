@@ -21,7 +21,7 @@ use arrow_schema::{Field, Schema as ArrowSchema};
 use arrow_select::take::take;
 use wiesel_core::{ChangeBatch, Error, Result, RowKind, Schema};
 use wiesel_expr::{EvalContext, Evaluator, ScalarExpr};
-use wiesel_plan::{JoinKind, JoinNode};
+use wiesel_plan::{JoinKind, JoinNode, JoinSide as SideSpec};
 
 use super::ROWS_PER_BATCH;
 use super::join_side::JoinSide;
@@ -31,7 +31,7 @@ use crate::operator::{Operator, Output, StateWriter};
 const PAIRS_PER_CHUNK: usize = 4 * ROWS_PER_BATCH;
 
 /// No row: a NULL in the column of picks.
-const PADDED: u32 = u32::MAX;
+pub(crate) const PADDED: u32 = u32::MAX;
 
 /// See the module's head.
 pub struct Join {
@@ -47,14 +47,14 @@ pub struct Join {
 
 impl Join {
     /// Builds the operator of a node that gives `schema`.
-    pub fn new(node: &JoinNode, inputs: &[&Schema], schema: &Schema) -> Result<Self> {
+    pub fn new(node: &JoinNode, sides: &[SideSpec; 2], inputs: &[&Schema], schema: &Schema) -> Result<Self> {
         let [left, right] = inputs else { return Err(Error::internal("a join has two inputs")) };
         if left.len() != node.left_width {
             return Err(Error::internal("a join's left input has another number of columns than its node says"));
         }
         Ok(Join {
             kind: node.kind,
-            sides: [JoinSide::new(&node.left, &node.keys, 0, left)?, JoinSide::new(&node.right, &node.keys, 1, right)?],
+            sides: [JoinSide::new(&sides[0], &node.keys, 0, left)?, JoinSide::new(&sides[1], &node.keys, 1, right)?],
             condition: node.condition.as_ref().map(|c| PairCondition::new(c, node.left_width)),
             schema: schema.clone(),
             ignored_retractions: 0,

@@ -5,6 +5,7 @@ mod calc;
 mod deduplicate;
 mod expand;
 mod group_aggregate;
+mod interval_join;
 mod join;
 mod join_side;
 mod keyed_rows;
@@ -13,6 +14,7 @@ mod session;
 mod session_aggregate;
 mod session_table;
 mod sort_key;
+mod temporal_join;
 #[cfg(test)]
 mod testing;
 mod union_all;
@@ -23,16 +25,18 @@ mod window_rank;
 mod window_table;
 
 use wiesel_core::{Error, Result, Schema};
-use wiesel_plan::{Node, NodeKind, WindowKind};
+use wiesel_plan::{JoinForm, Node, NodeKind, WindowKind};
 
 pub use self::calc::Calc;
 pub use self::deduplicate::Deduplicate;
 pub use self::expand::Expand;
 pub use self::group_aggregate::GroupAggregate;
+pub use self::interval_join::IntervalJoin;
 pub use self::join::Join;
 pub use self::rank::Rank;
 pub use self::session_aggregate::SessionAggregate;
 pub use self::session_table::SessionTable;
+pub use self::temporal_join::TemporalJoin;
 pub use self::union_all::UnionAll;
 pub use self::unnest::Unnest;
 pub use self::window_aggregate::WindowAggregate;
@@ -67,7 +71,11 @@ pub fn build(node: &Node, input_schemas: &[&Schema], context: &OperatorContext) 
         NodeKind::WindowTable(window) => Box::new(WindowTable::new(window, input()?, &node.schema)?),
         NodeKind::Deduplicate(deduplicate) => Box::new(Deduplicate::new(deduplicate, input()?, node.changelog_mode)?),
         NodeKind::Rank(rank) => Box::new(Rank::new(rank, input()?, &node.schema, node.changelog_mode)?),
-        NodeKind::Join(join) => Box::new(Join::new(join, input_schemas, &node.schema)?),
+        NodeKind::Join(join) => match &join.form {
+            JoinForm::Regular(sides) => Box::new(Join::new(join, sides, input_schemas, &node.schema)?),
+            JoinForm::Interval(bounds) => Box::new(IntervalJoin::new(join, bounds, input_schemas, &node.schema)?),
+            JoinForm::Temporal(times) => Box::new(TemporalJoin::new(join, times, input_schemas, &node.schema)?),
+        },
         NodeKind::UnionAll => Box::new(UnionAll::new(input_schemas, &node.schema)?),
         NodeKind::Source(_)
         | NodeKind::Values(_)

@@ -151,6 +151,14 @@ impl<V: StateValue> OrderedTable<V> {
         range.map(|(key, entry)| (&**key, &entry.value))
     }
 
+    /// The entries whose key lies between two keys, both included.
+    pub fn between(&self, low: &[u8], high: &[u8]) -> impl DoubleEndedIterator<Item = (&[u8], &V)> {
+        // A range that ends before it begins is empty, and no mistake of the caller.
+        let low = if low > high { high } else { low };
+        let range = self.entries.range::<[u8], _>((Bound::Included(low), Bound::Included(high)));
+        range.map(|(key, entry)| (&**key, &entry.value))
+    }
+
     /// Whether anything differs from the last snapshot.
     pub fn has_changes(&self) -> bool {
         !self.changed.is_empty()

@@ -3,13 +3,14 @@
 use wiesel_core::diagnostic::{Diagnostic, Span};
 use wiesel_expr::ScalarExpr;
 use wiesel_plan::JoinKind;
+use wiesel_plan::join::VersionTimes;
 
-use super::expr::{Bound, ExprBinder, boolean, call};
-use super::query::QueryBinder;
+use super::expr::{Bound, ExprBinder, boolean, call, refused};
+use super::query::{QueryBinder, aliased};
 use super::scope::Scope;
-use crate::parser::ast::{self, Ident, Join, JoinCondition};
-use crate::plan::join::{JoinRel, conjuncts, join as join_rels};
-use crate::plan::rel::{Rel, identity};
+use crate::parser::ast::{self, Ident, Join, JoinCondition, TableRefKind};
+use crate::plan::join::{JoinForm, JoinRel, conjuncts, join as join_rels};
+use crate::plan::rel::{Rel, TimeAttribute, identity};
 
 impl QueryBinder<'_> {
     /// Binds a join; its form is decided when the WHERE is known.
@@ -21,15 +22,21 @@ impl QueryBinder<'_> {
             ast::JoinKind::Full => JoinKind::Full,
         };
         let (left, left_scope) = self.bind_from(&join.left)?;
+        if let TableRefKind::Table { name, hints, as_of: Some(as_of), alias } = &join.right.kind {
+            let (right, table) = self.bind_table(name, hints)?;
+            let (right, right_scope) = aliased(right, alias.as_ref(), Some(table))?;
+            let form = temporal_form(&left, &left_scope, &right, as_of, kind)?;
+            return self.join_bound((left, left_scope), (right, right_scope), (kind, Some(form)), join);
+        }
         let (right, right_scope) = self.bind_from(&join.right)?;
-        self.join_bound((left, left_scope), (right, right_scope), kind, join)
+        self.join_bound((left, left_scope), (right, right_scope), (kind, None), join)
     }
 
     fn join_bound(
         &mut self,
         left: (Rel, Scope),
         right: (Rel, Scope),
-        kind: JoinKind,
+        (kind, form): (JoinKind, Option<JoinForm>),
         join: &Join,
     ) -> Bound<(Rel, Scope)> {
         let ((left, left_scope), (right, right_scope)) = (left, right);
@@ -37,7 +44,7 @@ impl QueryBinder<'_> {
         let mut node = JoinRel {
             kind,
             condition: Vec::new(),
-            form: None,
+            form,
             state_ttl_ms: [self.state_ttl_hint(&left_scope), self.state_ttl_hint(&right_scope)],
             span,
         };
@@ -84,6 +91,41 @@ impl QueryBinder<'_> {
     /// What a STATE_TTL hint of the SELECT says about a table.
     fn state_ttl_hint(&self, scope: &Scope) -> Option<u64> {
         self.state_ttl_hints.iter().find(|(name, _)| scope.relation(name).is_some()).map(|(_, ttl_ms)| *ttl_ms)
+    }
+}
+
+/// How a join with FOR SYSTEM_TIME AS OF runs.
+fn temporal_form(left: &Rel, scope: &Scope, right: &Rel, as_of: &ast::Expr, kind: JoinKind) -> Bound<JoinForm> {
+    if !matches!(kind, JoinKind::Inner | JoinKind::Left) {
+        return Err(vec![refused("FOR SYSTEM_TIME AS OF in a RIGHT or FULL join", as_of.span)]);
+    }
+    let column = match ExprBinder::plain(scope).bind(as_of)? {
+        ScalarExpr::Column { index, .. } => Some(index),
+        _ => None,
+    };
+    let time = column.and_then(|c| left.columns.get(c).and_then(|left| Some((c, left.time?))));
+    match time {
+        Some((left_time, TimeAttribute::Rowtime)) => {
+            match right.columns.iter().position(|c| c.time == Some(TimeAttribute::Rowtime)) {
+                Some(right_time) => Ok(JoinForm::Temporal(VersionTimes { left: left_time, right: right_time })),
+                None => Err(vec![
+                    Diagnostic::error(
+                        "W0308",
+                        "the table of FOR SYSTEM_TIME AS OF has no versions: it has no rowtime attribute",
+                    )
+                    .at(as_of.span)
+                    .hint("declare WATERMARK FOR and PRIMARY KEY on it, or join it AS OF a processing-time attribute"),
+                ]),
+            }
+        }
+        Some((_, TimeAttribute::Proctime)) => {
+            Err(vec![refused("FOR SYSTEM_TIME AS OF a processing-time attribute", as_of.span)])
+        }
+        None => Err(vec![
+            Diagnostic::error("W0308", "FOR SYSTEM_TIME AS OF needs a time attribute of the left table")
+                .at(as_of.span)
+                .label("expected a column with a watermark, or PROCTIME()"),
+        ]),
     }
 }
 

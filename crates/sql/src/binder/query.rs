@@ -210,7 +210,7 @@ impl<'a> QueryBinder<'a> {
         }
     }
 
-    fn bind_table(&mut self, name: &ObjectName, hints: &[ast::Hint]) -> Bound<(Rel, String)> {
+    pub(super) fn bind_table(&mut self, name: &ObjectName, hints: &[ast::Hint]) -> Bound<(Rel, String)> {
         let parts: Vec<&str> = name.parts.iter().map(|p| p.value.as_str()).collect();
         let label = name.last().value.clone();
         if let [single] = parts.as_slice()
@@ -502,7 +502,8 @@ fn single_row() -> Rel {
     Rel { kind: RelKind::Values(vec![Vec::new()]), columns: Vec::new() }
 }
 
-fn aliased(mut rel: Rel, alias: Option<&TableAlias>, default: Option<String>) -> Bound<(Rel, Scope)> {
+/// The scope of a relation under its alias.
+pub(super) fn aliased(mut rel: Rel, alias: Option<&TableAlias>, default: Option<String>) -> Bound<(Rel, Scope)> {
     let Some(alias) = alias else {
         let scope = Scope::new(default, rel.columns.clone());
         return Ok((rel, scope));

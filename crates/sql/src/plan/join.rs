@@ -13,10 +13,12 @@ use std::ops::Range;
 use wiesel_core::diagnostic::{Diagnostic, Span};
 use wiesel_core::{ChangelogMode, DataType, Schema, Value};
 use wiesel_expr::ScalarExpr;
+use wiesel_plan::join::{IntervalBounds, VersionTimes};
 use wiesel_plan::{CalcNode, JoinKey, JoinKind, JoinNode, JoinSide, Node, NodeId, NodeKind};
 
+use super::interval;
 use super::lower::Lowering;
-use super::rel::{Rel, RelColumn, RelKind, identity};
+use super::rel::{Rel, RelColumn, RelKind, TimeAttribute, identity};
 use crate::config::Config;
 
 /// A join of the typed query.
@@ -34,11 +36,15 @@ pub struct JoinRel {
     pub span: Span,
 }
 
-/// How a join runs.
+/// How a join runs; positions of columns are those of the inputs.
 #[derive(Debug, Clone)]
 pub enum JoinForm {
     /// Both sides are kept.
     Regular,
+    /// Rows meet whose times lie within bounds.
+    Interval(IntervalBounds),
+    /// FOR SYSTEM_TIME AS OF a rowtime attribute.
+    Temporal(VersionTimes),
 }
 
 /// A join of two inputs, its form not known yet: time attributes are kept until it is.
@@ -203,12 +209,14 @@ fn distribute(left: Rel, right: Rel, mut join: JoinRel, mut above: Vec<ScalarExp
         above = rest;
     }
     let kind = join.kind;
+    let keeps_right = matches!(join.form, Some(JoinForm::Temporal(_)));
     let (mut to_left, mut to_right, mut stay) = (Vec::new(), Vec::new(), Vec::new());
     for part in std::mem::take(&mut join.condition) {
         match reads(&part, left_width) {
             _ if !is_deterministic(&part) => stay.push(part),
             Reads::Left if matches!(kind, JoinKind::Inner | JoinKind::Right | JoinKind::Semi) => to_left.push(part),
-            Reads::Right if !kind.pads_left() => to_right.push(over_right(&part, left_width)),
+            // A filter below would hide a version and let an older one show.
+            Reads::Right if !kind.pads_left() && !keeps_right => to_right.push(over_right(&part, left_width)),
             _ => stay.push(part),
         }
     }
@@ -218,7 +226,7 @@ fn distribute(left: Rel, right: Rel, mut join: JoinRel, mut above: Vec<ScalarExp
         match reads(&part, left_width) {
             _ if !is_deterministic(&part) => rest.push(part),
             Reads::Left if !kind.pads_left() => to_left.push(part),
-            Reads::Right if !kind.pads_right() => to_right.push(over_right(&part, left_width)),
+            Reads::Right if !kind.pads_right() && !keeps_right => to_right.push(over_right(&part, left_width)),
             _ => rest.push(part),
         }
     }
@@ -274,14 +282,24 @@ fn is_null_with(expr: &ScalarExpr, range: &Range<usize>) -> bool {
     }
 }
 
-/// Decides how a join runs, whose inputs and condition are complete. A regular join has no time attributes and no windows any more.
+/// Decides how a join runs, whose inputs and condition are complete. Pairs of an interval join keep both time attributes, those of a
+/// temporal join the left one; a regular join has none any more, and no windows.
 fn decided(left: Rel, right: Rel, mut join: JoinRel) -> Rel {
     if join.form.is_none() {
-        join.form = Some(JoinForm::Regular);
+        let bounds = interval::take_bounds(&mut join, &left.columns, &right.columns);
+        join.form = Some(bounds.map_or(JoinForm::Regular, JoinForm::Interval));
     }
     let mut columns = columns_of(&left, &right, join.kind);
-    for column in &mut columns {
-        column.time = None;
+    let left_width = left.columns.len();
+    for (index, column) in columns.iter_mut().enumerate() {
+        let keeps_time = match &join.form {
+            Some(JoinForm::Interval(_)) => true,
+            Some(JoinForm::Temporal(_)) => index < left_width,
+            _ => false,
+        };
+        if !keeps_time {
+            column.time = None;
+        }
         column.window = None;
     }
     Rel { kind: RelKind::Join { left: Box::new(left), right: Box::new(right), join: Box::new(join) }, columns }
@@ -368,17 +386,23 @@ impl Lowering {
             unique_key: None,
             state_ttl_ms: hint.unwrap_or_else(|| config.state_ttl_ms()),
         };
+        let form = match join.form {
+            Some(JoinForm::Interval(bounds)) => wiesel_plan::JoinForm::Interval(bounds),
+            Some(JoinForm::Temporal(times)) => wiesel_plan::JoinForm::Temporal(times),
+            _ => wiesel_plan::JoinForm::Regular(join.state_ttl_ms.map(side)),
+        };
         let node = JoinNode {
             kind: join.kind,
             left_width,
             keys,
             condition: all_of(rest.into_iter().map(shift).collect()),
-            left: side(join.state_ttl_ms[0]),
-            right: side(join.state_ttl_ms[1]),
+            form,
         };
         let joined = columns_of(&left, &right, join.kind);
+        let rowtime = |columns: &[RelColumn]| columns.iter().position(|c| c.time == Some(TimeAttribute::Rowtime));
+        let rowtimes = (rowtime(&joined_times(columns, &joined, left_width)), rowtime(columns));
         let ids = vec![self.lower(&left, config)?, self.lower(&right, config)?];
-        let id = self.share(NodeKind::Join(node), ids, super::rel::schema_of(&joined), None, String::new());
+        let id = self.share(NodeKind::Join(node), ids, super::rel::schema_of(&joined), rowtimes.0, String::new());
         if joined.len() == columns.len() {
             return Ok(id);
         }
@@ -388,8 +412,18 @@ impl Lowering {
             |i: &usize| *i < inputs.0.columns.len() || (left_width..left_width + inputs.1.columns.len()).contains(i);
         let project = kept.filter(|(i, _)| is_asked(i)).map(|(_, e)| e).collect();
         let calc = NodeKind::Calc(CalcNode { filter: None, project });
-        Ok(self.share(calc, vec![id], super::rel::schema_of(columns), None, String::new()))
+        Ok(self.share(calc, vec![id], super::rel::schema_of(columns), rowtimes.1, String::new()))
     }
+}
+
+/// The columns of a join with computed keys, with the time attributes that the join keeps.
+fn joined_times(kept: &[RelColumn], joined: &[RelColumn], left_width: usize) -> Vec<RelColumn> {
+    let is_kept = |c: &RelColumn| kept.iter().any(|k| k.time == c.time && k.name == c.name);
+    let of = |(index, c): (usize, &RelColumn)| {
+        let keeps = is_kept(c) && (index < left_width || kept.len() > left_width);
+        RelColumn { time: c.time.filter(|_| keeps), ..c.clone() }
+    };
+    joined.iter().enumerate().map(of).collect()
 }
 
 /// The input with each expression as a column, those that are columns already as they are; and their places.
@@ -418,7 +452,7 @@ pub fn columns_needed(join: &JoinNode, own: &BTreeSet<usize>, port: usize) -> BT
     let mut both = Vec::new();
     join.condition.iter().for_each(|c| c.columns_read(&mut both));
     both.extend(own);
-    let mut wanted: BTreeSet<usize> = join.keys_on(port).into_iter().collect();
+    let mut wanted: BTreeSet<usize> = join.keys_on(port).into_iter().chain(join.form.time_on(port)).collect();
     wanted.extend(both.into_iter().filter_map(|c| match port {
         0 => (c < join.left_width).then_some(c),
         _ => c.checked_sub(join.left_width),
@@ -467,6 +501,9 @@ pub fn prune(
         key.left = place(left, key.left);
         key.right = place(right, key.right);
     }
+    if let (Some(l), Some(r)) = (join.form.time_on(0), join.form.time_on(1)) {
+        join.form.set_times(place(left, l), place(right, r));
+    }
     let old_width = join.left_width;
     join.condition = join.condition.take().map(|condition| {
         condition.transform(&mut |e| match e {
@@ -498,8 +535,15 @@ pub fn upsert_keys(join: &mut JoinNode, left: &[Vec<usize>], right: &[Vec<usize>
         keys.iter().filter(|k| join_keys.iter().all(|c| k.contains(c))).cloned().collect()
     };
     let (left, right) = (of_key(left, &left_keys), of_key(right, &right_keys));
-    join.left.unique_key = left.iter().min_by_key(|k| k.len()).cloned();
-    join.right.unique_key = right.iter().min_by_key(|k| k.len()).cloned();
+    match &mut join.form {
+        wiesel_plan::JoinForm::Regular([l, r]) => {
+            l.unique_key = left.iter().min_by_key(|k| k.len()).cloned();
+            r.unique_key = right.iter().min_by_key(|k| k.len()).cloned();
+        }
+        wiesel_plan::JoinForm::Interval(_) => return Vec::new(),
+        // One version at most.
+        wiesel_plan::JoinForm::Temporal(_) => return left,
+    }
     if join.kind.is_semi_or_anti() {
         return left;
     }
@@ -523,13 +567,49 @@ pub fn upsert_keys(join: &mut JoinNode, left: &[Vec<usize>], right: &[Vec<usize>
 
 /// Whether a side may leave out -U: its rows are known by columns that hold the join key, so that a new row replaces the old one.
 pub fn takes_upserts(join: &JoinNode, port: usize) -> bool {
-    let side = if port == 0 { &join.left } else { &join.right };
-    side.unique_key.is_some()
+    match &join.form {
+        // A condition that the old row met and the new one does not leaves nothing to take back the old pair with.
+        wiesel_plan::JoinForm::Regular(sides) => sides[port].unique_key.is_some() && join.condition.is_none(),
+        wiesel_plan::JoinForm::Interval(_) | wiesel_plan::JoinForm::Temporal(_) => true,
+    }
 }
 
 /// Whether a join of inputs that only insert gives anything but inserts.
 pub fn updates_by_itself(join: &JoinNode) -> bool {
-    !matches!(join.kind, JoinKind::Inner | JoinKind::Semi)
+    matches!(join.form, wiesel_plan::JoinForm::Regular(_)) && !matches!(join.kind, JoinKind::Inner | JoinKind::Semi)
+}
+
+/// A temporal join finds one version per left row, so its key must tell the versions' table rows apart.
+pub fn check_versions(join: &JoinNode, right: &[Vec<usize>]) -> Result<(), Diagnostic> {
+    let keys = join.keys_on(1);
+    let is_known = right.iter().any(|key| key.iter().all(|column| keys.contains(column)));
+    if is_known || !matches!(join.form, wiesel_plan::JoinForm::Temporal(_)) {
+        return Ok(());
+    }
+    Err(Diagnostic::error(
+        "W0308",
+        "a temporal join needs the primary key of the versioned table in its equality condition",
+    )
+    .hint("declare PRIMARY KEY (...) NOT ENFORCED, or deduplicate by the key in a view, and compare all of its columns with ="))
+}
+
+/// Whether changes of an input reach the output.
+pub fn passes_updates(join: &JoinNode, port: usize) -> bool {
+    port == 0 || !matches!(join.form, wiesel_plan::JoinForm::Temporal(_))
+}
+
+/// The kinds of change that a join which gives `own` wants of an input that changes.
+pub fn wanted_of_input(join: &JoinNode, port: usize, own: ChangelogMode) -> Result<ChangelogMode, Diagnostic> {
+    match &join.form {
+        wiesel_plan::JoinForm::Regular(_) => Ok(own),
+        wiesel_plan::JoinForm::Interval(_) => Err(Diagnostic::error(
+            "W0310",
+            "an interval join does not take update and delete changes, and one of its inputs has them",
+        )
+        .hint("leave the time bounds out for a regular join, or make the input append-only")),
+        // A version ends when the next one begins, so the old row need not be told.
+        wiesel_plan::JoinForm::Temporal(_) => Ok(if port == 1 { ChangelogMode::Upsert } else { own }),
+    }
 }
 
 /// The kinds of change a join gives: a reader content with -U left out gets that only when every side that changes may do the same.

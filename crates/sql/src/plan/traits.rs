@@ -13,6 +13,11 @@ use super::join;
 /// Fills in changelog modes, upsert keys, retraction flags and per-step folding.
 pub fn infer(nodes: &mut [Node], materialize_is_off: bool) -> Result<(), Diagnostic> {
     infer_upsert_keys(nodes);
+    for node in nodes.iter() {
+        if let (NodeKind::Join(join), Some(right)) = (&node.kind, node.inputs.get(1).and_then(|i| nodes.get(*i))) {
+            join::check_versions(join, &right.upsert_keys)?;
+        }
+    }
     let updates = updating(nodes);
     super::rank::choose_strategies(nodes, &updates);
     let mut wanted: Vec<ChangelogMode> = vec![ChangelogMode::Insert; nodes.len()];
@@ -74,7 +79,12 @@ fn updating(nodes: &[Node]) -> Vec<bool> {
             NodeKind::Deduplicate(deduplicate) => deduplicate.keep_last || deduplicate.order.is_some(),
             // A limit by arrival takes nothing back.
             NodeKind::Rank(rank) => below || !(rank.is_limit && rank.order.is_empty()),
-            NodeKind::Join(join) => below || join::updates_by_itself(join),
+            NodeKind::Join(join) => {
+                let passes = |(port, input): (usize, &NodeId)| {
+                    join::passes_updates(join, port) && updates.get(*input) == Some(&true)
+                };
+                join::updates_by_itself(join) || node.inputs.iter().enumerate().any(passes)
+            }
             _ => below,
         });
     }
@@ -91,7 +101,10 @@ fn wanted_of_input(
     Ok(match &node.kind {
         NodeKind::Sink(sink) => sink_mode(nodes, sink, input, materialize_is_off)?,
         NodeKind::Calc(calc) if calc.filter.is_none() => own,
-        NodeKind::Join(_) => own,
+        NodeKind::Join(join) => {
+            let port = node.inputs.iter().position(|i| *i == input).unwrap_or(0);
+            join::wanted_of_input(join, port, own)?
+        }
         NodeKind::UnionAll | NodeKind::Watermark(_) | NodeKind::Exchange(_) => own,
         NodeKind::Rank(rank) if matches!(rank.strategy, RankStrategy::Update(_)) => ChangelogMode::Upsert,
         NodeKind::Deduplicate(_) => {
