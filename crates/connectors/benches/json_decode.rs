@@ -87,7 +87,7 @@ fn main() {
         Field::new("provinceId", DataType::int()),
         Field::new("userName", DataType::string()),
     ]);
-    let context = FormatContext { table: "orders".to_owned(), schema, time_zone: "UTC".to_owned() };
+    let context = FormatContext::whole("orders", schema, "UTC");
     let values = BTreeMap::from([("format".to_owned(), "json".to_owned())]);
     let decoders = decoder_factory(&mut Options::new("orders", &values), "format", context.clone());
     let mut decoder = decoders.and_then(|f| f.create()).expect("the options are right");

@@ -115,7 +115,14 @@ impl ElasticsearchOptions {
                 "option 'sink.parallelism' has no effect: every worker has its own instance of the sink".to_owned(),
             );
         }
-        let format = FormatContext { table: table.name.clone(), schema, time_zone: time_zone.to_owned() };
+        if let Some(name @ ("csv" | "raw")) = options.get("format") {
+            return Err(Error::config(format!(
+                "format '{name}' of table `{}` makes no JSON documents, which Elasticsearch takes",
+                table.name
+            ))
+            .hint("use 'json'"));
+        }
+        let format = FormatContext::whole(&table.name, schema, time_zone);
         let encoder = encoder_factory(&mut options, "format", format)?;
         options.finish()?;
         Ok(ElasticsearchOptions {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use parquet::basic::{Compression, GzipLevel, ZstdLevel};
+use regex::Regex;
 use wiesel_core::options::Options;
 use wiesel_core::table::TableDescriptor;
 use wiesel_core::{Error, ErrorKind, Result};
@@ -11,14 +12,17 @@ use wiesel_core::{Error, ErrorKind, Result};
 use crate::formats::refused_format;
 
 /// Formats of files.
-const FILE_FORMATS: &[&str] = &["parquet", "json"];
+const FILE_FORMATS: &[&str] = &["csv", "json", "parquet", "raw"];
 
 /// What a part file holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FileFormat {
     Parquet(ParquetOptions),
-    /// One JSON document per line; its options are read by the format itself.
-    Json,
+    /// Records one after the other, each with a line feed behind it; the format's options are read by itself.
+    Records {
+        /// Flink writes this format through its bulk writers, whose files end at every checkpoint.
+        is_bulk: bool,
+    },
 }
 
 /// The unit of timestamps that are written as INT64.
@@ -52,35 +56,43 @@ pub(super) struct RollingPolicy {
 }
 
 /// All options of the table.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct FilesystemOptions {
     pub(super) path: PathBuf,
     pub(super) format: FileFormat,
     pub(super) rolling: RollingPolicy,
     pub(super) default_partition: String,
+    /// How often new files are looked for; `None`: bounded.
+    pub(super) monitor_interval: Option<Duration>,
+    /// What the absolute paths of files match.
+    pub(super) path_pattern: Option<Regex>,
     /// Options that are taken without effect, one line each.
     pub(super) notes: Vec<String>,
 }
 
-/// Options that only sources know; reading files is not supported yet.
-const SOURCE_OPTIONS: &[&str] = &["source.monitor-interval", "source.path.regex-pattern", "source.report-statistics"];
-
 impl FilesystemOptions {
-    /// Reads the table's options, but for those of the json format, which the format's factory reads from the same [`Options`].
+    /// Reads the table's options, but for those of record formats, which the format's factory reads from the same [`Options`].
     pub(super) fn read(options: &mut Options<'_>, table: &TableDescriptor) -> Result<Self> {
         let name = &table.name;
         let path = local_path(options.required("path")?, name)?;
         let format = match options.required("format")? {
             "parquet" => FileFormat::Parquet(ParquetOptions::read(options)?),
-            "json" => FileFormat::Json,
+            "json" | "raw" => FileFormat::Records { is_bulk: false },
+            "csv" => FileFormat::Records { is_bulk: true },
             other => return Err(refused_format(other, name, FILE_FORMATS)),
         };
-        for key in SOURCE_OPTIONS {
-            if options.get(key).is_some() {
-                return Err(options
-                    .unsupported(key, "reading files is not supported yet; leave the option out of a sink table"));
-            }
+        let monitor_interval = options.duration("source.monitor-interval")?;
+        if monitor_interval.is_some_and(|interval| interval.is_zero()) {
+            return Err(options.invalid("source.monitor-interval", "0", "a duration above 0"));
         }
+        let path_pattern = match options.get("source.path.regex-pattern") {
+            None => None,
+            // Java's `matches`: the whole path.
+            Some(text) => Some(Regex::new(&format!("^(?:{text})$")).map_err(|e| {
+                options.invalid("source.path.regex-pattern", text, &format!("a regular expression ({e})"))
+            })?),
+        };
+        options.one_of("source.report-statistics", &["ALL", "NONE"])?;
         let rolling = RollingPolicy {
             file_bytes: options.memory_size("sink.rolling-policy.file-size")?.unwrap_or(128 << 20),
             rollover: duration(options, "sink.rolling-policy.rollover-interval", 30 * 60)?,
@@ -89,7 +101,7 @@ impl FilesystemOptions {
         };
         let default_partition = options.get("partition.default-name").unwrap_or("__DEFAULT_PARTITION__").to_owned();
         let notes = notes(options, name)?;
-        Ok(FilesystemOptions { path, format, rolling, default_partition, notes })
+        Ok(FilesystemOptions { path, format, rolling, default_partition, monitor_interval, path_pattern, notes })
     }
 }
 

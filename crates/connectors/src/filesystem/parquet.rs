@@ -454,18 +454,21 @@ impl Zone {
         if matches!(name, "UTC" | "Z" | "Etc/UTC" | "GMT") {
             return Ok(Zone::utc());
         }
-        let fixed =
-            || format!("2000-01-01T00:00:00[{name}]").parse::<jiff::Zoned>().ok().map(|z| z.time_zone().clone());
-        let zone = TimeZone::get(name).ok().or_else(fixed);
-        zone.map(|z| Zone(Some(z))).ok_or_else(|| {
-            Error::config(format!("the session's time zone `{name}` is not known"))
-                .hint("set 'table.local-time-zone' to a name such as `Europe/Berlin` or `UTC`")
-        })
+        Ok(Zone(Some(find_zone(name)?)))
     }
 
     fn shift(&self) -> Shift<'_> {
         Shift { zone: self.0.as_ref(), quarter: i64::MIN, seconds: 0 }
     }
+}
+
+/// A zone by its name.
+pub(super) fn find_zone(name: &str) -> Result<TimeZone> {
+    let fixed = || format!("2000-01-01T00:00:00[{name}]").parse::<jiff::Zoned>().ok().map(|z| z.time_zone().clone());
+    TimeZone::get(name).ok().or_else(fixed).ok_or_else(|| {
+        Error::config(format!("the session's time zone `{name}` is not known"))
+            .hint("set 'table.local-time-zone' to a name such as `Europe/Berlin` or `UTC`")
+    })
 }
 
 /// The zone's offset at wall-clock times; that of the last quarter of an hour is remembered, since no zone changes within one.

@@ -13,13 +13,13 @@ use super::ledger::{OpenFile, PendingFile, create_directory, io_error, is_full};
 use super::parquet::ParquetPart;
 use crate::formats::Encoder;
 
-/// Rows of the json format gather up to this much before they are written.
-const JSON_PIECE_BYTES: usize = 1 << 20;
+/// Rows of record formats gather up to this much before they are written.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// How the rows of a file are encoded.
 pub(super) enum PartFormat {
     Parquet(Box<ParquetPart>),
-    Json { encoder: Box<dyn Encoder>, ends: Vec<usize> },
+    Records { encoder: Box<dyn Encoder>, ends: Vec<usize> },
 }
 
 /// A part file.
@@ -72,7 +72,7 @@ impl Part {
                 }
                 Ok(())
             }
-            PartFormat::Json { encoder, ends } => {
+            PartFormat::Records { encoder, ends } => {
                 ends.clear();
                 let changes = ChangeBatch::inserts(rows.clone());
                 let mut documents = Vec::new();
@@ -94,7 +94,7 @@ impl Part {
     pub(super) fn buffered_bytes(&self) -> u64 {
         let encoding = match &self.format {
             PartFormat::Parquet(parquet) => parquet.buffered_bytes(),
-            PartFormat::Json { .. } => 0,
+            PartFormat::Records { .. } => 0,
         };
         encoding + self.unwritten_bytes()
     }
@@ -107,7 +107,7 @@ impl Part {
     pub(super) fn size(&self) -> u64 {
         let encoding = match &self.format {
             PartFormat::Parquet(parquet) => parquet.estimated_bytes(),
-            PartFormat::Json { .. } => 0,
+            PartFormat::Records { .. } => 0,
         };
         self.length + self.unwritten_bytes() + encoding
     }
@@ -121,7 +121,7 @@ impl Part {
     pub(super) fn is_piece_ready(&self) -> bool {
         match &self.format {
             PartFormat::Parquet(_) => !self.unwritten.is_empty(),
-            PartFormat::Json { .. } => self.unwritten.len() >= JSON_PIECE_BYTES,
+            PartFormat::Records { .. } => self.unwritten.len() >= PIECE_BYTES,
         }
     }
 
@@ -144,7 +144,7 @@ impl Part {
     fn footer(&self) -> Result<Vec<u8>> {
         match &self.format {
             PartFormat::Parquet(parquet) => parquet.footer(),
-            PartFormat::Json { .. } => Ok(Vec::new()),
+            PartFormat::Records { .. } => Ok(Vec::new()),
         }
     }
 
@@ -179,7 +179,7 @@ impl Part {
         }
         self.unwritten.clear();
         self.unwritten_start = 0;
-        if self.unwritten.capacity() > 2 * JSON_PIECE_BYTES {
+        if self.unwritten.capacity() > 2 * PIECE_BYTES {
             self.unwritten = Vec::new();
         }
         Ok(None)

@@ -42,14 +42,16 @@ const FULL_DISK_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) enum FileEncoding {
     Parquet(Arc<ParquetPlan>),
-    Json(Arc<dyn EncoderFactory>),
+    Records { encoders: Arc<dyn EncoderFactory>, is_bulk: bool },
 }
 
 impl FileEncoding {
     fn part(&self) -> Result<PartFormat> {
         Ok(match self {
             FileEncoding::Parquet(plan) => PartFormat::Parquet(Box::new(ParquetPart::new(Arc::clone(plan))?)),
-            FileEncoding::Json(encoders) => PartFormat::Json { encoder: encoders.create()?, ends: Vec::new() },
+            FileEncoding::Records { encoders, .. } => {
+                PartFormat::Records { encoder: encoders.create()?, ends: Vec::new() }
+            }
         })
     }
 }
@@ -66,7 +68,10 @@ pub(super) struct FilesystemSinkFactory {
 
 impl FilesystemSinkFactory {
     pub(super) fn new(table: &TableDescriptor, request: &SinkRequest, plan: SinkPlan) -> Self {
-        let is_bulk = matches!(plan.encoding, FileEncoding::Parquet(_));
+        let is_bulk = match &plan.encoding {
+            FileEncoding::Parquet(_) => true,
+            FileEncoding::Records { is_bulk, .. } => *is_bulk,
+        };
         FilesystemSinkFactory {
             plan: Arc::new(plan),
             owner: owner(&request.loop_folder, &table.path),

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use wiesel_core::change::ChangelogMode;
 use wiesel_core::env::{Waker, wall_clock_ms};
 use wiesel_core::sink::{CheckpointKind, Prepared, Sink, SinkContext, SinkFactory, SinkStatus};
-use wiesel_core::table::{ColumnKind, SinkRequest, SourceRequest, TableColumn, TableDescriptor};
+use wiesel_core::table::{ColumnKind, SinkRequest, TableColumn, TableDescriptor};
 use wiesel_core::types::{DataType, Schema, TypeKind};
 use wiesel_core::{ChangeBatch, Error, Field, Value, value};
 
@@ -675,14 +675,16 @@ fn options_are_checked_when_the_table_is_declared() {
         ("sink.parallelism", "4"),
     ];
     let found = info("parquet", &["dt"], &taken).unwrap();
-    assert!(found.is_sink && !found.is_source && found.delivery == "exactly-once");
+    assert!(found.is_sink && found.is_source && found.is_bounded && found.delivery == "exactly-once");
     assert_eq!(found.notes.len(), 6, "{:?}", found.notes);
 
     let error =
         |format: &str, keys: &[&str], options: &[(&str, &str)]| -> Error { info(format, keys, options).unwrap_err() };
     assert_eq!(error("orc", &[], &[]).code(), "W0503");
     assert_eq!(error("parket", &[], &[]).hint_text(), Some("did you mean 'parquet'?"));
-    assert_eq!(error("json", &[], &[("source.monitor-interval", "1 s")]).code(), "W0503");
+    assert!(!info("json", &[], &[("source.monitor-interval", "1 s")]).unwrap().is_bounded);
+    assert_eq!(error("json", &[], &[("source.monitor-interval", "0 s")]).code(), "W0501");
+    assert_eq!(error("json", &[], &[("source.path.regex-pattern", "(")]).code(), "W0501");
     assert_eq!(error("parquet", &[], &[("parquet.compression", "LZO")]).code(), "W0503");
     assert_eq!(error("json", &[], &[("parquet.compression", "ZSTD")]).code(), "W0502");
     assert_eq!(error("json", &[], &[("path", "s3://bucket/x")]).code(), "W0503");
@@ -690,9 +692,6 @@ fn options_are_checked_when_the_table_is_declared() {
     assert!(error("json", &["id", "name", "dt"], &[]).message().contains("no column beside"));
 
     let table = Table::new("json", &[], &[]);
-    let request =
-        SourceRequest { columns: vec![0], time_zone: "UTC".to_owned(), workers: 1, job_name: "job".to_owned() };
-    assert_eq!(super::source(&table.descriptor, &request, &ConnectorContext::default()).err().unwrap().code(), "W0503");
     super::probe(&table.descriptor, true, &ConnectorContext::default()).unwrap();
     assert_eq!(table.files(), (vec![], vec![]));
 }

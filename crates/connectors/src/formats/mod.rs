@@ -7,7 +7,9 @@
 //!
 //! Parquet is no format in this sense, since a file is more than its rows one after the other; it lives with the filesystem connector.
 
+pub mod csv;
 pub mod json;
+pub mod raw;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -61,26 +63,70 @@ pub struct FormatContext {
     pub table: String,
     /// The columns to decode or encode, in order.
     pub schema: Schema,
+    /// All fields that a record has, in order: formats without names in their records find the columns by place.
+    pub record: Schema,
     /// The session's time zone.
     pub time_zone: String,
 }
 
+impl FormatContext {
+    /// The context of a table whose records hold just these columns.
+    pub fn whole(table: &str, schema: Schema, time_zone: &str) -> Self {
+        FormatContext { table: table.to_owned(), record: schema.clone(), schema, time_zone: time_zone.to_owned() }
+    }
+}
+
+/// How a file is cut into records.
+#[derive(Debug, Clone)]
+pub(crate) enum Framing {
+    /// A record per line.
+    Lines,
+    /// A line feed inside quotes does not end a record.
+    Csv(csv::Dialect),
+}
+
+/// What [`Framing::next`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// Where the record begins and ends; `None` for what holds none (comments).
+    pub(crate) record: Option<(usize, usize)>,
+    /// Where the next one begins.
+    pub(crate) next: usize,
+}
+
+impl Framing {
+    /// The record that begins at `from`; `None` when its end is not in `bytes`, and, at the end of the file, when there is none.
+    pub(crate) fn next(&self, bytes: &[u8], from: usize, is_at_end: bool) -> Option<Cut> {
+        match self {
+            Framing::Csv(dialect) => dialect.next(bytes, from, is_at_end),
+            Framing::Lines => {
+                let rest = bytes.get(from..).filter(|rest| !rest.is_empty())?;
+                let (line, next) = match memchr::memchr(b'\n', rest) {
+                    Some(end) => (rest.get(..end)?, from + end + 1),
+                    None if is_at_end => (rest, bytes.len()),
+                    None => return None,
+                };
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
+                Some(Cut { record: Some((from, from + line.len())), next })
+            }
+        }
+    }
+}
+
 /// Formats that records of a stream can have.
-const RECORD_FORMATS: &[&str] = &["json"];
+const RECORD_FORMATS: &[&str] = &["csv", "json", "raw"];
 
 /// Formats that Flink has and that are refused by name.
 const LATER_FORMATS: &[&str] = &[
     "avro",
     "avro-confluent",
     "canal-json",
-    "csv",
     "debezium-avro-confluent",
     "debezium-json",
     "maxwell-json",
     "ogg-json",
     "orc",
     "protobuf",
-    "raw",
 ];
 
 /// The decoder that the option `format_key` names, with its own options read.
@@ -89,8 +135,12 @@ pub fn decoder_factory(
     format_key: &str,
     context: FormatContext,
 ) -> Result<Arc<dyn DecoderFactory>> {
-    let prefix = check_record_format(options, format_key, &context.table)?;
-    Ok(Arc::new(json::JsonDecoderFactory::new(options, &prefix, context)?))
+    let (name, prefix) = check_record_format(options, format_key, &context.table)?;
+    Ok(match name {
+        "csv" => Arc::new(csv::CsvDecoderFactory::new(options, &prefix, context)?),
+        "raw" => Arc::new(raw::RawFactory::new(options, &prefix, context)?),
+        _ => Arc::new(json::JsonDecoderFactory::new(options, &prefix, context)?),
+    })
 }
 
 /// The encoder that the option `format_key` names, with its own options read.
@@ -99,16 +149,29 @@ pub fn encoder_factory(
     format_key: &str,
     context: FormatContext,
 ) -> Result<Arc<dyn EncoderFactory>> {
-    let prefix = check_record_format(options, format_key, &context.table)?;
-    Ok(Arc::new(json::JsonEncoderFactory::new(options, &prefix, context)?))
+    let (name, prefix) = check_record_format(options, format_key, &context.table)?;
+    Ok(match name {
+        "csv" => Arc::new(csv::CsvEncoderFactory::new(options, &prefix, context)?),
+        "raw" => Arc::new(raw::RawFactory::new(options, &prefix, context)?),
+        _ => Arc::new(json::JsonEncoderFactory::new(options, &prefix, context)?),
+    })
 }
 
-/// Checks that the named format is one for records, and returns the prefix of its options.
-fn check_record_format(options: &mut Options<'_>, format_key: &str, table: &str) -> Result<String> {
+/// How files of the named format are cut into records.
+pub(crate) fn framing(options: &mut Options<'_>, format_key: &str, table: &str) -> Result<Framing> {
+    let (name, prefix) = check_record_format(options, format_key, table)?;
+    Ok(match name {
+        "csv" => Framing::Csv(csv::CsvOptions::read(options, &prefix, table)?.dialect),
+        _ => Framing::Lines,
+    })
+}
+
+/// Checks that the named format is one for records, and returns its name and the prefix of its options.
+fn check_record_format<'a>(options: &mut Options<'a>, format_key: &str, table: &str) -> Result<(&'a str, String)> {
     let name = options.required(format_key)?;
     let prefix = format_key.strip_suffix("format").unwrap_or_default();
     if RECORD_FORMATS.contains(&name) {
-        return Ok(format!("{prefix}{name}."));
+        return Ok((name, format!("{prefix}{name}.")));
     }
     if name == "parquet" {
         return Err(Error::config(format!(

@@ -208,10 +208,14 @@ fn check_sink(table: &TableDescriptor, options: &KafkaOptions, changelog_mode: C
     Ok(())
 }
 
+/// What the format must know: the columns that are asked for, and all that a record holds.
 fn format_context(table: &TableDescriptor, columns: &[&TableColumn], time_zone: &str) -> FormatContext {
+    let field = |c: &TableColumn| Field::new(&c.name, c.data_type.clone());
+    let record = table.columns.iter().filter(|c| c.kind == ColumnKind::Physical).map(field).collect();
     FormatContext {
         table: table.name.clone(),
-        schema: Schema::new(columns.iter().map(|c| Field::new(&c.name, c.data_type.clone())).collect()),
+        schema: Schema::new(columns.iter().map(|c| field(c)).collect()),
+        record: Schema::new(record),
         time_zone: time_zone.to_owned(),
     }
 }

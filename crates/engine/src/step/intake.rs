@@ -31,6 +31,8 @@ pub(crate) struct Intake {
     pub(crate) node: usize,
     pub(crate) table: String,
     pub(crate) is_bounded: bool,
+    /// One split after the other: without a watermark per split, splits that are read side by side make each other's rows late.
+    is_sequential: bool,
     /// `None` for constant rows.
     pub(crate) fetch: Option<Fetch>,
     pub(crate) is_open: bool,
@@ -63,13 +65,13 @@ pub(crate) struct Budget {
 }
 
 impl Intake {
-    pub(crate) fn new(index: usize, node: usize, table: String, is_bounded: bool) -> Self {
-        Intake { index, node, table, is_bounded, fetch: None, is_open: false, splits: Vec::new() }
+    pub(crate) fn new(index: usize, node: usize, table: String, is_bounded: bool, is_sequential: bool) -> Self {
+        Intake { index, node, table, is_bounded, is_sequential, fetch: None, is_open: false, splits: Vec::new() }
     }
 
     /// Constant rows: a source that is open and at its end from the start.
     pub(crate) fn constant(index: usize, node: usize, batch: Option<RowsBatch>, position: i64) -> Self {
-        let mut intake = Intake::new(index, node, String::new(), true);
+        let mut intake = Intake::new(index, node, String::new(), true, true);
         intake.is_open = true;
         let mut split = SplitState::new("values".to_owned(), position, 0);
         split.is_finished = true;
@@ -172,7 +174,7 @@ impl Intake {
             .collect()
     }
 
-    /// Cuts tasks within the budget, split by split, and returns the rows and bytes taken. `event_time` says how far each split is.
+    /// Cuts tasks within the budget, split by split (side by side, unless the source is sequential), and returns the rows and bytes taken. `event_time` says how far each split is.
     pub(crate) fn take(
         &mut self,
         budget: Budget,
@@ -189,13 +191,17 @@ impl Intake {
         };
         let chosen: Vec<SplitIndex> = ready.into_iter().filter(is_near).collect();
         let mut taken = Budget { rows: 0, bytes: 0 };
-        let share =
-            Budget { rows: budget.rows.div_ceil(chosen.len().max(1)), bytes: budget.bytes / chosen.len().max(1) };
+        let shares = if self.is_sequential { 1 } else { chosen.len().max(1) };
+        let share = Budget { rows: budget.rows.div_ceil(shares), bytes: budget.bytes / shares };
         let task_bytes = (budget.bytes / workers).clamp(TASK_BYTES_MIN, TASK_BYTES_MAX);
         let mut done_bytes = 0;
         for split in chosen {
             let state = &mut self.splits[split];
             let mut left = share;
+            if self.is_sequential {
+                left.rows = budget.rows.saturating_sub(taken.rows);
+                left.bytes = budget.bytes.saturating_sub(taken.bytes);
+            }
             while left.rows > 0 && left.bytes > 0 {
                 let Some((task, rows, bytes, done)) = state.next_task(left, task_bytes) else { break };
                 left.rows = left.rows.saturating_sub(rows);

@@ -1003,8 +1003,9 @@ fn start_sources(
                     buffer_bytes_max: bytes_max,
                     waker: control.waker().clone(),
                 };
-                let mut intake = Intake::new(index, plan_node, source.table.name.clone(), source.info.is_bounded);
                 let bounded = source.info.is_bounded;
+                let is_sequential = !source.info.watermark_push_down;
+                let mut intake = Intake::new(index, plan_node, source.table.name.clone(), bounded, is_sequential);
                 intake.fetch =
                     Some(Fetch::start(&source.table.name, Arc::clone(factory), context, bounded, bytes_max)?);
                 intake

@@ -753,7 +753,7 @@ fn read_other_text(text: &mut Variable, bytes: &[u8], pos: usize, depth: usize) 
     Ok(end)
 }
 
-fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
+pub(in crate::formats) fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
     let engine = &base64::engine::general_purpose::STANDARD;
     engine.decode(text).ok().or_else(|| {
         let dense: Vec<u8> = text.iter().copied().filter(|b| *b > b' ').collect();

@@ -13,17 +13,17 @@
 //! What differs from Flink: columns that the query does not read are checked for JSON syntax only, and a value of the wrong kind that is
 //! ignored (`json.ignore-parse-errors`) is left out as a whole, nested fields included.
 
-mod column;
+pub(super) mod column;
 mod compact;
 mod decode;
 mod encode;
-mod number;
+pub(super) mod number;
 mod object;
 mod options;
 mod scan;
 #[cfg(test)]
 mod tests;
-mod time;
+pub(super) mod time;
 
 use wiesel_core::options::Options;
 use wiesel_core::types::{DataType, TypeKind};
@@ -83,6 +83,11 @@ pub(crate) fn write_iso_date(days: i32, out: &mut String) {
     let mut text = Vec::with_capacity(10);
     time::write_date(days.into(), &mut text);
     out.push_str(&String::from_utf8_lossy(&text));
+}
+
+/// Reads a date of the form `yyyy-MM-dd`.
+pub(crate) fn read_iso_date(text: &str) -> Option<i32> {
+    time::parse_date(text.as_bytes())
 }
 
 /// Refuses the types that JSON has no form for: maps whose key is no text.

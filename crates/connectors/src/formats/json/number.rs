@@ -14,7 +14,7 @@ const EXACT_MANTISSA_MAX: u64 = 1 << 53;
 /// A plain integer of at most 18 digits at a position, and the position behind it; `None` sends the caller to the slow way (longer, a
 /// fraction, a leading zero, no number at all).
 #[inline(always)]
-pub(super) fn short_integer(bytes: &[u8], pos: usize) -> Option<(i64, usize)> {
+pub(in crate::formats) fn short_integer(bytes: &[u8], pos: usize) -> Option<(i64, usize)> {
     let is_negative = byte_at(bytes, pos) == b'-';
     let first = pos + usize::from(is_negative);
     let (number, length) = digit_run(bytes, first);
@@ -55,7 +55,7 @@ const POWERS: [u64; 16] = {
 /// A decimal number without exponent whose digits a double holds exactly, and the position behind it; `None` sends the caller to the
 /// slow way.
 #[inline(always)]
-pub(super) fn short_double(bytes: &[u8], pos: usize) -> Option<(f64, usize)> {
+pub(in crate::formats) fn short_double(bytes: &[u8], pos: usize) -> Option<(f64, usize)> {
     let is_negative = byte_at(bytes, pos) == b'-';
     let first = pos + usize::from(is_negative);
     let (mut mantissa, integer_digits) = digit_run(bytes, first);
@@ -82,25 +82,25 @@ pub(super) fn short_double(bytes: &[u8], pos: usize) -> Option<(f64, usize)> {
 }
 
 /// The text without the blanks and control characters that Java's `trim` takes off.
-pub(super) fn trim(text: &[u8]) -> &[u8] {
+pub(in crate::formats) fn trim(text: &[u8]) -> &[u8] {
     let start = text.iter().position(|b| *b > b' ').unwrap_or(text.len());
     let end = text.iter().rposition(|b| *b > b' ').map_or(start, |i| i + 1);
     text.get(start..end).unwrap_or_default()
 }
 
 /// Java's `Long.parseLong`.
-pub(super) fn parse_long(text: &[u8]) -> Option<i64> {
+pub(in crate::formats) fn parse_long(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 /// A number with a fraction or exponent as an integer: the fraction is cut off, as Jackson's `getLongValue` does by way of a double.
-pub(super) fn truncate_to_long(text: &[u8]) -> Option<i64> {
+pub(in crate::formats) fn truncate_to_long(text: &[u8]) -> Option<i64> {
     let number: f64 = fast_float2::parse(text).ok()?;
     if (-9.223_372_036_854_776E18..=9.223_372_036_854_776E18).contains(&number) { Some(number as i64) } else { None }
 }
 
 /// Java's `Double.parseDouble` without its hexadecimal form.
-pub(super) fn parse_double(text: &[u8]) -> Option<f64> {
+pub(in crate::formats) fn parse_double(text: &[u8]) -> Option<f64> {
     match special_float(text) {
         Some(special) => Some(special),
         None => fast_float2::parse(float_digits(text)?).ok(),
@@ -108,7 +108,7 @@ pub(super) fn parse_double(text: &[u8]) -> Option<f64> {
 }
 
 /// Java's `Float.parseFloat` without its hexadecimal form.
-pub(super) fn parse_float(text: &[u8]) -> Option<f32> {
+pub(in crate::formats) fn parse_float(text: &[u8]) -> Option<f32> {
     match special_float(text) {
         Some(special) => Some(special as f32),
         None => fast_float2::parse(float_digits(text)?).ok(),
@@ -135,7 +135,7 @@ fn float_digits(text: &[u8]) -> Option<&[u8]> {
 
 /// What became of a DECIMAL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Decimal {
+pub(in crate::formats) enum Decimal {
     Fits(i128),
     /// More digits than the type has: NULL, as in Flink.
     TooLarge,
@@ -143,7 +143,7 @@ pub(super) enum Decimal {
 }
 
 /// Java's `new BigDecimal(text)`, set to the scale with HALF_UP.
-pub(super) fn parse_decimal(text: &[u8], precision: u8, scale: u8) -> Decimal {
+pub(in crate::formats) fn parse_decimal(text: &[u8], precision: u8, scale: u8) -> Decimal {
     parse_decimal_digits(text, precision, scale).unwrap_or(Decimal::NotANumber)
 }
 
@@ -204,7 +204,7 @@ fn parse_decimal_digits(text: &[u8], precision: u8, scale: u8) -> Option<Decimal
 }
 
 /// Appends a DOUBLE as Java's `Double.toString` writes it (`100.0`, `1.0E10`), the shortest digits that read back the same.
-pub(super) fn write_double(number: f64, out: &mut Vec<u8>) {
+pub(in crate::formats) fn write_double(number: f64, out: &mut Vec<u8>) {
     if !write_short_double(number, out) && !write_special(number, out) {
         write_java_float(ryu::Buffer::new().format_finite(number), number.abs(), out);
     }
@@ -238,7 +238,7 @@ fn write_short_double(number: f64, out: &mut Vec<u8>) -> bool {
 }
 
 /// Appends a FLOAT as Java's `Float.toString` writes it.
-pub(super) fn write_float(number: f32, out: &mut Vec<u8>) {
+pub(in crate::formats) fn write_float(number: f32, out: &mut Vec<u8>) {
     if !write_special(number.into(), out) {
         write_java_float(ryu::Buffer::new().format_finite(number), f64::from(number.abs()), out);
     }
@@ -291,7 +291,7 @@ fn write_java_float(text: &str, magnitude: f64, out: &mut Vec<u8>) {
 }
 
 /// Appends a DECIMAL as a number: its digits without trailing zeros, in Java's `BigDecimal.toString` form (`2.7E-8`, `1E+2`) or plain.
-pub(super) fn write_decimal(unscaled: i128, scale: u8, is_plain: bool, out: &mut Vec<u8>) {
+pub(in crate::formats) fn write_decimal(unscaled: i128, scale: u8, is_plain: bool, out: &mut Vec<u8>) {
     if unscaled == 0 {
         out.push(b'0');
         return;

@@ -12,7 +12,7 @@ use wiesel_core::{ChangeBatch, Error, Result, Value};
 use crate::formats::{Decoded, Decoder, Encoder, FormatContext, decoder_factory, encoder_factory};
 
 fn context(fields: Vec<Field>) -> FormatContext {
-    FormatContext { table: "t".to_owned(), schema: Schema::new(fields), time_zone: "UTC".to_owned() }
+    FormatContext::whole("t", Schema::new(fields), "UTC")
 }
 
 fn options_map(options: &[(&str, &str)]) -> BTreeMap<String, String> {

@@ -14,9 +14,9 @@ enum Resolve {
 
 /// A wall-clock time: seconds since 1970-01-01 00:00:00 and the nanoseconds within.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct WallTime {
-    pub(super) seconds: i64,
-    pub(super) nanos: u32,
+pub(in crate::formats) struct WallTime {
+    pub(in crate::formats) seconds: i64,
+    pub(in crate::formats) nanos: u32,
 }
 
 const SECONDS_PER_DAY: i64 = 86_400;
@@ -108,7 +108,7 @@ fn date_prefix(text: &[u8], resolve: Resolve) -> Option<(i64, usize)> {
 }
 
 /// A DATE: days since 1970-01-01.
-pub(super) fn parse_date(text: &[u8]) -> Option<i32> {
+pub(in crate::formats) fn parse_date(text: &[u8]) -> Option<i32> {
     let (days, length) = date_prefix(text, Resolve::Strict)?;
     if length != text.len() { None } else { i32::try_from(days).ok() }
 }
@@ -157,14 +157,39 @@ fn fraction(text: &[u8]) -> Option<u32> {
 }
 
 /// A TIME: milliseconds of the day, without the fraction, which Flink drops too.
-pub(super) fn parse_time(text: &[u8]) -> Option<i32> {
+pub(in crate::formats) fn parse_time(text: &[u8]) -> Option<i32> {
     let (second, _) = clock(text, false, Resolve::Smart)?;
     i32::try_from(second % SECONDS_PER_DAY * 1000).ok()
 }
 
+/// A time of day as Java's `LocalTime.parse` reads it, seconds optional: milliseconds of the day.
+pub(in crate::formats) fn parse_iso_time(text: &[u8]) -> Option<i32> {
+    let (second, nanos) = clock(text, true, Resolve::Strict)?;
+    i32::try_from(second * 1000 + i64::from(nanos / 1_000_000)).ok()
+}
+
+/// Days since 1970-01-01 of a date as `java.sql.Date.valueOf` reads it: month and day of one or two digits, and a day that the month does
+/// not have goes on into the next month.
+pub(in crate::formats) fn parse_sql_date(text: &[u8]) -> Option<i32> {
+    let text = std::str::from_utf8(text).ok()?;
+    let mut parts = text.split('-');
+    let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
+    let is_number = |part: &str, lengths: std::ops::RangeInclusive<usize>| {
+        lengths.contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit())
+    };
+    if parts.next().is_some() || !is_number(year, 4..=4) || !is_number(month, 1..=2) || !is_number(day, 1..=2) {
+        return None;
+    }
+    let (year, month, day): (i64, u32, u32) = (year.parse().ok()?, month.parse().ok()?, day.parse().ok()?);
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    i32::try_from(days_from_civil(year, month, 1) + i64::from(day) - 1).ok()
+}
+
 /// A TIMESTAMP.
 #[inline]
-pub(super) fn parse_timestamp(text: &[u8], format: TimestampFormat) -> Option<WallTime> {
+pub(in crate::formats) fn parse_timestamp(text: &[u8], format: TimestampFormat) -> Option<WallTime> {
     match format {
         TimestampFormat::Sql => wall_time(text, b' ', false, Resolve::Smart),
         TimestampFormat::Iso8601 => wall_time(text, b'T', true, Resolve::Strict),
@@ -173,7 +198,7 @@ pub(super) fn parse_timestamp(text: &[u8], format: TimestampFormat) -> Option<Wa
 
 /// A TIMESTAMP_LTZ: the same with a literal `Z` behind it, in UTC.
 #[inline]
-pub(super) fn parse_timestamp_ltz(text: &[u8], format: TimestampFormat) -> Option<WallTime> {
+pub(in crate::formats) fn parse_timestamp_ltz(text: &[u8], format: TimestampFormat) -> Option<WallTime> {
     let text = text.strip_suffix(b"Z")?;
     match format {
         TimestampFormat::Sql => wall_time(text, b' ', false, Resolve::Smart),
@@ -224,7 +249,7 @@ fn any_wall_time(text: &[u8], separator: u8, seconds_optional: bool, resolve: Re
 }
 
 /// Appends a DATE.
-pub(super) fn write_date(days: i64, out: &mut Vec<u8>) {
+pub(in crate::formats) fn write_date(days: i64, out: &mut Vec<u8>) {
     let (year, month, day) = civil_from_days(days);
     match u32::try_from(year) {
         Ok(year @ 0..=9999) => {
@@ -253,8 +278,21 @@ fn pair(value: u32) -> [u8; 2] {
 }
 
 /// Appends a TIME given in milliseconds of the day, without its fraction.
-pub(super) fn write_time(ms: i32, out: &mut Vec<u8>) {
+pub(in crate::formats) fn write_time(ms: i32, out: &mut Vec<u8>) {
     write_clock(ms.unsigned_abs() / 1000, out);
+}
+
+/// Appends a TIME given in milliseconds of the day as Java's `ISO_LOCAL_TIME`, with as much of the fraction as there is.
+pub(in crate::formats) fn write_iso_time(ms: i32, out: &mut Vec<u8>) {
+    write_clock(ms.unsigned_abs() / 1000, out);
+    let mut rest = ms.unsigned_abs() % 1000;
+    if rest > 0 {
+        out.push(b'.');
+        while rest > 0 {
+            out.push(digit(rest / 100));
+            rest = rest % 100 * 10;
+        }
+    }
 }
 
 fn write_clock(second_of_day: u32, out: &mut Vec<u8>) {
@@ -265,7 +303,7 @@ fn write_clock(second_of_day: u32, out: &mut Vec<u8>) {
 }
 
 /// Appends a TIMESTAMP. The SQL form drops trailing zeros of the fraction one by one; Java's ISO form does too.
-pub(super) fn write_timestamp(time: WallTime, format: TimestampFormat, out: &mut Vec<u8>) {
+pub(in crate::formats) fn write_timestamp(time: WallTime, format: TimestampFormat, out: &mut Vec<u8>) {
     write_date(time.seconds.div_euclid(SECONDS_PER_DAY), out);
     out.push(if format == TimestampFormat::Sql { b' ' } else { b'T' });
     write_clock(u32::try_from(time.seconds.rem_euclid(SECONDS_PER_DAY)).unwrap_or(0), out);
