@@ -62,11 +62,7 @@ impl ConnectorRegistry for ScriptedRegistry {
     fn source(&self, table: &TableDescriptor, request: &SourceRequest) -> Result<Box<dyn SourceFactory>> {
         let format = format_options(table);
         let mut options = Options::new(&table.name, &format);
-        let context = FormatContext {
-            table: table.name.clone(),
-            schema: schema(table, &request.columns)?,
-            time_zone: request.time_zone.clone(),
-        };
+        let context = FormatContext::whole(&table.name, schema(table, &request.columns)?, &request.time_zone);
         let decoders = decoder_factory(&mut options, "format", context)?;
         options.finish()?;
         let presence = Arc::new(self.stage.enter(&table.path));
