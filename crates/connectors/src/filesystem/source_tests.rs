@@ -302,7 +302,7 @@ fn write_rows(table: &TableDescriptor, time_zone: &str, rows: &[Vec<Value>]) {
         workers: 1,
         job_name: "job".to_owned(),
         checkpoint_interval_is_set: false,
-        loop_folder: None,
+        loop_folder: String::new(),
     };
     let factory = super::sink(table, &request, &ConnectorContext::default()).unwrap();
     let context = SinkContext { instance: 0, instances: 1, restored: Vec::new(), waker: Waker::default() };
