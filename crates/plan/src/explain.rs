@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use wiesel_expr::{AggregateCall, ScalarExpr};
 
 use crate::join::{JoinForm, JoinKey, JoinNode, JoinSide};
+use crate::state_size::state_size;
 use crate::{
     Distribution, Node, NodeId, NodeKind, RankEnd, RankNode, RankStrategy, SortColumn, StreamPlan, WindowKind,
     WindowNode,
@@ -57,7 +58,8 @@ impl Printer<'_> {
         } else {
             String::new()
         };
-        _ = writeln!(self.text, "{indent}{branch}{name}{}{mode}", describe(node, &inputs));
+        let state = state_size(self.plan, id).map(|size| format!(", state=[{size}]")).unwrap_or_default();
+        _ = writeln!(self.text, "{indent}{branch}{name}{}{mode}{state}", describe(node, &inputs));
         for input in &node.inputs {
             self.print(*input, depth + 1);
         }

@@ -11,6 +11,7 @@
 pub mod explain;
 pub mod join;
 mod rank;
+pub mod state_size;
 
 use std::sync::Arc;
 

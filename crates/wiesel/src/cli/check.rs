@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use wiesel_core::table::ConnectorRegistry;
 use wiesel_core::{Error, ErrorKind};
-use wiesel_plan::NodeKind;
+use wiesel_plan::explain::describe;
+use wiesel_plan::state_size::{StateLife, state_owner, state_size};
+use wiesel_plan::{Node, NodeKind, StreamPlan};
 use wiesel_sql::session::Outcome;
 
 use super::{Exit, Overrides};
@@ -52,6 +54,7 @@ impl Check {
             let Outcome::Jobs(jobs) = outcome else { continue };
             for job in jobs {
                 println!("job     {}", job.plan.job_name);
+                warn_of_growth(&job.plan, &log);
                 for sink in job.plan.sinks.iter().filter_map(|s| job.plan.nodes.get(*s)) {
                     if let NodeKind::Sink(sink) = &sink.kind {
                         println!("        {}: {}", sink.table.name, sink.info.delivery);
@@ -60,6 +63,23 @@ impl Check {
             }
         }
         exit
+    }
+}
+
+/// State that grows as long as the job runs is a choice that somebody should have made.
+fn warn_of_growth(plan: &StreamPlan, log: &Log) {
+    for (id, node) in plan.nodes.iter().enumerate() {
+        let Some(size) = state_size(plan, id).filter(|size| size.life == StateLife::Forever) else { continue };
+        let inputs: Vec<&Node> = node.inputs.iter().filter_map(|i| plan.nodes.get(*i)).collect();
+        let is_bounded = plan.nodes.iter().all(|n| !matches!(&n.kind, NodeKind::Source(s) if !s.info.is_bounded));
+        if is_bounded {
+            continue;
+        }
+        log.info(&format!(
+            "warning: {} keeps {size}: {}; SET 'table.exec.state.ttl' = '1 d' before the INSERT drops what was idle for a day",
+            state_owner(node),
+            describe(node, &inputs)
+        ));
     }
 }
 
