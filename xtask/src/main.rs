@@ -12,6 +12,7 @@ mod cargo;
 mod commands;
 mod docs;
 mod e2e;
+mod peers;
 mod services;
 mod tidy;
 
@@ -25,6 +26,7 @@ enum Xtask {
     Bench(commands::bench::BenchCommand),
     Ci(commands::ci::CiCommand),
     Docs(commands::docs::DocsCommand),
+    Peers(commands::peers::PeersCommand),
     Services(commands::services::ServicesCommand),
     Test(commands::test::TestCommand),
     Tidy(commands::tidy::TidyCommand),
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Xtask::Bench(command) => command.run(),
         Xtask::Ci(command) => command.run(),
         Xtask::Docs(command) => command.run(),
+        Xtask::Peers(command) => command.run(),
         Xtask::Services(command) => command.run(),
         Xtask::Test(command) => command.run(),
         Xtask::Tidy(command) => command.run(),

@@ -71,10 +71,11 @@ impl ConnectorRegistry for ScriptedRegistry {
 
     fn sink(&self, table: &TableDescriptor, request: &SinkRequest) -> Result<Box<dyn SinkFactory>> {
         let schema = schema(table, &request.columns)?;
+        let is_upsert = request.changelog_mode == ChangelogMode::Upsert || self.keeps_last(table)?;
         self.stage.lock().outputs.entry(table.path.clone()).or_insert_with(|| Captured {
             columns: schema.fields().iter().map(|f| f.name.clone()).collect(),
             keys: table.primary_key.clone(),
-            is_upsert: request.changelog_mode == ChangelogMode::Upsert,
+            is_upsert,
             ..Captured::default()
         });
         let session = Session { time_zone: request.time_zone.as_str().into(), legacy_cast: false };
@@ -83,6 +84,13 @@ impl ConnectorRegistry for ScriptedRegistry {
 
     fn probe(&self, _table: &TableDescriptor, _as_sink: bool) -> Result<()> {
         Ok(())
+    }
+}
+
+impl ScriptedRegistry {
+    /// Whether the table's system keeps the last row of each primary key, whatever kind of change brought it.
+    fn keeps_last(&self, table: &TableDescriptor) -> Result<bool> {
+        Ok(!table.primary_key.is_empty() && self.info(table)?.sink_mode == Some(ChangelogMode::Upsert))
     }
 }
 

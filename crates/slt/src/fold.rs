@@ -6,9 +6,12 @@ use std::collections::BTreeMap;
 use wiesel_core::RowKind;
 use wiesel_expr::text::TextRow;
 
+/// The values of a row or of its key; `None` is NULL.
+type Values = Vec<Option<String>>;
+
 /// The rows of the table, sorted by their text.
 pub(crate) fn fold(rows: &[TextRow], keys: &[usize]) -> Vec<String> {
-    let mut table: BTreeMap<Vec<Option<String>>, (Vec<Option<String>>, i64)> = BTreeMap::new();
+    let mut table: BTreeMap<Values, (Values, i64)> = BTreeMap::new();
     for (kind, row) in rows {
         if keys.is_empty() {
             let entry = table.entry(row.clone()).or_insert_with(|| (row.clone(), 0));
@@ -18,7 +21,7 @@ pub(crate) fn fold(rows: &[TextRow], keys: &[usize]) -> Vec<String> {
             }
             continue;
         }
-        let key: Vec<Option<String>> = keys.iter().map(|k| row.get(*k).cloned().flatten()).collect();
+        let key: Values = keys.iter().map(|k| row.get(*k).cloned().flatten()).collect();
         match kind {
             RowKind::Insert | RowKind::UpdateAfter => _ = table.insert(key, (row.clone(), 1)),
             RowKind::Delete => _ = table.remove(&key),

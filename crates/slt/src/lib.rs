@@ -35,4 +35,4 @@ mod stage;
 pub mod suite;
 
 #[cfg(feature = "run")]
-pub use run::{Failure, Report, RunOptions, run_file};
+pub use run::{Failure, Output, Outputs, Report, RunOptions, outputs_of_file, run_file, run_file_in_all_ways};

@@ -93,6 +93,8 @@ pub enum Directive {
     Workers(usize),
     /// The file means nothing to another engine, and why.
     OnlyWiesel(String),
+    /// The file holds only as it stands: not with other steps, restarts or workers, and why.
+    OnlyPlain(String),
 }
 
 /// A row of an `input` record.
@@ -187,9 +189,10 @@ fn record(lines: &[String], first: usize) -> Result<Record, ParseError> {
             Ok(count) if (1..=64).contains(&count) => Directive::Workers(count),
             _ => return fail(format!("expected a number of workers from 1 to 64, found `{count}`")),
         },
-        ("only", _) => match rest.strip_prefix("wiesel:") {
-            Some(reason) => Directive::OnlyWiesel(reason.trim().to_owned()),
-            None => return fail("expected `only wiesel: <reason>`".to_owned()),
+        ("only", _) => match rest.split_once(':') {
+            Some(("wiesel", reason)) => Directive::OnlyWiesel(reason.trim().to_owned()),
+            Some(("plain", reason)) => Directive::OnlyPlain(reason.trim().to_owned()),
+            _ => return fail("expected `only wiesel: <reason>` or `only plain: <reason>`".to_owned()),
         },
         _ => {
             return fail(format!(
@@ -198,6 +201,17 @@ fn record(lines: &[String], first: usize) -> Result<Record, ParseError> {
             ));
         }
     };
+    let takes_lines = matches!(
+        directive,
+        Directive::StatementOk(_)
+            | Directive::StatementError(_)
+            | Directive::StatementQuery(_)
+            | Directive::Job { .. }
+            | Directive::Input { .. }
+    );
+    if !takes_lines && !body.is_empty() {
+        return fail(format!("a record `{word}` is one line; an empty line ends it"));
+    }
     check_expected(&directive, expected.is_some(), word, first)?;
     Ok(Record { line: first, end: first + lines.len(), directive, expected })
 }
@@ -288,6 +302,7 @@ mod tests {
             ("job\nSELECT 1\n", 1, "`job` needs a name"),
             ("input t\nk=1\n", 2, "expected a JSON object"),
             ("statement ok\nSELECT 1\n----\n1\n", 1, "has no `----`"),
+            ("restore\nend\n", 1, "a record `restore` is one line"),
         ];
         for (text, line, message) in cases {
             let error = parse(text).unwrap_err();

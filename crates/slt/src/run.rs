@@ -3,6 +3,7 @@
 //! After every record the jobs are brought to rest: each source has handed its rows over, each job has nothing left to do. So a record
 //! sees everything that the records before it caused, and nothing depends on threads or time.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -30,15 +31,20 @@ const PREAMBLE: &str = "SET 'table.local-time-zone' = 'UTC'; SET 'pipeline.auto-
 /// How files are run.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
-    /// Worker threads of jobs, where the file does not say. With more than one the order of changes of different keys is not compared.
+    /// Worker threads of jobs, where the file does not say. With more than one, changes are
+    /// compared by what they come to.
     pub workers: usize,
     /// Rewrite the expected parts instead of comparing them.
     pub completes: bool,
+    /// Stop every job with a checkpoint and start it again after each record `input`.
+    pub restores: bool,
+    /// Make each row of a record `input` a step of its own.
+    pub splits: bool,
 }
 
 impl Default for RunOptions {
     fn default() -> Self {
-        RunOptions { workers: 1, completes: false }
+        RunOptions { workers: 1, completes: false, restores: false, splits: false }
     }
 }
 
@@ -64,33 +70,105 @@ pub struct Failure {
 
 /// Runs one file.
 pub fn run_file(path: &Path, options: &RunOptions) -> Report {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(e) => return Report::failed(0, format!("cannot read the file: {e}")),
+    let opened = match Opened::new(path) {
+        Ok(opened) => opened,
+        Err(failure) => return Report { failures: vec![failure], ..Report::default() },
     };
-    let file = match parse(&text) {
-        Ok(file) => file,
-        Err(ParseError { line, message }) => return Report::failed(line, message),
-    };
-    let folder = match tempfile::tempdir() {
-        Ok(folder) => folder,
-        Err(e) => return Report::failed(0, format!("cannot make a folder for checkpoints: {e}")),
-    };
-    let place = path.parent().map(Path::to_owned).unwrap_or_default();
-    let mut run = Run::new(&file, place, folder.path().to_owned(), options);
+    let mut run = Run::new(&opened, options);
     run.all();
     let mut report = run.report;
     if options.completes {
-        let new = complete(&file, &run.found);
-        report.completed = (new != text).then_some(new);
+        let new = complete(&opened.file, &run.found);
+        report.completed = (new != opened.text).then_some(new);
     }
     report
 }
 
-impl Report {
-    fn failed(line: usize, message: String) -> Report {
-        Report { failures: vec![Failure { line, message }], ..Report::default() }
+/// Runs one file as it stands, and if it passes, again under conditions that must not show in an answer: each row a step of its own, a
+/// restart after every input, two workers.
+pub fn run_file_in_all_ways(path: &Path) -> Report {
+    let plain = RunOptions::default();
+    let mut report = run_file(path, &plain);
+    let is_plain_only = |opened: Opened| {
+        let mut directives = opened.file.records.into_iter().map(|r| r.directive);
+        directives.any(|d| matches!(d, Directive::OnlyPlain(_)))
+    };
+    if !report.failures.is_empty() || Opened::new(path).is_ok_and(is_plain_only) {
+        return report;
     }
+    let ways = [
+        ("each row a step, a restart after each input", RunOptions { restores: true, splits: true, ..plain.clone() }),
+        ("two workers", RunOptions { workers: 2, ..plain.clone() }),
+        ("two workers, a restart after each input", RunOptions { workers: 2, restores: true, ..plain }),
+    ];
+    for (name, way) in ways {
+        let again = run_file(path, &way);
+        let failures = again.failures.into_iter();
+        report.failures.extend(failures.map(|f| Failure { message: format!("with {name}:\n{}", f.message), ..f }));
+    }
+    report
+}
+
+/// A file that was read, and a folder for its checkpoints.
+struct Opened {
+    text: String,
+    file: TestFile,
+    place: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+impl Opened {
+    fn new(path: &Path) -> Result<Opened, Failure> {
+        let at = |line, message| Failure { line, message };
+        let text = std::fs::read_to_string(path).map_err(|e| at(0, format!("cannot read the file: {e}")))?;
+        let file = parse(&text).map_err(|ParseError { line, message }| at(line, message))?;
+        let folder = tempfile::tempdir().map_err(|e| at(0, format!("cannot make a folder for checkpoints: {e}")))?;
+        Ok(Opened { text, file, place: path.parent().map(Path::to_owned).unwrap_or_default(), folder })
+    }
+}
+
+/// All that the jobs of a file gave once its inputs ended, for a comparison with another engine.
+#[derive(Debug, Clone, Default)]
+pub struct Outputs {
+    /// Of every query and every table that a job wrote to.
+    pub outputs: Vec<Output>,
+    /// What records with an expected part gave, by the line of the record.
+    pub found: Vec<(usize, Vec<String>)>,
+    /// Jobs that failed.
+    pub failed_jobs: Vec<String>,
+    /// What went wrong beside that.
+    pub failures: Vec<Failure>,
+}
+
+/// The changes that one query gave or one table took.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// The job of a query, or the last part of the table's name.
+    pub name: String,
+    /// A query and not a table.
+    pub is_query: bool,
+    /// The columns.
+    pub columns: Vec<String>,
+    /// The columns to fold by; empty: whole rows.
+    pub keys: Vec<String>,
+    /// Kinds and values.
+    pub rows: Vec<(RowKind, Vec<Option<String>>)>,
+}
+
+/// Runs one file to the end of its inputs, whatever it expects.
+pub fn outputs_of_file(path: &Path, options: &RunOptions) -> Outputs {
+    let opened = match Opened::new(path) {
+        Ok(opened) => opened,
+        Err(failure) => return Outputs { failures: vec![failure], ..Outputs::default() },
+    };
+    let mut run = Run::new(&opened, &RunOptions { completes: true, ..options.clone() });
+    run.all_records();
+    if run.report.failures.is_empty()
+        && let Err(message) = run.end()
+    {
+        run.fail(opened.file.lines.len(), message);
+    }
+    run.outputs()
 }
 
 /// A failure that ends the file.
@@ -105,7 +183,7 @@ struct Run<'a> {
     /// Jobs of a `file` record that no `job` record has started yet.
     pending: Vec<PlannedJob>,
     workers: usize,
-    completes: bool,
+    options: RunOptions,
     is_ended: bool,
     report: Report,
     /// What each record with an expected part gave, by its place in the file.
@@ -113,19 +191,19 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(file: &'a TestFile, place: PathBuf, folder: PathBuf, options: &RunOptions) -> Self {
+    fn new(opened: &'a Opened, options: &RunOptions) -> Self {
         let stage = Arc::new(Stage::default());
         let registry = Arc::new(ScriptedRegistry { stage: Arc::clone(&stage), real: Registry::default() });
         let clock = Arc::new(ScriptedClock(AtomicI64::new(CLOCK_START_MS)));
         Run {
-            file,
-            place,
+            file: &opened.file,
+            place: opened.place.clone(),
             session: Session::new(Arc::clone(&registry) as _, Vec::new()),
-            world: World { stage, registry, clock, folder },
+            world: World { stage, registry, clock, folder: opened.folder.path().to_owned() },
             jobs: Vec::new(),
             pending: Vec::new(),
             workers: options.workers.max(1),
-            completes: options.completes,
+            options: options.clone(),
             is_ended: false,
             report: Report::default(),
             found: Vec::new(),
@@ -133,6 +211,13 @@ impl<'a> Run<'a> {
     }
 
     fn all(&mut self) {
+        self.all_records();
+        for job in &mut self.jobs {
+            job.abort();
+        }
+    }
+
+    fn all_records(&mut self) {
         if let Err(message) = self.execute(PREAMBLE) {
             self.fail(0, message);
         }
@@ -144,8 +229,45 @@ impl<'a> Run<'a> {
                 break;
             }
         }
+    }
+
+    /// Ends the inputs and waits for the jobs.
+    fn end(&mut self) -> Step {
+        self.is_ended = true;
+        self.world.stage.end();
+        for job in &mut self.jobs {
+            if !job.wait_until_over() {
+                return Err(not_done(job, "did not end although its input has"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the jobs gave; they end at once if they have not.
+    fn outputs(mut self) -> Outputs {
         for job in &mut self.jobs {
             job.abort();
+        }
+        let lines = self
+            .found
+            .iter()
+            .filter_map(|(index, rows)| self.file.records.get(*index).map(|record| (record.line, rows.clone())));
+        let state = self.world.stage.lock();
+        let output = |(path, captured): (&String, &Captured)| {
+            let name = path.strip_prefix("job ").or_else(|| path.rsplit('.').next()).unwrap_or(path);
+            Output {
+                name: name.to_owned(),
+                is_query: path.starts_with("job "),
+                columns: captured.columns.clone(),
+                keys: if captured.is_upsert { captured.keys.clone() } else { Vec::new() },
+                rows: captured.rows.clone(),
+            }
+        };
+        Outputs {
+            outputs: state.outputs.iter().map(output).collect(),
+            found: lines.collect(),
+            failed_jobs: self.jobs.iter().filter(|j| j.failure().is_some()).map(|j| j.name.clone()).collect(),
+            failures: self.report.failures.clone(),
         }
     }
 
@@ -194,24 +316,8 @@ impl<'a> Run<'a> {
                 self.compare(index, record, rows);
                 Ok(())
             }
-            Directive::Restore => {
-                for job in &mut self.jobs {
-                    if !job.restore(&self.world) {
-                        return Err(not_done(job, "did not stop with a checkpoint"));
-                    }
-                }
-                Ok(())
-            }
-            Directive::End => {
-                self.is_ended = true;
-                self.world.stage.end();
-                for job in &mut self.jobs {
-                    if !job.wait_until_over() {
-                        return Err(not_done(job, "did not end although its input has"));
-                    }
-                }
-                Ok(())
-            }
+            Directive::Restore => self.restore(),
+            Directive::End => self.end(),
             Directive::Error { name } => {
                 let job = self.jobs.iter_mut().find(|j| j.name == *name);
                 let job = job.ok_or_else(|| format!("no job `{name}` was started"))?;
@@ -225,8 +331,18 @@ impl<'a> Run<'a> {
                 self.workers = *count;
                 Ok(())
             }
-            Directive::OnlyWiesel(_) => Ok(()),
+            Directive::OnlyWiesel(_) | Directive::OnlyPlain(_) => Ok(()),
         }
+    }
+
+    /// Stops every job with a checkpoint and starts it again.
+    fn restore(&mut self) -> Step {
+        for job in &mut self.jobs {
+            if !job.restore(&self.world) {
+                return Err(not_done(job, "did not stop with a checkpoint"));
+            }
+        }
+        Ok(())
     }
 
     /// Waits until all jobs have nothing left to do.
@@ -344,8 +460,16 @@ impl<'a> Run<'a> {
             }
             converted.push(Row { kind, json: row.json.clone() });
         }
-        self.world.stage.input(&path, converted);
-        Ok(())
+        if self.options.splits {
+            for row in converted {
+                self.world.stage.input(&path, vec![row]);
+                self.rest()?;
+            }
+        } else {
+            self.world.stage.input(&path, converted);
+            self.rest()?;
+        }
+        if self.options.restores { self.restore() } else { Ok(()) }
     }
 
     fn set_clock(&mut self, text: &str) -> Step {
@@ -388,7 +512,7 @@ impl<'a> Run<'a> {
 
     fn compare(&mut self, index: usize, record: &Record, found: Vec<String>) {
         let found = shown(found);
-        if self.completes {
+        if self.options.completes {
             self.found.push((index, found));
             return;
         }
@@ -399,8 +523,7 @@ impl<'a> Run<'a> {
         let is_changelog = matches!(record.directive, Directive::Changelog { .. });
         let (mut left, mut right) = (expected.rows.clone(), found);
         if is_changelog && self.workers > 1 {
-            left.sort();
-            right.sort();
+            (left, right) = (net_effect(&left), net_effect(&right));
         }
         if let Some(diff) = diff(&left, &right) {
             self.fail(expected.line, diff);
@@ -422,6 +545,20 @@ fn key_columns(captured: &Captured, names: &[String]) -> Step<Vec<usize>> {
         position.ok_or_else(|| format!("no column `{name}`, there are {}", captured.columns.join(", ")))
     };
     names.iter().map(column).collect()
+}
+
+/// What changes come to, without their order and whatever they passed on the way: several workers may take another way. Upserts alone do
+/// not say what they replace; the record `table` looks at those.
+fn net_effect(changes: &[String]) -> Vec<String> {
+    let is_upsert = changes.iter().any(|c| c.starts_with("+U")) && !changes.iter().any(|c| c.starts_with("-U"));
+    let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
+    for change in changes.iter().filter(|_| !is_upsert) {
+        if let Some((kind, row)) = change.split_once(' ') {
+            *counts.entry(row).or_default() += if kind.starts_with('+') { 1 } else { -1 };
+        }
+    }
+    counts.retain(|_, count| *count != 0);
+    counts.into_iter().map(|(row, count)| format!("{count:+} {row}")).collect()
 }
 
 fn not_done(job: &FileJob, what: &str) -> String {

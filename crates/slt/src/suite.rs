@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::run::{Failure, Report, RunOptions, run_file};
+use crate::run::{Failure, Report};
 
 /// How many files passed and failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,8 +35,13 @@ pub fn find(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Runs files, as many at once as there are cores, and writes a line for each in the given order: `name ... ok`, or what is wrong.
-pub fn run(files: &[(String, PathBuf)], options: &RunOptions, out: &mut dyn Write) -> io::Result<Counts> {
+/// Runs files with `run_one`, as many at once as there are cores, and writes a line for each in the given order: `name ... ok`, or what
+/// is wrong. Rewritten files are written.
+pub fn run(
+    files: &[(String, PathBuf)],
+    run_one: impl Fn(&Path) -> Report + Sync,
+    out: &mut dyn Write,
+) -> io::Result<Counts> {
     let next = AtomicUsize::new(0);
     let reports: Vec<Mutex<Option<Report>>> = files.iter().map(|_| Mutex::new(None)).collect();
     let work = || {
@@ -44,7 +49,7 @@ pub fn run(files: &[(String, PathBuf)], options: &RunOptions, out: &mut dyn Writ
             let index = next.fetch_add(1, Ordering::Relaxed);
             files.get(index).map(|(_, path)| path).zip(reports.get(index))
         } {
-            let done = run_file(path, options);
+            let done = run_one(path);
             *report.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
         }
     };

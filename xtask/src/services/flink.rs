@@ -93,13 +93,7 @@ pub(crate) struct Flink {
 impl Flink {
     /// Starts the cluster under `folder` and waits until its slots are registered.
     pub(crate) fn start(release: Release, folder: &Path) -> Result<Flink> {
-        packages::ensure_for_flink()?;
-        let version = release.version();
-        let requirement = format!("apache-flink-libraries=={version}");
-        let distribution = cache::python_package(&format!("flink-{version}"), &requirement, place)?;
-        let connectors = cache::maven(&format!("flink-{version}-connectors"), &release.coordinates(), Closure::Alone)?;
-        let class_path = format!("{}/lib/*:{}/*", distribution.display(), connectors.display());
-
+        let (distribution, class_path) = jars(release)?;
         let [rest_port, rpc_port] = free_ports()?;
         let conf = folder.join("conf");
         fs::create_dir_all(&conf)?;
@@ -180,6 +174,17 @@ impl Flink {
     }
 }
 
+/// The folder of the distribution's jars, and the class path of the servers.
+pub(super) fn jars(release: Release) -> Result<(PathBuf, String)> {
+    packages::ensure_for_flink()?;
+    let version = release.version();
+    let requirement = format!("apache-flink-libraries=={version}");
+    let distribution = cache::python_package(&format!("flink-{version}"), &requirement, place)?;
+    let connectors = cache::maven(&format!("flink-{version}-connectors"), &release.coordinates(), Closure::Alone)?;
+    let class_path = format!("{}/lib/*:{}/*", distribution.display(), connectors.display());
+    Ok((distribution, class_path))
+}
+
 /// Which files of the Python package are wanted, and where.
 fn place(file: &Path) -> Option<PathBuf> {
     let name = file.file_name()?;
@@ -218,7 +223,7 @@ fn configuration(folder: &Path, rest_port: u16, rpc_port: u16) -> String {
     )
 }
 
-fn java(class_path: &str, conf: &Path, flags: &[String]) -> Command {
+pub(super) fn java(class_path: &str, conf: &Path, flags: &[String]) -> Command {
     let mut command = Command::new("java");
     command.args(flags);
     for package in OPENED_PACKAGES {

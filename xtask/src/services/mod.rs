@@ -7,6 +7,7 @@
 pub(crate) mod cache;
 pub(crate) mod elasticsearch;
 pub(crate) mod flink;
+pub(crate) mod flink_gateway;
 pub(crate) mod kafka;
 pub(crate) mod packages;
 pub(crate) mod postgres;

@@ -25,7 +25,13 @@ pub fn cast_times(array: &ArrayRef, from: &TypeKind, to: &TypeKind, zone: &Zone)
     let walls = WallClocks::new(array, from, zone)?;
     match to {
         T::Date => {
-            let days = (0..array.len()).map(|row| walls.get(row).map(|(seconds, _)| seconds.div_euclid(DAY_S) as i32));
+            // Flink cuts a TIMESTAMP's milliseconds towards zero: a moment before 1970 that is not midnight falls on the day after.
+            let cuts = matches!(from, T::Timestamp(_));
+            let day = |(seconds, nano): (i64, u32)| match seconds.div_euclid(DAY_S) as i32 {
+                day if cuts && day < 0 && (seconds.rem_euclid(DAY_S) > 0 || nano >= 1_000_000) => day + 1,
+                day => day,
+            };
+            let days = (0..array.len()).map(|row| walls.get(row).map(day));
             Ok(Arc::new(days.collect::<Date32Array>()))
         }
         T::Time(_) => {

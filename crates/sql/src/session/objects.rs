@@ -80,6 +80,13 @@ impl Session {
             Some(Object::View(_)) => !is_table,
             None => false,
         };
+        if !drop.temporary && self.catalog.contains(&path, true) && self.catalog.contains(&path, false) {
+            return Err(vec![
+                Diagnostic::error("W0201", format!("a temporary `{}` hides the permanent one", drop.name.last().value))
+                    .at(drop.name.span)
+                    .hint("drop the temporary one first, with DROP TEMPORARY"),
+            ]);
+        }
         let exists = found && self.catalog.contains(&path, drop.temporary);
         if exists {
             self.catalog.remove(&path, drop.temporary);

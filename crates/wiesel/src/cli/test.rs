@@ -4,8 +4,9 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
-use wiesel_slt::RunOptions;
+use serde_json::{Value, json};
 use wiesel_slt::suite;
+use wiesel_slt::{Output, RunOptions, outputs_of_file, run_file};
 
 use super::Exit;
 use crate::log::Log;
@@ -25,9 +26,18 @@ pub(crate) struct Test {
     /// Rewrite the expected parts with what was found
     #[arg(long)]
     complete: bool,
-    /// Worker threads of jobs, where the file does not say; with more than one, the order of changes of different keys is not compared
+    /// Worker threads of jobs, where the file does not say; with more than one, changes are compared by what they come to
     #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=64))]
     workers: u64,
+    /// Stop every job with a checkpoint and resume it after each input: the answers must stay the same
+    #[arg(long)]
+    restores: bool,
+    /// Make each row of an input a step of its own: the answers must stay the same
+    #[arg(long)]
+    splits: bool,
+    /// Print all that the jobs of each file give, as one JSON object per file, instead of comparing anything
+    #[arg(long, hide = true)]
+    outputs: bool,
 }
 
 impl Test {
@@ -44,9 +54,12 @@ impl Test {
             }
         }
         let workers = usize::try_from(self.workers).unwrap_or(1);
-        let options = RunOptions { workers, completes: self.complete };
+        let options = RunOptions { workers, completes: self.complete, restores: self.restores, splits: self.splits };
         let mut out = std::io::stdout().lock();
-        let told = suite::run(&files, &options, &mut out)
+        if self.outputs {
+            return print_outputs(&files, &options, &mut out);
+        }
+        let told = suite::run(&files, |path| run_file(path, &options), &mut out)
             .and_then(|counts| writeln!(out, "{} passed, {} failed", counts.passed, counts.failed).map(|()| counts));
         match told {
             Ok(counts) if counts.failed == 0 => Exit::Done,
@@ -57,4 +70,28 @@ impl Test {
             }
         }
     }
+}
+
+/// One JSON object per file: what `cargo xtask peers` compares with another engine.
+fn print_outputs(files: &[(String, PathBuf)], options: &RunOptions, out: &mut dyn Write) -> Exit {
+    for (name, path) in files {
+        let given = outputs_of_file(path, options);
+        let output = |o: &Output| {
+            let rows: Vec<Value> = o.rows.iter().map(|(kind, values)| json!([kind.symbol(), values])).collect();
+            json!({ "name": o.name, "is_query": o.is_query, "columns": o.columns, "keys": o.keys, "rows": rows })
+        };
+        let failure = |f: &wiesel_slt::Failure| json!({ "line": f.line, "message": f.message });
+        let line = json!({
+            "file": name,
+            "outputs": given.outputs.iter().map(output).collect::<Vec<_>>(),
+            "found": given.found.iter().map(|(line, rows)| json!({ "line": line, "rows": rows })).collect::<Vec<_>>(),
+            "failed_jobs": given.failed_jobs,
+            "failures": given.failures.iter().map(failure).collect::<Vec<_>>(),
+        });
+        if writeln!(out, "{line}").is_err() {
+            // The reader is gone: nobody is left to tell.
+            return Exit::Failed;
+        }
+    }
+    Exit::Done
 }

@@ -1,0 +1,270 @@
+//! The SQL data files on a real Apache Flink: the same statements, the same rows, and whether the same comes out.
+//!
+//! wiesel's side is what `wiesel test --outputs` prints: all changes of every query and written table, with the inputs ended at the
+//! file's end. Flink's side is one JVM, its SQL gateway, with a session per file. There a scripted input is a file of all its rows, so
+//! what is compared is the whole: a file's looks in between are proven by the file itself.
+
+mod compare;
+pub(crate) mod report;
+mod script;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use wiesel_slt::record::{Directive, Record, TestFile, parse};
+
+use crate::services::flink_gateway::{FlinkGateway, ResultRow, Session};
+use crate::services::process::interrupted;
+use compare::{Output, Strictness, as_printed, difference, printed_row, row_text};
+use report::Verdict;
+use script::{Tables, is_query, statements};
+
+/// The data files at a path, as the runner finds them.
+pub(crate) fn find(path: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path).with_context(|| format!("list `{}`", path.display()))? {
+        let entry = entry?.path();
+        if entry.is_dir() {
+            files.extend(find(&entry)?);
+        } else if entry.extension().is_some_and(|e| e == "slt") {
+            files.push(entry);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// What wiesel gives for each file.
+pub(crate) fn outputs(binary: &Path, files: &[PathBuf]) -> Result<Vec<Value>> {
+    let output = Command::new(binary)
+        .args(["test", "--outputs"])
+        .args(files)
+        .stderr(Stdio::inherit())
+        .output()
+        .context("run wiesel")?;
+    ensure!(output.status.success(), "`wiesel test --outputs` ended with {}", output.status);
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().map(|line| serde_json::from_str(line).context("read what wiesel printed")).collect()
+}
+
+/// Compares one file. `number` keeps its files and printed lines apart from those of others.
+pub(crate) fn compare_file(
+    gateway: &FlinkGateway,
+    folder: &Path,
+    number: usize,
+    path: &Path,
+    ours: &Value,
+) -> Result<Verdict> {
+    ensure!(!interrupted(), "interrupted");
+    let text = fs::read_to_string(path)?;
+    let file = match parse(&text) {
+        Ok(file) => file,
+        Err(e) => return Ok(Verdict::Differ(vec![format!("line {}: {}", e.line, e.message)])),
+    };
+    if let Some(why) = reason_to_skip(&file) {
+        return Ok(Verdict::Skipped(why));
+    }
+    let tables = Tables::of(&file);
+    let folder = folder.join(format!("file-{number}"));
+    fs::create_dir_all(&folder)?;
+    let mut names: Vec<&String> = tables.inputs.keys().collect();
+    let declared = declared_tables(&file);
+    names.extend(declared.iter().filter(|name| !tables.inputs.contains_key(*name)));
+    for name in names {
+        match tables.file_of(name) {
+            Ok(text) => fs::write(folder.join(format!("{name}.json")), text)?,
+            Err(why) => return Ok(Verdict::Skipped(why)),
+        }
+    }
+    let session = gateway.session()?;
+    let identifier = format!("file-{number}-");
+    let mut run = FileRun {
+        session,
+        gateway,
+        tables: &tables,
+        folder: folder.display().to_string(),
+        identifier,
+        ours,
+        differences: Vec::new(),
+        refused: Vec::new(),
+        queries: Vec::new(),
+        failed_jobs: Vec::new(),
+    };
+    run.all(&file)?;
+    Ok(run.verdict())
+}
+
+fn reason_to_skip(file: &TestFile) -> Option<String> {
+    file.records.iter().find_map(|record| match &record.directive {
+        Directive::OnlyWiesel(why) => Some(why.clone()),
+        Directive::Advance(_) | Directive::Clock(_) => Some("it moves the clock".to_owned()),
+        Directive::File(_) => Some("its tables are those of a job file".to_owned()),
+        _ => None,
+    })
+}
+
+fn declared_tables(file: &TestFile) -> Vec<String> {
+    let sqls = file.records.iter().filter_map(|record| match &record.directive {
+        Directive::StatementOk(sql) => Some(sql),
+        _ => None,
+    });
+    sqls.flat_map(|sql| statements(sql)).filter_map(|s| script::created_table(&s)).collect()
+}
+
+struct FileRun<'a> {
+    session: Session<'a>,
+    gateway: &'a FlinkGateway,
+    tables: &'a Tables,
+    folder: String,
+    identifier: String,
+    ours: &'a Value,
+    differences: Vec<String>,
+    refused: Vec<String>,
+    queries: Vec<(String, Vec<ResultRow>)>,
+    failed_jobs: Vec<String>,
+}
+
+impl FileRun<'_> {
+    fn all(&mut self, file: &TestFile) -> Result<()> {
+        for failure in self.ours["failures"].as_array().into_iter().flatten() {
+            let message = failure["message"].as_str().unwrap_or_default();
+            let text = format!("line {}: wiesel: {}", failure["line"], message.lines().next().unwrap_or_default());
+            let is_refusal = message.contains("not supported");
+            (if is_refusal { &mut self.refused } else { &mut self.differences }).push(text);
+        }
+        if !self.differences.is_empty() || !self.refused.is_empty() {
+            return Ok(());
+        }
+        for record in &file.records {
+            if !self.carry_out(record) {
+                return Ok(());
+            }
+        }
+        self.compare_outputs()
+    }
+
+    /// Says whether the file can go on.
+    fn carry_out(&mut self, record: &Record) -> bool {
+        let line = record.line;
+        match &record.directive {
+            Directive::StatementOk(sql) => {
+                for statement in statements(sql) {
+                    if let Err(error) = self.run(&statement) {
+                        self.differences.push(format!("line {line}: Flink refuses the statement: {error:#}"));
+                        return false;
+                    }
+                }
+            }
+            Directive::StatementError(sql) => {
+                let results: Vec<Result<Vec<ResultRow>>> = statements(sql).iter().map(|s| self.run(s)).collect();
+                // A text without any statement in it is wrong for both.
+                if !results.is_empty() && results.iter().all(Result::is_ok) {
+                    let ours = self.found(line);
+                    let first = ours.first().cloned().unwrap_or_default();
+                    let is_refusal = first.contains("not supported");
+                    let text = format!("line {line}: Flink takes the statement; wiesel: {first}");
+                    (if is_refusal { &mut self.refused } else { &mut self.differences }).push(text);
+                }
+            }
+            Directive::StatementQuery(sql) => {
+                let mut rows = Vec::new();
+                for statement in statements(sql) {
+                    match self.run(&statement) {
+                        Ok(more) => rows.extend(more.iter().map(|(_, values)| row_text(values))),
+                        Err(error) => {
+                            self.differences.push(format!("line {line}: Flink refuses the statement: {error:#}"));
+                            return false;
+                        }
+                    }
+                }
+                // SET, RESET and their like say OK.
+                rows.retain(|row| row != "OK");
+                let mut ours = self.found(line);
+                ours.retain(|row| row != "(nothing)");
+                rows.sort();
+                ours.sort();
+                if rows != ours {
+                    let show = |rows: &[String]| rows.iter().map(|r| format!("        {r}\n")).collect::<String>();
+                    self.differences.push(format!(
+                        "line {line}: the shown rows\n    wiesel:\n{}    flink:\n{}",
+                        show(&ours),
+                        show(&rows)
+                    ));
+                }
+            }
+            Directive::Job { name, sql: Some(sql) } => {
+                for statement in statements(sql) {
+                    match self.run(&statement) {
+                        Ok(rows) if is_query(&statement) => self.queries.push((name.clone(), rows)),
+                        Ok(_) => {}
+                        Err(error) => {
+                            let is_expected = self.failed_in_wiesel(name);
+                            self.failed_jobs.push(name.clone());
+                            if !is_expected {
+                                self.differences.push(format!("line {line}: job `{name}` fails in Flink: {error:#}"));
+                            }
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+        true
+    }
+
+    fn run(&self, statement: &str) -> Result<Vec<ResultRow>> {
+        self.session.run(&self.tables.rewrite(statement, &self.folder, &self.identifier))
+    }
+
+    /// What wiesel gave for the record at a line.
+    fn found(&self, line: usize) -> Vec<String> {
+        let records = self.ours["found"].as_array().map_or(&[][..], Vec::as_slice);
+        let record = records.iter().find(|r| r["line"].as_u64() == u64::try_from(line).ok());
+        let rows = record.and_then(|r| r["rows"].as_array()).map_or(&[][..], Vec::as_slice);
+        rows.iter().filter_map(|r| r.as_str().map(str::to_owned)).collect()
+    }
+
+    fn failed_in_wiesel(&self, job: &str) -> bool {
+        self.ours["failed_jobs"].as_array().is_some_and(|jobs| jobs.iter().any(|j| j.as_str() == Some(job)))
+    }
+
+    fn compare_outputs(&mut self) -> Result<()> {
+        let strictness = if self.tables.inputs.len() > 1 { Strictness::Table } else { Strictness::Changes };
+        for job in self.ours["failed_jobs"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            if !self.failed_jobs.iter().any(|f| f == job) {
+                self.differences.push(format!("job `{job}` fails in wiesel and not in Flink"));
+            }
+        }
+        for output in self.ours["outputs"].as_array().into_iter().flatten().map(Output::read) {
+            let name = &output.name;
+            let (ours, theirs) = if output.is_query {
+                if self.failed_jobs.iter().any(|f| f == name) || self.failed_in_wiesel(name) {
+                    continue;
+                }
+                let rows = self.queries.iter().find(|(n, _)| n == name).map(|(_, rows)| rows.clone());
+                (output.clone(), rows.unwrap_or_default())
+            } else {
+                let lines = self.gateway.printed(&format!("{}{name}", self.identifier))?;
+                let printed = Output { rows: output.rows.iter().map(as_printed).collect(), ..output.clone() };
+                (printed, lines.iter().map(|l| printed_row(l)).collect())
+            };
+            if let Some(text) = difference(&ours, &theirs, strictness) {
+                self.differences.push(format!("{} `{name}`\n{text}", if output.is_query { "query" } else { "table" }));
+            }
+        }
+        Ok(())
+    }
+
+    fn verdict(self) -> Verdict {
+        if !self.differences.is_empty() {
+            Verdict::Differ(self.differences)
+        } else if !self.refused.is_empty() {
+            Verdict::Refused(self.refused)
+        } else {
+            Verdict::Agree
+        }
+    }
+}
