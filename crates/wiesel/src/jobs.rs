@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use wiesel_core::ErrorKind;
@@ -22,6 +23,13 @@ use crate::tableau::{NULL, Tableau};
 
 /// Ends that may wait to be told; a job whose end does not fit waits with ending.
 const ENDS_MAX: usize = 64;
+
+/// A job gives a stop up after 10 s by itself. One that has not even done that hangs in a call to the outside, most likely in writing to
+/// a stdout that nobody reads, and is left behind: the process ends without it.
+const STOP_MAX: Duration = Duration::from_secs(11);
+
+/// The same after a second signal, which asks for the end at once.
+const ABORT_MAX: Duration = Duration::from_secs(1);
 
 /// What all jobs of a run have in common.
 pub(crate) struct RunOptions {
@@ -45,12 +53,12 @@ pub(crate) struct DemoTotals {
     names: Vec<String>,
     rows: std::collections::BTreeMap<String, Vec<String>>,
     drawn_lines: usize,
-    drawn_at: Option<std::time::Instant>,
+    drawn_at: Option<Instant>,
 }
 
 impl DemoTotals {
     /// How often the table is redrawn at most.
-    const REDRAW: std::time::Duration = std::time::Duration::from_millis(250);
+    const REDRAW: Duration = Duration::from_millis(250);
 
     fn take(&mut self, rows: Vec<TextRow>) -> std::io::Result<()> {
         for (kind, row) in rows {
@@ -101,6 +109,9 @@ pub(crate) struct Running {
     pub(crate) name: String,
     /// Its counters.
     pub(crate) metrics: Arc<Metrics>,
+    /// Which of its parts were waiting for a system when last looked at.
+    was_waiting: Vec<bool>,
+    has_ended: bool,
 }
 
 /// The jobs of a run.
@@ -112,6 +123,8 @@ pub(crate) struct Jobs<'a> {
     ends: (SyncSender<End>, Receiver<End>),
     started: usize,
     worst: Exit,
+    /// How often a stop was asked for (at most 2 is told apart), and when that was first seen.
+    stopping: Option<(u32, Instant)>,
 }
 
 struct End {
@@ -146,7 +159,12 @@ impl Stops {
 
     /// Whether a stop was asked for.
     pub(crate) fn is_stopping(&self) -> bool {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).1 > 0
+        self.asked() > 0
+    }
+
+    /// How often a stop was asked for.
+    fn asked(&self) -> u32 {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).1
     }
 
     /// Listens for SIGINT and SIGTERM for the rest of the process.
@@ -169,7 +187,16 @@ impl Stops {
 impl<'a> Jobs<'a> {
     /// No job yet.
     pub(crate) fn new(options: &'a RunOptions, log: &'a Arc<Log>, control: Stops) -> Self {
-        Jobs { options, log, control, running: Vec::new(), ends: sync_channel(ENDS_MAX), started: 0, worst: Exit::Done }
+        Jobs {
+            options,
+            log,
+            control,
+            running: Vec::new(),
+            ends: sync_channel(ENDS_MAX),
+            started: 0,
+            worst: Exit::Done,
+            stopping: None,
+        }
     }
 
     /// Starts a job in its thread.
@@ -179,7 +206,12 @@ impl<'a> Jobs<'a> {
         let metrics = Arc::new(Metrics::new(&job.plan));
         let spec = self.spec(job, jobs_in_file);
         self.control.add(control.clone());
-        self.running.push(Running { name: name.clone(), metrics: metrics.clone() });
+        self.running.push(Running {
+            name: name.clone(),
+            metrics: metrics.clone(),
+            was_waiting: Vec::new(),
+            has_ended: false,
+        });
         let (index, ends, log) = (self.running.len() - 1, self.ends.0.clone(), self.log.clone());
         self.started += 1;
         #[allow(clippy::disallowed_methods, reason = "one thread per job; joined through its end message")]
@@ -202,8 +234,11 @@ impl<'a> Jobs<'a> {
                 Ok(end) => {
                     self.started -= 1;
                     self.worst = self.worst.max(end.exit);
+                    if let Some(running) = self.running.get_mut(end.index) {
+                        running.has_ended = true;
+                    }
+                    self.notes(status);
                     status.clear();
-                    self.notes();
                     let name = self.running.get(end.index).map_or("", |r| r.name.as_str());
                     match end.exit {
                         // A query has shown its rows; there is nothing to add.
@@ -213,11 +248,45 @@ impl<'a> Jobs<'a> {
                     }
                 }
                 Err(_) => {
-                    self.notes();
+                    self.notes(status);
                     status.show(&self.running);
+                    if self.is_stuck() {
+                        status.clear();
+                        self.leave_behind();
+                    }
                 }
             }
         }
+    }
+
+    /// Whether a stop was asked for so long ago that jobs which still run will not end.
+    fn is_stuck(&mut self) -> bool {
+        let asked = self.control.asked();
+        if asked == 0 {
+            return false;
+        }
+        let now = wiesel_core::env::monotonic();
+        let limit = if asked == 1 { STOP_MAX } else { ABORT_MAX };
+        if self.stopping.is_none_or(|(count, _)| count != asked.min(2)) {
+            self.stopping = Some((asked.min(2), now));
+        }
+        self.stopping.is_some_and(|(_, since)| now.duration_since(since) >= limit)
+    }
+
+    fn leave_behind(&mut self) {
+        for running in self.running.iter().filter(|r| !r.has_ended) {
+            let standing = running
+                .metrics
+                .checkpoint()
+                .map_or_else(|| "the one it began with, if any".to_owned(), |checkpoint| checkpoint.id.to_string());
+            self.log.error(&format!(
+                "job `{}`: did not stop, because it hangs in a call to the outside (does anybody read its output?); \
+                 checkpoint that stands: {standing}",
+                running.name
+            ));
+        }
+        self.started = 0;
+        self.worst = Exit::Failed;
     }
 
     /// The worst end so far.
@@ -225,10 +294,29 @@ impl<'a> Jobs<'a> {
         self.worst
     }
 
-    fn notes(&self) {
-        for running in &self.running {
-            for note in running.metrics.take_notes() {
-                self.log.info(&format!("job `{}`: {note}", running.name));
+    /// Says what the jobs noted, and when one of their parts begins and ends to wait: once each, however long it takes.
+    fn notes(&mut self, status: &mut Status) {
+        for running in &mut self.running {
+            let parts = running.metrics.waiting_by_part();
+            running.was_waiting.resize(parts.len(), false);
+            let mut lines: Vec<(bool, String)> =
+                running.metrics.take_notes().into_iter().map(|note| (false, note)).collect();
+            for (text, was_waiting) in parts.into_iter().zip(&mut running.was_waiting) {
+                match (text, std::mem::take(was_waiting)) {
+                    (Some(text), was) => {
+                        *was_waiting = true;
+                        if !was {
+                            lines.push((true, format!("waiting, and trying again: {text}")));
+                        }
+                    }
+                    (None, true) => lines.push((false, "goes on: what it waited for is there".to_owned())),
+                    (None, false) => {}
+                }
+            }
+            for (is_warning, line) in lines {
+                status.clear();
+                let line = format!("job `{}`: {line}", running.name);
+                if is_warning { self.log.warn(&line) } else { self.log.info(&line) }
             }
         }
     }

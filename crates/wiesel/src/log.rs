@@ -58,6 +58,11 @@ impl Log {
         self.line(Level::Error, text);
     }
 
+    /// Something is waited for.
+    pub(crate) fn warn(&self, text: &str) {
+        self.line(Level::Warn, text);
+    }
+
     /// What happens.
     pub(crate) fn info(&self, text: &str) {
         self.line(Level::Info, text);

@@ -82,6 +82,20 @@ impl Context {
         Ok(program)
     }
 
+    /// Starts wiesel in the background with a pipe as its stdout, which the caller reads, or does not.
+    pub(crate) fn spawn_piped<Argument: AsRef<str>>(
+        &self,
+        arguments: impl IntoIterator<Item = Argument>,
+    ) -> Result<(Arc<Program>, std::io::PipeReader)> {
+        let arguments: Vec<String> = arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
+        let (reader, writer) = std::io::pipe()?;
+        let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        let program = Program::start_into(&self.binary, &arguments, self.folder(), programs.len(), writer.into())?;
+        let program = Arc::new(program);
+        programs.push(Arc::clone(&program));
+        Ok((program, reader))
+    }
+
     /// Waits for a state of the outside world, looking again and again; an error of `is_so` counts as "not yet".
     pub(crate) fn wait_until(&self, limit_s: u64, what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
         let start = Instant::now();

@@ -38,7 +38,10 @@ pub(crate) mod runner;
 use anyhow::Result;
 
 use crate::services::Service::{self, Es7, Es8, Kafka, Postgres};
-use cases::{bad_input, demo, examples, harness, kafka_sink, workload};
+use cases::{
+    bad_input, demo, elasticsearch as elasticsearch_cases, examples, filesystem, harness, jdbc, kafka_sink,
+    kafka_source, outage, stop, workload,
+};
 use context::Context;
 
 /// One end-to-end test.
@@ -93,10 +96,28 @@ pub(crate) const CASES: &[Case] = &[
         run: bad_input::an_updating_query_cannot_go_to_files,
     },
     Case {
+        name: "bad_input_check_names_every_system_that_does_not_answer",
+        needs: &[Kafka],
+        limit_s: 120,
+        run: bad_input::check_names_every_system_that_does_not_answer,
+    },
+    Case {
         name: "demo_shows_totals_and_writes_sums",
         needs: &[],
         limit_s: 120,
         run: demo::shows_totals_and_writes_sums,
+    },
+    Case {
+        name: "elasticsearch_8_takes_keyed_and_unkeyed_rows",
+        needs: &[Es8],
+        limit_s: 120,
+        run: elasticsearch_cases::eight_takes_keyed_and_unkeyed_rows,
+    },
+    Case {
+        name: "elasticsearch_without_a_right_ends_the_job_with_the_items_reason",
+        needs: &[Es7, Es8],
+        limit_s: 120,
+        run: elasticsearch_cases::a_missing_right_ends_the_job_with_the_items_reason,
     },
     Case {
         name: "example_amounts_give_their_windows",
@@ -171,6 +192,18 @@ pub(crate) const CASES: &[Case] = &[
         run: examples::web_traffic_survives_kills,
     },
     Case {
+        name: "filesystem_json_is_partitioned_and_rolls_by_size",
+        needs: &[],
+        limit_s: 120,
+        run: filesystem::json_is_partitioned_and_rolls_by_size,
+    },
+    Case {
+        name: "filesystem_waits_for_a_full_disk_and_says_it_once",
+        needs: &[Kafka],
+        limit_s: 240,
+        run: filesystem::a_full_disk_is_said_once_and_waited_for,
+    },
+    Case {
         name: "harness_elasticsearch_7_takes_a_bulk_and_finds_it",
         needs: &[Es7],
         limit_s: 60,
@@ -219,10 +252,78 @@ pub(crate) const CASES: &[Case] = &[
         run: harness::servers_come_back_after_a_kill,
     },
     Case {
+        name: "jdbc_every_type_comes_back_as_it_went",
+        needs: &[Postgres],
+        limit_s: 120,
+        run: jdbc::every_type_comes_back_as_it_went,
+    },
+    Case {
+        name: "jdbc_rows_without_a_key_are_appended",
+        needs: &[Postgres],
+        limit_s: 120,
+        run: jdbc::rows_without_a_key_are_appended,
+    },
+    Case {
         name: "kafka_sink_rows_arrive_through_kills",
         needs: &[Kafka],
         limit_s: 300,
         run: kafka_sink::rows_arrive_through_kills,
+    },
+    Case {
+        name: "kafka_source_goes_on_where_its_group_stands",
+        needs: &[Kafka],
+        limit_s: 180,
+        run: kafka_source::goes_on_where_its_group_stands,
+    },
+    Case {
+        name: "kafka_source_latest_offset_shows_only_what_comes_later",
+        needs: &[Kafka],
+        limit_s: 180,
+        run: kafka_source::latest_offset_shows_only_what_comes_later,
+    },
+    Case {
+        name: "kafka_source_logs_in_with_scram_over_tls",
+        needs: &[Kafka],
+        limit_s: 120,
+        run: kafka_source::logs_in_with_scram_over_tls,
+    },
+    Case {
+        name: "kafka_source_reads_from_and_to_the_offsets_that_were_asked_for",
+        needs: &[Kafka],
+        limit_s: 180,
+        run: kafka_source::reads_from_and_to_the_offsets_that_were_asked_for,
+    },
+    Case {
+        name: "kafka_source_reads_from_and_to_the_times_that_were_asked_for",
+        needs: &[Kafka],
+        limit_s: 240,
+        run: kafka_source::reads_from_and_to_the_times_that_were_asked_for,
+    },
+    Case {
+        name: "kafka_source_waits_for_a_broker_that_is_away",
+        needs: &[Kafka],
+        limit_s: 300,
+        run: outage::a_broker_that_is_away_is_said_once_and_waited_for,
+    },
+    Case {
+        name: "stop_a_filesystem_sink_goes_on",
+        needs: &[Kafka],
+        limit_s: 240,
+        run: stop::a_filesystem_sink_goes_on,
+    },
+    Case { name: "stop_a_jdbc_sink_goes_on", needs: &[Kafka, Postgres], limit_s: 240, run: stop::a_jdbc_sink_goes_on },
+    Case { name: "stop_a_kafka_sink_goes_on", needs: &[Kafka], limit_s: 240, run: stop::a_kafka_sink_goes_on },
+    Case {
+        name: "stop_a_stalled_reader_of_the_printed_rows_does_not_hold_the_job",
+        needs: &[],
+        limit_s: 60,
+        run: stop::a_stalled_reader_of_the_printed_rows_does_not_hold_the_job,
+    },
+    Case {
+        name: "stop_an_elasticsearch_sink_goes_on",
+        needs: &[Kafka, Es7],
+        limit_s: 240,
+        run: stop::an_elasticsearch_sink_goes_on,
     },
     Case {
         name: "workload_count_by_key_counts_every_message",

@@ -58,11 +58,23 @@ impl Program {
     /// Starts `binary` in `folder`; `ordinal` keeps the outputs of several programs apart.
     pub(crate) fn start(binary: &Path, arguments: &[String], folder: &Path, ordinal: usize) -> Result<Program> {
         let stdout = folder.join(format!("wiesel-{ordinal}.stdout"));
+        Program::start_into(binary, arguments, folder, ordinal, File::create(&stdout)?.into())
+    }
+
+    /// The same with a stdout of the caller's; `Program::stdout` then finds nothing.
+    pub(crate) fn start_into(
+        binary: &Path,
+        arguments: &[String],
+        folder: &Path,
+        ordinal: usize,
+        output: Stdio,
+    ) -> Result<Program> {
+        let stdout = folder.join(format!("wiesel-{ordinal}.stdout"));
         let stderr = folder.join(format!("wiesel-{ordinal}.stderr"));
         let mut command = Command::new(binary);
         command.args(arguments).current_dir(folder);
         let mut command = guarded(&command, Signal::Kill);
-        command.stdin(Stdio::null()).stdout(File::create(&stdout)?).stderr(File::create(&stderr)?).process_group(0);
+        command.stdin(Stdio::null()).stdout(output).stderr(File::create(&stderr)?).process_group(0);
         let child = spawn(command).with_context(|| format!("start `{}`", binary.display()))?;
         Ok(Program { arguments: arguments.to_vec(), pid: child.id(), child: Mutex::new(child), stdout, stderr })
     }

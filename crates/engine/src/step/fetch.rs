@@ -268,11 +268,12 @@ impl HandOver {
     fn wait_for_room(&self, is_at_end: bool) -> Option<(usize, Option<Vec<(SplitIndex, i64)>>)> {
         let mut state = lock(&self.state);
         loop {
-            if state.stop {
-                return None;
-            }
+            // Before the end, because the last checkpoint of a job is followed by it at once, and its positions should be told, too.
             if let Some(positions) = state.complete.take() {
                 return Some((0, Some(positions)));
+            }
+            if state.stop {
+                return None;
             }
             if state.bytes < self.bytes_max && !is_at_end {
                 return Some((self.bytes_max - state.bytes, None));

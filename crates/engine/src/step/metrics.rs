@@ -143,9 +143,15 @@ impl Metrics {
 
     /// Everything that is waited for right now, one text each.
     pub fn waiting(&self) -> Vec<String> {
+        self.waiting_by_part().into_iter().flatten().collect()
+    }
+
+    /// What each part waits for, in an order that stays: the sources, the sinks, the job itself. A part that goes from `None` to a text
+    /// has begun to wait, however often the text changes after that.
+    pub fn waiting_by_part(&self) -> Vec<Option<String>> {
         let sources = self.sources.iter().map(|s| &s.waiting);
         let sinks = self.sinks.iter().map(|s| &s.waiting);
-        sources.chain(sinks).chain([&self.waiting]).filter_map(|text| lock(text).clone()).collect()
+        sources.chain(sinks).chain([&self.waiting]).map(|text| lock(text).clone()).collect()
     }
 
     /// Takes the notes that came since the last call: things a user should read that do not end the job.

@@ -87,3 +87,33 @@ pub(crate) fn an_updating_query_cannot_go_to_files(context: &Context) -> Result<
     ensure!(finished.stderr.contains("W0310"), "{}", finished.stderr);
     Ok(())
 }
+
+pub(crate) fn check_names_every_system_that_does_not_answer(context: &Context) -> Result<()> {
+    // Three systems at ports where nobody listens, and a topic that the one real broker does not have.
+    let topic = context.unique("nowhere");
+    let broker = context.services().kafka()?.plaintext();
+    let job = context.write(
+        "job.sql",
+        &format!(
+            "CREATE TABLE missing (id INT) WITH ('connector' = 'kafka', 'topic' = '{topic}', \
+             'properties.bootstrap.servers' = '{broker}', 'format' = 'json', 'scan.startup.mode' = 'earliest-offset');\n\
+             CREATE TABLE away (id INT) WITH ('connector' = 'kafka', 'topic' = 't', \
+             'properties.bootstrap.servers' = '127.0.0.1:1', 'format' = 'json', 'scan.startup.mode' = 'earliest-offset');\n\
+             CREATE TABLE documents (id INT) WITH ('connector' = 'elasticsearch-7', 'hosts' = 'http://127.0.0.1:2', 'index' = 'i');\n\
+             CREATE TABLE base (id INT) WITH ('connector' = 'jdbc', 'url' = 'jdbc:postgresql://127.0.0.1:3/x', \
+             'table-name' = 't', 'username' = 'u', 'password' = 'canary');\n\
+             INSERT INTO documents SELECT id FROM missing;\n\
+             INSERT INTO base SELECT id FROM away;\n"
+        ),
+    )?;
+    let finished = context.run(["check", &job], 60)?.expect_code(2)?;
+    for table in ["missing", "away", "documents", "base"] {
+        ensure!(finished.stderr.contains(&format!("table `{table}`")), "`{table}` is missing in: {}", finished.stderr);
+        let line = format!("{table}\n");
+        let failed = finished.stdout.lines().any(|l| l.starts_with("failed") && format!("{l}\n").ends_with(&line));
+        ensure!(failed, "`{table}` did not fail: {}", finished.stdout);
+    }
+    ensure!(finished.stderr.contains(&topic), "the topic is not named: {}", finished.stderr);
+    ensure!(!finished.stderr.contains("canary"), "the password is shown");
+    context.run(["check", "--offline", &job], 30)?.expect_code(0).map(drop)
+}

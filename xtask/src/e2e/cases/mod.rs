@@ -2,7 +2,13 @@
 
 pub(crate) mod bad_input;
 pub(crate) mod demo;
+pub(crate) mod elasticsearch;
 pub(crate) mod examples;
+pub(crate) mod filesystem;
 pub(crate) mod harness;
+pub(crate) mod jdbc;
 pub(crate) mod kafka_sink;
+pub(crate) mod kafka_source;
+pub(crate) mod outage;
+pub(crate) mod stop;
 pub(crate) mod workload;

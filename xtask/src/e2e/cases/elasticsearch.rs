@@ -1,0 +1,77 @@
+//! The elasticsearch-7 sink against Elasticsearch 8, and rights that are missing.
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+
+use crate::e2e::context::Context;
+use crate::services::elasticsearch::Line;
+
+fn map(context: &Context, line: Line) -> Result<String> {
+    let url = context.services().elasticsearch(line)?.url();
+    Ok(format!("elasticsearch:9200={}", url.trim_start_matches("http://")))
+}
+
+fn sink(name: &str, index: &str, key: &str) -> String {
+    format!(
+        "CREATE TABLE {name} (branch STRING, day_ DATE, total DECIMAL(10, 2), n BIGINT{key}) WITH ('connector' = 'elasticsearch-7', \
+         'hosts' = 'http://elasticsearch:9200', 'index' = '{index}');\n"
+    )
+}
+
+const ROWS: &str = "(SELECT CAST(branch AS STRING) AS branch, day_, amount FROM (VALUES ('north', DATE '2024-01-01', 1.50), \
+                    ('south', DATE '2024-01-01', 2.00), ('north', DATE '2024-01-01', 2.25), \
+                    ('north', DATE '2024-01-02', 4.00)) AS t(branch, day_, amount))";
+
+pub(crate) fn eight_takes_keyed_and_unkeyed_rows(context: &Context) -> Result<()> {
+    let (keyed, unkeyed) = (context.unique("keyed"), context.unique("unkeyed"));
+    let job = format!(
+        "{}{}INSERT INTO keyed SELECT branch, day_, SUM(amount), COUNT(*) FROM {ROWS} GROUP BY branch, day_;\n\
+         INSERT INTO unkeyed SELECT branch, day_, amount, 1 FROM {ROWS};\n",
+        sink("keyed", &keyed, ", PRIMARY KEY (branch, day_) NOT ENFORCED"),
+        sink("unkeyed", &unkeyed, ""),
+    );
+    let job = context.write("job.sql", &job)?;
+    context.run(["run", &job, "--map", &map(context, Line::Eight)?], 60)?.expect_code(0)?;
+    let client = context.elasticsearch(Line::Eight)?;
+    let document =
+        |branch: &str, day: &str, total: Value, n: i64| json!({"branch": branch, "day_": day, "total": total, "n": n});
+    let expected: Vec<(String, Value)> = vec![
+        ("north_2024-01-01".to_owned(), document("north", "2024-01-01", json!(3.75), 2)),
+        ("north_2024-01-02".to_owned(), document("north", "2024-01-02", json!(4), 1)),
+        ("south_2024-01-01".to_owned(), document("south", "2024-01-01", json!(2), 1)),
+    ];
+    let found = client.documents(&keyed)?;
+    ensure!(found == expected, "expected {expected:?}, found {found:?}");
+    // Without a key the server makes the ids, so only the documents count.
+    let mut found: Vec<String> = client.documents(&unkeyed)?.into_iter().map(|(_, d)| d.to_string()).collect();
+    found.sort();
+    let mut expected: Vec<String> = [
+        ("north", "01", json!(1.5)),
+        ("south", "01", json!(2)),
+        ("north", "01", json!(2.25)),
+        ("north", "02", json!(4)),
+    ]
+    .map(|(branch, day, total)| document(branch, &format!("2024-01-{day}"), total, 1).to_string())
+    .to_vec();
+    expected.sort();
+    ensure!(found == expected, "expected {expected:?}, found {found:?}");
+    Ok(())
+}
+
+pub(crate) fn a_missing_right_ends_the_job_with_the_items_reason(context: &Context) -> Result<()> {
+    for line in [Line::Seven, Line::Eight] {
+        let index = context.unique(&format!("blocked{}", line.version().split('.').next().unwrap_or_default()));
+        let client = context.elasticsearch(line)?;
+        let settings = json!({"settings": {"index.blocks.write": true}}).to_string();
+        client.expect("PUT", &format!("/{index}"), Some(&settings))?;
+        let text =
+            format!("{}INSERT INTO target SELECT branch, day_, amount, 1 FROM {ROWS};\n", sink("target", &index, ""));
+        let job = context.write(&format!("{index}.sql"), &text)?;
+        let finished = context.run(["run", &job, "--map", &map(context, line)?], 60)?.expect_code(1)?;
+        for part in ["W0602", index.as_str(), "cluster_block_exception"] {
+            ensure!(finished.stderr.contains(part), "`{part}` is missing in: {}", finished.stderr);
+        }
+        ensure!(client.count(&index)? == 0, "nothing may be written through a block");
+    }
+    Ok(())
+}
