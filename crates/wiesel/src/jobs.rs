@@ -1,6 +1,7 @@
 //! Runs the jobs of a file: each INSERT outside a STATEMENT SET is its own loop in its own thread, all of them side by side; a bare SELECT
 //! runs to its end before the next statement shows its rows. One failing job does not stop the others; the worst end is the exit code.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -16,7 +17,7 @@ use wiesel_expr::Session;
 use wiesel_expr::text::{RowTexts, TextRow};
 use wiesel_sql::session::PlannedJob;
 
-use crate::cli::Exit;
+use crate::cli::{Exit, folder_name};
 use crate::log::Log;
 use crate::status::Status;
 use crate::tableau::{NULL, Tableau};
@@ -125,6 +126,8 @@ pub(crate) struct Jobs<'a> {
     worst: Exit,
     /// How often a stop was asked for (at most 2 is told apart), and when that was first seen.
     stopping: Option<(u32, Instant)>,
+    /// The state folders given out.
+    folders: BTreeSet<PathBuf>,
 }
 
 struct End {
@@ -196,6 +199,7 @@ impl<'a> Jobs<'a> {
             started: 0,
             worst: Exit::Done,
             stopping: None,
+            folders: BTreeSet::new(),
         }
     }
 
@@ -321,7 +325,22 @@ impl<'a> Jobs<'a> {
         }
     }
 
-    fn spec(&self, job: PlannedJob, jobs_in_file: usize) -> JobSpec {
+    /// The folder of a loop: INSERTs into one table have equal names, and are told apart by an ordinal, in the order of the file.
+    fn own_folder(&mut self, wanted: &Path) -> PathBuf {
+        let numbered = |ordinal: usize| {
+            let mut name = wanted.file_name().map(ToOwned::to_owned).unwrap_or_default();
+            name.push(format!("-{ordinal}"));
+            wanted.with_file_name(name)
+        };
+        let candidates = std::iter::once(wanted.to_owned()).chain((2..).map(numbered));
+        let taken = &self.folders;
+        // There are fewer taken names than candidates, which never end.
+        let folder = candidates.into_iter().find(|folder| !taken.contains(folder)).unwrap_or_default();
+        self.folders.insert(folder.clone());
+        folder
+    }
+
+    fn spec(&mut self, job: PlannedJob, jobs_in_file: usize) -> JobSpec {
         let workers = job.config.parallelism.unwrap_or_else(cores);
         let memory = self.options.memory_bytes / u64::try_from(jobs_in_file.max(1)).unwrap_or(1);
         let root = match &job.config.checkpoint_dir {
@@ -342,7 +361,7 @@ impl<'a> Jobs<'a> {
                 None => collector(&schema, session),
             });
         }
-        let state_dir = root.join(&job.loop_name);
+        let state_dir = self.own_folder(&root.join(folder_name(&job.loop_name)));
         let mut spec = JobSpec::new(job.plan, config, self.options.registry.clone(), state_dir, memory, workers);
         spec.fresh = self.options.fresh || spec_collector.is_some();
         spec.collector = spec_collector;

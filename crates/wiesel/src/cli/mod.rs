@@ -117,3 +117,9 @@ pub(crate) fn state_root(file: &std::path::Path, given: Option<&PathBuf>) -> Pat
         None => file.parent().unwrap_or_else(|| std::path::Path::new(".")).join(".wiesel"),
     }
 }
+
+/// A name as one folder: no separators, no leading dot.
+pub(crate) fn folder_name(name: &str) -> String {
+    let safe: String = name.chars().map(|c| if c == '/' || c == '\\' || c.is_control() { '_' } else { c }).collect();
+    if safe.starts_with('.') { format!("_{safe}") } else { safe }
+}

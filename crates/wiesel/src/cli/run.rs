@@ -7,7 +7,7 @@ use clap::Args;
 use wiesel_engine::step::control::FailPoints;
 use wiesel_sql::session::Outcome;
 
-use super::{Exit, Overrides, parse_memory, state_root};
+use super::{Exit, Overrides, folder_name, parse_memory, state_root};
 use crate::jobs::{Jobs, RunOptions, Stops};
 use crate::log::{Level, Log, LogFormat};
 use crate::script::{self, Script};
@@ -104,10 +104,4 @@ pub(crate) fn run_script(script: Script, options: &RunOptions, log: &Arc<Log>, w
     }
     jobs.wait(&mut Status::new(with_status));
     jobs.exit()
-}
-
-/// A name as one folder: no separators, no leading dot.
-fn folder_name(name: &str) -> String {
-    let safe: String = name.chars().map(|c| if c == '/' || c == '\\' || c.is_control() { '_' } else { c }).collect();
-    if safe.starts_with('.') { format!("_{safe}") } else { safe }
 }
