@@ -327,6 +327,9 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
                 }
                 call("MAP", args, span)
             }
+            ExprKind::Subquery(_) if self.grouping.is_none() && self.scope.subquery(span).is_some() => {
+                Ok(self.scope.column(self.scope.subquery(span).unwrap_or_default()))
+            }
             ExprKind::InSubquery { .. } | ExprKind::Exists(_) | ExprKind::Subquery(_) | ExprKind::Quantified { .. } => {
                 Err(vec![refused("a subquery inside an expression", span)])
             }
@@ -736,7 +739,8 @@ pub fn contains_aggregate(expr: &Expr) -> bool {
     found
 }
 
-fn ast_children(expr: &Expr, f: &mut dyn FnMut(&Expr)) {
+/// Calls `f` for each direct operand.
+pub fn ast_children<'a>(expr: &'a Expr, f: &mut dyn FnMut(&'a Expr)) {
     match &expr.kind {
         ExprKind::Field { base, .. } => f(base),
         ExprKind::Index { base, index } => {

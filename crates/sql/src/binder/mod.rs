@@ -8,6 +8,7 @@ pub mod literal;
 pub mod query;
 pub mod rank;
 pub mod scope;
+mod subquery;
 pub mod types;
 pub mod window;
 

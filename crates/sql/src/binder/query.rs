@@ -68,6 +68,11 @@ impl<'a> QueryBinder<'a> {
         self.bind_query(query)
     }
 
+    /// Binds a query that stands inside another.
+    pub(super) fn bind_nested(&mut self, query: &Query) -> Bound<Rel> {
+        self.bind_query(query)
+    }
+
     fn bind_query(&mut self, query: &Query) -> Bound<Rel> {
         if self.nesting >= NESTING_MAX {
             return Err(vec![Diagnostic::error("W0105", "views and subqueries are nested too deeply").at(query.span)]);
@@ -331,8 +336,12 @@ impl<'a> QueryBinder<'a> {
             None => (single_row(), Scope::default()),
         };
         if let Some(selection) = &select.selection {
-            let predicate = boolean(ExprBinder::plain(&scope).bind(selection)?, selection.span)?;
-            rel = rank::filter(rel, predicate, &self.config.session(), selection.span)?;
+            (rel, scope, _) = self.bind_where(rel, scope, selection)?;
+        }
+        for item in &select.items {
+            if let SelectItem::Expr { expr, .. } = item {
+                (rel, scope) = self.bind_scalars(rel, scope, expr)?;
+            }
         }
         rel = settle(rel);
         scope = scope.over(rel.columns.clone());

@@ -14,7 +14,14 @@ pub struct Scope {
     columns: Vec<RelColumn>,
     /// Columns that USING and NATURAL made one of two: name, the column it means, the ones it stands for as well.
     shared: Vec<(String, usize, Vec<usize>)>,
+    /// Scalar subqueries that stand as columns, by their place in the text.
+    subqueries: Vec<(Span, usize)>,
+    /// What names mean in the query around this subquery.
+    outer: Option<Box<Scope>>,
 }
+
+/// Columns of the query around a subquery are numbered from here.
+pub const OUTER_BASE: usize = 1 << 26;
 
 #[derive(Debug, Clone)]
 struct Relation {
@@ -27,7 +34,7 @@ impl Scope {
     /// A scope of one relation.
     pub fn new(alias: Option<String>, columns: Vec<RelColumn>) -> Self {
         let end = columns.len();
-        Scope { relations: vec![Relation { alias, start: 0, end }], columns, shared: Vec::new() }
+        Scope { relations: vec![Relation { alias, start: 0, end }], columns, ..Scope::default() }
     }
 
     /// This scope's relations and then another's.
@@ -47,6 +54,7 @@ impl Scope {
             relations: self.relations.iter().cloned().chain(moved).collect(),
             columns: self.columns.iter().chain(&other.columns).cloned().collect(),
             shared: self.shared.iter().cloned().chain(moved_shared).collect(),
+            ..Scope::default()
         }
     }
 
@@ -74,11 +82,28 @@ impl Scope {
         }
     }
 
+    /// Makes the names of the query around this one known, for those that this one does not have.
+    pub fn set_outer(&mut self, outer: &Scope) {
+        self.outer = Some(Box::new(Scope { outer: None, ..outer.clone() }));
+    }
+
+    /// The column that a scalar subquery stands in.
+    pub fn subquery(&self, span: Span) -> Option<usize> {
+        self.subqueries.iter().find(|(at, _)| *at == span).map(|(_, column)| *column)
+    }
+
+    /// A scalar subquery has become a column.
+    pub fn add_subquery(&mut self, span: Span, column: usize) {
+        self.subqueries.push((span, column));
+    }
+
     /// The columns of `*`: shared ones first, once, then the others.
     pub fn star(&self) -> Vec<usize> {
         let first = self.shared.iter().map(|(_, column, _)| *column);
         let is_rest = |i: &usize| self.shared.iter().all(|(_, column, others)| column != i && !others.contains(i));
-        first.chain((0..self.columns.len()).filter(is_rest)).collect()
+        // Columns behind the relations are subqueries' values.
+        let end = self.relations.last().map_or(self.columns.len(), |r| r.end);
+        first.chain((0..end).filter(is_rest)).collect()
     }
 
     /// The position of a column by its name alone.
@@ -116,6 +141,22 @@ impl Scope {
 
     /// Resolves `a`, `t.a`, `a.field`, `t.a.field` and so on: an alias first, then a column, then fields of rows.
     pub fn resolve(&self, parts: &[Ident], span: Span) -> Result<ScalarExpr, Diagnostic> {
+        let own = self.resolve_own(parts, span);
+        match (&own, &self.outer) {
+            (Err(error), Some(outer)) if error.code == "W0301" => match outer.resolve(parts, span) {
+                Ok(found) => Ok(found.transform(&mut |e| match e {
+                    ScalarExpr::Column { index, data_type } => {
+                        ScalarExpr::Column { index: index + OUTER_BASE, data_type }
+                    }
+                    other => other,
+                })),
+                Err(_) => own,
+            },
+            _ => own,
+        }
+    }
+
+    fn resolve_own(&self, parts: &[Ident], span: Span) -> Result<ScalarExpr, Diagnostic> {
         let Some((first, rest)) = parts.split_first() else {
             return Err(Diagnostic::error("W0301", "empty name").at(span));
         };
