@@ -14,5 +14,7 @@ pub mod jdbc;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod key_index;
+mod lookup_cache;
+pub mod nexmark;
 pub mod print;
 pub mod registry;

@@ -13,7 +13,7 @@ use wiesel_core::{Error, ErrorKind, Field, Result, Schema};
 
 #[cfg(feature = "kafka")]
 use crate::kafka;
-use crate::{blackhole, datagen, elasticsearch, filesystem, jdbc, print};
+use crate::{blackhole, datagen, elasticsearch, filesystem, jdbc, nexmark, print};
 
 /// What connectors need to know about the program around them.
 #[derive(Debug, Clone, Default)]
@@ -91,7 +91,7 @@ const CONNECTORS: &[Connector] = &[
         info: jdbc::info,
         source: Some(jdbc::source),
         sink: Some(jdbc::sink),
-        lookup: None,
+        lookup: Some(jdbc::lookup),
         probe: jdbc::probe,
     },
     #[cfg(feature = "kafka")]
@@ -102,6 +102,14 @@ const CONNECTORS: &[Connector] = &[
         sink: Some(kafka::sink),
         lookup: None,
         probe: kafka::probe,
+    },
+    Connector {
+        name: "nexmark",
+        info: nexmark::info,
+        source: Some(nexmark::source),
+        sink: None,
+        lookup: None,
+        probe: nexmark::probe,
     },
     Connector {
         name: "print",

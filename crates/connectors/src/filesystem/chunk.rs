@@ -39,6 +39,8 @@ pub(super) struct Chunk {
     pub(super) records: Vec<RawRecord>,
     /// The position behind them.
     pub(super) next: u64,
+    /// Whether the file ends here.
+    pub(super) is_last: bool,
 }
 
 impl ChunkReader {
@@ -76,7 +78,11 @@ impl ChunkReader {
             let rest = self.buffer.split_off(used);
             let arena = std::mem::replace(&mut self.buffer, rest);
             self.offset += used as u64;
-            return Ok(Some(Chunk { arena: Bytes::from(arena), records, next: self.offset }));
+            if self.buffer.is_empty() && !self.is_at_end {
+                self.read(path)?;
+            }
+            let is_last = self.buffer.is_empty() && self.is_at_end;
+            return Ok(Some(Chunk { arena: Bytes::from(arena), records, next: self.offset, is_last }));
         }
     }
 

@@ -27,6 +27,7 @@ use wiesel_core::{Error, Result, Value};
 
 use super::file_reader::FileColumns;
 use super::scan::read_error;
+use super::source::DONE;
 
 /// Rows of a batch.
 const BATCH_ROWS: usize = 4096;
@@ -60,6 +61,7 @@ pub(super) struct ParquetFile {
     columns: FileColumns,
     of_file: Vec<Option<Value>>,
     row: u64,
+    row_count: u64,
 }
 
 impl ParquetFile {
@@ -86,6 +88,7 @@ impl ParquetFile {
             wanted.binary_search(&root).ok()
         };
         let places = scan.fields.iter().map(place).collect();
+        let row_count = u64::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or(0);
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
         let mask = ProjectionMask::roots(builder.parquet_schema(), wanted.iter().copied());
         let start = usize::try_from(row).map_err(|_| Error::internal("a row number beyond the memory"))?;
@@ -99,6 +102,7 @@ impl ParquetFile {
             columns: columns.clone(),
             of_file,
             row,
+            row_count,
         })
     }
 
@@ -123,7 +127,11 @@ impl ParquetFile {
         let options = RecordBatchOptions::new().with_row_count(Some(count));
         let stored = RecordBatch::try_new_with_options(Arc::clone(schema.arrow()), stored, &options)?;
         self.row += count as u64;
-        let next = i64::try_from(self.row).map_err(|_| Error::internal("a row number beyond 2^63"))?;
+        let next = if self.row >= self.row_count {
+            DONE
+        } else {
+            i64::try_from(self.row).map_err(|_| Error::internal("a row number beyond 2^63"))?
+        };
         Ok(Some((self.columns.assemble(&stored, &self.of_file)?, next)))
     }
 

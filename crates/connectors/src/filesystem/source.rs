@@ -198,7 +198,7 @@ impl FileSource {
         match &mut self.open {
             None => Ok(None),
             Some(OpenFile::Records(reader)) => Ok(reader.next(path, bytes_max)?.map(|chunk| {
-                let next = i64::try_from(chunk.next).unwrap_or(DONE);
+                let next = if chunk.is_last { DONE } else { i64::try_from(chunk.next).unwrap_or(DONE) };
                 SourceEvent::Raw(RawBatch { split, arena: chunk.arena, records: chunk.records, next })
             })),
             Some(OpenFile::Parquet(file)) => {
@@ -232,7 +232,7 @@ impl Source for FileSource {
             events.push(event);
             return Ok(());
         }
-        // The position alone: a batch without records.
+        // The position alone, for a file without rows; else the last rows brought it.
         let arena = bytes::Bytes::new();
         events.push(SourceEvent::Raw(RawBatch { split: self.current, arena, records: Vec::new(), next: DONE }));
         events.push(SourceEvent::Finished(self.current));

@@ -17,22 +17,30 @@
 //! | `connection.max-retry-timeout` | the longest that connecting may take |
 //! | `driver`, `sink.parallelism` | taken without effect |
 
+mod lookup;
 mod options;
 mod parameter;
 mod row_buffer;
+mod row_decoder;
 mod sink;
+mod source;
 mod statement;
 mod target;
 mod url;
 
 use std::time::Duration;
 
+use wiesel_core::lookup::{LookupFactory, LookupRequest};
 use wiesel_core::sink::SinkFactory;
+use wiesel_core::source::SourceFactory;
 use wiesel_core::table::{ConnectorInfo, SinkRequest, SourceRequest, TableDescriptor};
 use wiesel_core::{ChangelogMode, Result};
 
-use crate::registry::{ConnectorContext, schema, unsupported};
+use crate::lookup_cache::CachedLookupFactory;
+use crate::registry::{ConnectorContext, schema};
+use lookup::JdbcLookupFactory;
 use options::JdbcOptions;
+use source::JdbcSourceFactory;
 use target::Target;
 
 /// How long `wiesel check` waits for a server.
@@ -43,8 +51,8 @@ pub fn info(table: &TableDescriptor, context: &ConnectorContext) -> Result<Conne
     let options = JdbcOptions::read(table, context)?;
     let is_keyed = !table.primary_key.is_empty();
     Ok(ConnectorInfo {
-        is_source: false,
-        is_lookup: false,
+        is_source: true,
+        is_lookup: true,
         is_bounded: true,
         watermark_push_down: false,
         source_mode: ChangelogMode::Insert,
@@ -57,14 +65,31 @@ pub fn info(table: &TableDescriptor, context: &ConnectorContext) -> Result<Conne
     })
 }
 
-/// Reading from a database is not supported yet; says so.
+/// A bounded scan of the table.
 pub fn source(
     table: &TableDescriptor,
-    _request: &SourceRequest,
-    _context: &ConnectorContext,
-) -> Result<Box<dyn wiesel_core::source::SourceFactory>> {
-    Err(unsupported(format!("table `{}`: reading through connector 'jdbc' is not supported yet", table.name))
-        .hint("bring the rows into a Kafka topic or a file and read them there"))
+    request: &SourceRequest,
+    context: &ConnectorContext,
+) -> Result<Box<dyn SourceFactory>> {
+    let options = JdbcOptions::read(table, context)?;
+    let target = Target::reader(table, &options, schema(table, &request.columns)?, &request.job_name)?;
+    Ok(Box::new(JdbcSourceFactory::new(&options, target)))
+}
+
+/// The table asked for single keys.
+pub fn lookup(
+    table: &TableDescriptor,
+    request: &LookupRequest,
+    context: &ConnectorContext,
+) -> Result<Box<dyn LookupFactory>> {
+    let options = JdbcOptions::read(table, context)?;
+    let all: Vec<usize> = request.columns.iter().chain(&request.keys).copied().collect();
+    let target = Target::reader(table, &options, schema(table, &all)?, &request.job_name)?;
+    let inner = JdbcLookupFactory::new(target, schema(table, &request.columns)?, options.lookup_retries_max);
+    Ok(match options.lookup_cache {
+        None => Box::new(inner),
+        Some(options) => Box::new(CachedLookupFactory { inner, options }),
+    })
 }
 
 /// A sink for the table.
@@ -80,10 +105,15 @@ pub fn sink(
 }
 
 /// Connects, and checks password, table, columns and rights.
-pub fn probe(table: &TableDescriptor, _as_sink: bool, context: &ConnectorContext) -> Result<()> {
+pub fn probe(table: &TableDescriptor, as_sink: bool, context: &ConnectorContext) -> Result<()> {
     let mut options = JdbcOptions::read(table, context)?;
     options.connect_timeout = options.connect_timeout.min(PROBE_TIMEOUT);
     let all: Vec<usize> = (0..table.columns.len()).collect();
+    if !as_sink {
+        let target = Target::reader(table, &options, schema(table, &all)?, "wiesel check")?;
+        target.prepare_select(&mut target.connect()?)?;
+        return Ok(());
+    }
     let target = Target::new(table, &options, schema(table, &all)?, "wiesel check")?;
     let mut client = target.connect()?;
     let prepared = target.prepare(&mut client)?;

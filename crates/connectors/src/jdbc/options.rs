@@ -7,11 +7,14 @@ use wiesel_core::table::TableDescriptor;
 use wiesel_core::{Error, Result};
 
 use super::url::JdbcUrl;
+use crate::lookup_cache::LookupCacheOptions;
 use crate::registry::{ConnectorContext, refuse_metadata};
 
 const MAX_ROWS_DEFAULT: i64 = 100;
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
 const RETRIES_DEFAULT: i64 = 3;
+/// Parts of one scan.
+const SCAN_SPLITS_MAX: u32 = 100_000;
 const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 
 /// A jdbc table.
@@ -31,8 +34,23 @@ pub(super) struct JdbcOptions {
     /// How long a change may wait; `None` = until there are enough, or a checkpoint comes.
     pub(super) flush_interval_ms: Option<i64>,
     pub(super) retries_max: u32,
+    /// How a scan is cut.
+    pub(super) partition: Option<ScanPartition>,
+    /// Rows of one fetch at most; `None`: as memory allows.
+    pub(super) fetch_rows: Option<usize>,
+    pub(super) lookup_cache: Option<LookupCacheOptions>,
+    pub(super) lookup_retries_max: u32,
     pub(super) connect_timeout: Duration,
     pub(super) notes: Vec<String>,
+}
+
+/// `scan.partition.*`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ScanPartition {
+    pub(super) column: String,
+    pub(super) count: u32,
+    pub(super) lower: i64,
+    pub(super) upper: i64,
 }
 
 impl JdbcOptions {
@@ -40,7 +58,6 @@ impl JdbcOptions {
     pub(super) fn read(table: &TableDescriptor, context: &ConnectorContext) -> Result<Self> {
         refuse_metadata(table)?;
         let mut options = Options::new(&table.name, &table.options);
-        refuse_reading(&mut options)?;
         let mut url = JdbcUrl::parse(options.required("url")?)?;
         let server = url.hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect::<Vec<_>>().join(",");
         for (host, port) in &mut url.hosts {
@@ -67,6 +84,24 @@ impl JdbcOptions {
         let retries_max = u32::try_from(retries)
             .map_err(|_| options.invalid("sink.max-retries", &retries.to_string(), "a number of retries"))?;
         let connect_timeout = options.duration("connection.max-retry-timeout")?;
+        let partition = read_partition(&mut options, table)?;
+        let fetch_rows = match options.integer("scan.fetch-size")? {
+            None | Some(0) => None,
+            Some(rows) => Some(
+                usize::try_from(rows)
+                    .map_err(|_| options.invalid("scan.fetch-size", &rows.to_string(), "a number of rows"))?,
+            ),
+        };
+        // A scan always streams, whatever the driver would have to be told for it.
+        options.boolean("scan.auto-commit", true)?;
+        options.one_of("filter.handling.policy", &["always", "never"])?;
+        let lookup_cache = LookupCacheOptions::read(&mut options)?;
+        let lookup_retries = options.integer("lookup.max-retries")?.unwrap_or(RETRIES_DEFAULT);
+        let lookup_retries_max = u32::try_from(lookup_retries)
+            .map_err(|_| options.invalid("lookup.max-retries", &lookup_retries.to_string(), "a number of retries"))?;
+        if options.get("compatible-mode").is_some() {
+            return Err(options.unsupported("compatible-mode", "the only database is PostgreSQL itself"));
+        }
         let notes = read_notes(&mut options, &url)?;
         options.finish()?;
         Ok(JdbcOptions {
@@ -80,6 +115,10 @@ impl JdbcOptions {
             flush_rows: (flush_rows > 0).then_some(flush_rows),
             flush_interval_ms: i64::try_from(interval.as_millis()).ok().filter(|ms| *ms > 0),
             retries_max,
+            partition,
+            fetch_rows,
+            lookup_cache,
+            lookup_retries_max,
             notes,
         })
     }
@@ -105,33 +144,34 @@ fn read_notes(options: &mut Options<'_>, url: &JdbcUrl) -> Result<Vec<String>> {
     Ok(notes)
 }
 
-/// Options of the source and of lookups, which Flink shares with the sink's table.
-fn refuse_reading(options: &mut Options<'_>) -> Result<()> {
-    const READING: &[&str] = &[
-        "scan.partition.column",
-        "scan.partition.num",
-        "scan.partition.lower-bound",
-        "scan.partition.upper-bound",
-        "scan.fetch-size",
-        "scan.auto-commit",
-        "lookup.cache",
-        "lookup.partial-cache.max-rows",
-        "lookup.partial-cache.expire-after-write",
-        "lookup.partial-cache.expire-after-access",
-        "lookup.partial-cache.cache-missing-key",
-        "lookup.max-retries",
-        "lookup.cache.max-rows",
-        "lookup.cache.ttl",
-        "lookup.cache.caching-missing-key",
-        "filter.handling.policy",
-        "compatible-mode",
-    ];
-    for key in READING {
-        if options.get(key).is_some() {
-            return Err(options.unsupported(key, "jdbc tables can only be written yet: leave the option away"));
+/// The four options that cut a scan, which go together.
+fn read_partition(options: &mut Options<'_>, table: &TableDescriptor) -> Result<Option<ScanPartition>> {
+    let column = options.get("scan.partition.column");
+    let count = options.integer("scan.partition.num")?;
+    let lower = options.integer("scan.partition.lower-bound")?;
+    let upper = options.integer("scan.partition.upper-bound")?;
+    let (column, count, lower, upper) = match (column, count, lower, upper) {
+        (None, None, None, None) => return Ok(None),
+        (Some(column), Some(count), Some(lower), Some(upper)) => (column, count, lower, upper),
+        _ => {
+            return Err(Error::config(format!(
+                "options 'scan.partition.column', '.num', '.lower-bound' and '.upper-bound' of table `{}` go together, \
+                 one of them is missing",
+                table.name
+            )));
         }
+    };
+    let declared = table.columns.iter().find(|c| c.name == column);
+    if !declared.is_some_and(|c| c.data_type.kind.is_numeric()) {
+        return Err(options.invalid("scan.partition.column", column, "a numeric column of the table"));
     }
-    Ok(())
+    if lower > upper {
+        return Err(options.invalid("scan.partition.lower-bound", &lower.to_string(), "at most the upper bound"));
+    }
+    let count = u32::try_from(count).ok().filter(|c| (1..=SCAN_SPLITS_MAX).contains(c)).ok_or_else(|| {
+        options.invalid("scan.partition.num", &count.to_string(), &format!("a number from 1 to {SCAN_SPLITS_MAX}"))
+    })?;
+    Ok(Some(ScanPartition { column: column.to_owned(), count, lower, upper }))
 }
 
 fn read_table_name(options: &mut Options<'_>) -> Result<(Option<String>, String)> {
@@ -184,6 +224,16 @@ mod tests {
             (&[("table-name", "a.b.c")], "`table` or `schema.table`"),
             (&[("driver", "com.mysql.Driver")], "org.postgresql.Driver"),
             (&[("lookup.cache", "PARTIAL")], "'lookup.cache'"),
+            (&[("scan.partition.num", "3")], "go together"),
+            (
+                &[
+                    ("scan.partition.column", "k"),
+                    ("scan.partition.num", "3"),
+                    ("scan.partition.lower-bound", "1"),
+                    ("scan.partition.upper-bound", "9"),
+                ],
+                "a numeric column",
+            ),
             (&[("sink.max-retrys", "1")], "did you mean 'sink.max-retries'?"),
             (&[("url", "jdbc:oracle:thin:@h")], "'oracle'"),
         ];

@@ -16,9 +16,9 @@ use wiesel_core::{DataType, TypeKind};
 use crate::java_text;
 
 /// Days from 1970-01-01 to 2000-01-01, PostgreSQL's first day.
-const EPOCH_DAYS: i64 = 10_957;
+pub(super) const EPOCH_DAYS: i64 = 10_957;
 /// The same in microseconds.
-const EPOCH_MICROS: i64 = EPOCH_DAYS * 86_400_000_000;
+pub(super) const EPOCH_MICROS: i64 = EPOCH_DAYS * 86_400_000_000;
 
 /// The element type of a column's parameter: its name in SQL and its array's type. `None`: PostgreSQL has no such type.
 pub(super) fn parameter_type(kind: &TypeKind) -> Option<(&'static str, Type)> {

@@ -31,7 +31,7 @@ pub(super) struct Target {
     /// For messages: `db:5432`.
     server: String,
     /// For messages: the option 'table-name'.
-    name: String,
+    pub(super) name: String,
     schema_name: Option<String>,
     table_name: String,
     /// The columns that batches hold.
@@ -90,18 +90,28 @@ struct DatabaseColumn {
 }
 
 impl Target {
-    /// The target of a table; refuses columns that PostgreSQL has no type for.
+    /// A table to be written; refuses columns that PostgreSQL has no type for.
     pub(super) fn new(table: &TableDescriptor, options: &JdbcOptions, schema: Schema, job_name: &str) -> Result<Self> {
+        let key = key_columns(&schema, &table.primary_key)?;
+        Ok(Target { key, ..Target::reader(table, options, schema, job_name)? })
+    }
+
+    /// A table to be read; refuses columns that PostgreSQL has no type for.
+    pub(super) fn reader(
+        table: &TableDescriptor,
+        options: &JdbcOptions,
+        schema: Schema,
+        job_name: &str,
+    ) -> Result<Self> {
         for field in schema.fields() {
             if parameter_type(&field.data_type.kind).is_none() {
                 return Err(unsupported(format!(
-                    "column `{}` of table `{}`: connector 'jdbc' cannot write {} yet",
+                    "column `{}` of table `{}`: connector 'jdbc' cannot carry {} yet",
                     field.name, table.name, field.data_type.kind
                 ))
-                .hint("write its parts as columns of their own, or CAST it to STRING"));
+                .hint("make its parts columns of their own, or a STRING"));
             }
         }
-        let key = key_columns(&schema, &table.primary_key)?;
         let mut config = Config::new();
         for (host, port) in &options.url.hosts {
             config.host(host).port(*port);
@@ -137,7 +147,7 @@ impl Target {
             schema_name: options.schema_name.clone(),
             table_name: options.table_name.clone(),
             schema,
-            key,
+            key: Vec::new(),
         })
     }
 
@@ -160,6 +170,26 @@ impl Target {
             Some(self.prepare_statement(client, &statement::delete(&sql_name, &of_key), &key)?)
         };
         Ok(Prepared { insert, delete, table })
+    }
+
+    /// Finds the table and its columns; returns the SELECT that reads them.
+    pub(super) fn prepare_select(&self, client: &mut Client) -> Result<String, Failure> {
+        let (table, sql_name) = self.find_table(client)?;
+        let select = statement::select(&sql_name, &self.find_columns(client, table)?);
+        // Planning finds a missing right.
+        client.batch_execute(&format!("EXPLAIN {select}")).map_err(|e| self.failure(&e))?;
+        Ok(select)
+    }
+
+    /// Finds the table and its columns, of which the first `delivered` are delivered and the others asked by.
+    pub(super) fn prepare_lookup(&self, client: &mut Client, delivered: usize) -> Result<Statement, Failure> {
+        let (table, sql_name) = self.find_table(client)?;
+        let columns = self.find_columns(client, table)?;
+        let (columns, keys) = columns.split_at(delivered.min(columns.len()));
+        let fields = self.schema.fields().get(delivered..).unwrap_or_default();
+        let types: Vec<Type> =
+            fields.iter().filter_map(|f| parameter_type(&f.data_type.kind)).map(|(_, array_type)| array_type).collect();
+        client.prepare_typed(&statement::lookup(&sql_name, columns, keys), &types).map_err(|e| self.failure(&e))
     }
 
     /// Prepares a statement that takes the columns at `positions`. It is explained first: planning finds a missing unique constraint
@@ -292,8 +322,8 @@ impl Target {
                     .hint("check 'username' and 'password' of the table"),
             ),
             ("42501", _) => Failure::Fatal(
-                Error::permission(format!("{server} does not let this user write to `{table}`: {words}"))
-                    .hint(format!("GRANT INSERT, UPDATE, DELETE, SELECT ON {table} TO that user")),
+                Error::permission(format!("{server} does not let this user use `{table}` so: {words}"))
+                    .hint(format!("GRANT SELECT ON {table} to read it, and INSERT, UPDATE, DELETE to write it")),
             ),
             ("3D000", _) => Failure::Fatal(Error::config(format!("{server}: {words}")).hint("check the end of 'url'")),
             ("42P10", _) => Failure::Fatal(
@@ -403,7 +433,7 @@ mod tests {
         let map = DataType::new(TypeKind::Map(Box::new(DataType::string()), Box::new(DataType::int())));
         let Err(error) = target(&[("m", map)]) else { panic!("was taken") };
         assert!(
-            error.message().contains("column `m` of table `t`: connector 'jdbc' cannot write MAP<STRING, INT> yet")
+            error.message().contains("column `m` of table `t`: connector 'jdbc' cannot carry MAP<STRING, INT> yet")
         );
     }
 }

@@ -1,0 +1,122 @@
+//! The lookup: one statement for all keys of a step, which brings them as arrays and joins the table to them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_select::concat::concat_batches;
+use postgres::types::ToSql;
+use postgres::{Client, Statement};
+use wiesel_core::env::Waker;
+use wiesel_core::lookup::{Lookup, LookupFactory, LookupRows};
+use wiesel_core::{Error, Result, Schema};
+
+use super::parameter::ColumnParameter;
+use super::row_decoder::decode;
+use super::target::{Failure, Target};
+
+/// Keys of one statement; their answers are in memory at once.
+const STATEMENT_KEYS_MAX: usize = 4096;
+/// The pause before the first retry; the second waits twice as long, as Flink's do.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Makes the lookups of one table reference.
+pub(super) struct JdbcLookupFactory {
+    target: Arc<Target>,
+    /// The columns that are delivered; the target's schema has the keys behind them.
+    schema: Schema,
+    retries_max: u32,
+}
+
+impl JdbcLookupFactory {
+    pub(super) fn new(target: Target, schema: Schema, retries_max: u32) -> Self {
+        JdbcLookupFactory { target: Arc::new(target), schema, retries_max }
+    }
+}
+
+impl LookupFactory for JdbcLookupFactory {
+    fn open(&self) -> Result<Box<dyn Lookup>> {
+        Ok(Box::new(JdbcLookup {
+            target: Arc::clone(&self.target),
+            schema: self.schema.clone(),
+            retries_max: self.retries_max,
+            session: None,
+        }))
+    }
+}
+
+struct JdbcLookup {
+    target: Arc<Target>,
+    schema: Schema,
+    retries_max: u32,
+    /// The connection and its statement; `None` before the first question and after it was lost.
+    session: Option<(Client, Statement)>,
+}
+
+impl JdbcLookup {
+    /// One round trip.
+    fn ask(&mut self, keys: &RecordBatch) -> Result<(RecordBatch, Vec<u32>), Failure> {
+        if self.session.as_ref().is_none_or(|(client, _)| client.is_closed()) {
+            self.session = None;
+            let mut client = self.target.connect()?;
+            let statement = self.target.prepare_lookup(&mut client, self.schema.len())?;
+            self.session = Some((client, statement));
+        }
+        let Some((client, statement)) = &mut self.session else {
+            return Err(Failure::Away("the connection was lost".to_owned()));
+        };
+        let fields = self.target.schema.fields().get(self.schema.len()..).unwrap_or_default();
+        let columns: Vec<(&wiesel_core::Field, &ArrayRef)> = fields.iter().zip(keys.columns()).collect();
+        let parameters: Vec<ColumnParameter<'_>> =
+            columns.iter().map(|(field, array)| ColumnParameter { data_type: &field.data_type, array }).collect();
+        let references: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(|p| p as &(dyn ToSql + Sync)).collect();
+        let rows = client.query(&*statement, &references).map_err(|e| self.target.failure(&e))?;
+        let mut key_index = Vec::with_capacity(rows.len());
+        for row in &rows {
+            // WITH ORDINALITY counts from 1.
+            let number: i64 = row.try_get(0).map_err(|e| self.target.failure(&e))?;
+            key_index.push(u32::try_from(number - 1).map_err(|_| Error::internal("a key's number"))?);
+        }
+        let (batch, _) = decode(&rows, 1, &self.schema, &self.target.name)?;
+        Ok((batch, key_index))
+    }
+
+    fn ask_until_answered(&mut self, keys: &RecordBatch) -> Result<(RecordBatch, Vec<u32>)> {
+        let mut retries = 0;
+        loop {
+            let why = match self.ask(keys) {
+                Ok(answer) => return Ok(answer),
+                Err(Failure::Away(why) | Failure::Conflict(why)) => why,
+                Err(failure) => return Err(failure.into()),
+            };
+            self.session = None;
+            if retries == self.retries_max {
+                return Err(Error::unavailable(format!("gave up after {retries} retries: {why}"))
+                    .hint("raise 'lookup.max-retries' to wait longer"));
+            }
+            retries += 1;
+            // Nobody wakes it: a pause that the house's rules allow.
+            Waker::default().wait(RETRY_PAUSE * retries);
+        }
+    }
+}
+
+impl Lookup for JdbcLookup {
+    fn lookup(&mut self, keys: &RecordBatch, _now_ms: i64) -> Result<LookupRows> {
+        let (mut batches, mut key_index) = (Vec::new(), Vec::new());
+        let mut start = 0;
+        while start < keys.num_rows() {
+            let count = STATEMENT_KEYS_MAX.min(keys.num_rows() - start);
+            let (rows, numbers) = self.ask_until_answered(&keys.slice(start, count))?;
+            let base = u32::try_from(start).map_err(|_| Error::internal("a step of 2^32 keys"))?;
+            key_index.extend(numbers.into_iter().map(|n| n + base));
+            batches.push(rows);
+            start += count;
+        }
+        let rows = match batches.as_slice() {
+            [one] => one.clone(),
+            all => concat_batches(self.schema.arrow(), all)?,
+        };
+        Ok(LookupRows { rows, key_index })
+    }
+}
