@@ -9,8 +9,8 @@ use wiesel_expr::{AggregateCall, ScalarExpr};
 use crate::join::{JoinForm, JoinKey, JoinNode, JoinSide};
 use crate::state_size::state_size;
 use crate::{
-    Distribution, Node, NodeId, NodeKind, RankEnd, RankNode, RankStrategy, SortColumn, StreamPlan, WindowKind,
-    WindowNode,
+    Distribution, Node, NodeId, NodeKind, OverCall, OverFrame, RankEnd, RankNode, RankStrategy, SortColumn, StreamPlan,
+    WindowKind, WindowNode,
 };
 
 /// The text of a plan. With `changelog_modes` each node's kinds of change are appended, as EXPLAIN CHANGELOG_MODE does.
@@ -172,6 +172,25 @@ pub fn describe(node: &Node, inputs: &[&Node]) -> String {
         ),
         NodeKind::Rank(rank) => rank_text(rank, &columns, &column),
         NodeKind::Join(join) => join_text(join, inputs, &names()),
+        NodeKind::Over(over) => format!(
+            "OverAggregate(partitionBy=[{}], orderBy=[{}], window=[{}], select=[{}])",
+            columns(&over.partition),
+            over.order.map_or_else(|| "PROCTIME".to_owned(), |o| format!("{} ASC", column(o))),
+            frame_text(over.frame),
+            over.calls.iter().map(|call| over_call(call, &column)).collect::<Vec<_>>().join(", ")
+        ),
+        NodeKind::Sort(sort) => {
+            let time = sort.time.map_or_else(|| "PROCTIME".to_owned(), |t| format!("{} ASC", column(t)));
+            let rest =
+                if sort.order.is_empty() { String::new() } else { format!(", {}", sort_text(&sort.order, &column)) };
+            format!("TemporalSort(orderBy=[{time}{rest}])")
+        }
+        NodeKind::Replicate => format!("ReplicateRows(columns=[{}])", names()),
+        NodeKind::Materialize(node) => format!(
+            "SinkMaterializer(primaryKey=[{}], upsertKey=[{}])",
+            columns(&node.primary_key),
+            columns(&node.upsert_key)
+        ),
         NodeKind::UnionAll => format!("Union(all=[true], columns=[{}])", names()),
         NodeKind::Sink(sink) => {
             let key = if sink.primary_key.is_empty() {
@@ -182,6 +201,25 @@ pub fn describe(node: &Node, inputs: &[&Node]) -> String {
             format!("Sink(table=[{}], fields=[{}]{key}, delivery=[{}])", sink.table.path, names(), sink.info.delivery)
         }
         NodeKind::Collect => format!("Collect(fields=[{}])", names()),
+    }
+}
+
+fn frame_text(frame: OverFrame) -> String {
+    match frame {
+        OverFrame::Rows(None) => "ROWS UNBOUNDED PRECEDING".to_owned(),
+        OverFrame::Rows(Some(rows)) => format!("ROWS {rows} PRECEDING"),
+        OverFrame::Range(None) => "RANGE UNBOUNDED PRECEDING".to_owned(),
+        OverFrame::Range(Some(ms)) => format!("RANGE {ms} ms PRECEDING"),
+    }
+}
+
+fn over_call(call: &OverCall, column: &dyn Fn(usize) -> String) -> String {
+    match call {
+        OverCall::Aggregate(call) => aggregates(std::slice::from_ref(call), column),
+        OverCall::Lag { column: value, offset, default, .. } => {
+            let default = default.map(|d| format!(", {}", column(d))).unwrap_or_default();
+            format!("LAG({}, {offset}{default})", column(*value))
+        }
     }
 }
 

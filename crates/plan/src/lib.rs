@@ -10,6 +10,7 @@
 
 pub mod explain;
 pub mod join;
+mod over;
 mod rank;
 pub mod state_size;
 
@@ -20,6 +21,7 @@ use wiesel_core::{ChangelogMode, Schema, Value};
 use wiesel_expr::{AggregateCall, ScalarExpr};
 
 pub use self::join::{JoinForm, JoinKey, JoinKind, JoinNode, JoinSide};
+pub use self::over::{MaterializeNode, OverCall, OverFrame, OverNode, SortNode};
 pub use self::rank::{RankEnd, RankNode, RankStrategy};
 
 /// A node's place in [`StreamPlan::nodes`].
@@ -88,6 +90,14 @@ pub enum NodeKind {
     Rank(RankNode),
     /// A join of two inputs.
     Join(JoinNode),
+    /// Aggregates OVER the rows before, in the order of time.
+    Over(OverNode),
+    /// ORDER BY with a time attribute in front.
+    Sort(SortNode),
+    /// Every row as often as its last column says; output columns: the others.
+    Replicate,
+    /// The upsert materializer in front of a sink whose primary key is not the key of the changes.
+    Materialize(MaterializeNode),
     /// UNION ALL.
     UnionAll,
     /// Writes to a table.

@@ -82,6 +82,10 @@ fn describe(node: &Node) -> String {
         NodeKind::Expand(e) => format!("expand {:?}", e.sets),
         NodeKind::Unnest(u) => format!("unnest {} {}", u.column, u.is_left),
         NodeKind::Deduplicate(d) => format!("deduplicate {:?} {:?} {}", d.keys, d.order, d.keep_last),
+        NodeKind::Over(o) => format!("over {:?} {:?} {:?} {:?}", o.partition, o.order, o.frame, o.calls),
+        NodeKind::Sort(s) => format!("sort {:?} {:?}", s.time, s.order),
+        NodeKind::Replicate => "replicate".to_owned(),
+        NodeKind::Materialize(m) => format!("materialize {:?} {:?}", m.primary_key, m.upsert_key),
         NodeKind::Rank(r) => format!(
             "rank {:?} {:?} {} {:?} {} {:?}",
             r.partition, r.order, r.start, r.end, r.outputs_number, r.strategy

@@ -4,8 +4,8 @@
 //!
 //! ```text
 //! in memory:        slot (4 bytes, big-endian) | suffix -> value
-//! in a checkpoint:  key | suffix                        -> version, value      table 1
-//!                   key                                 -> version, last write, what the operator adds      table 0
+//! in a checkpoint:  key | suffix                        -> version, value      table n + 1
+//!                   key                                 -> version, last write, what the operator adds      table n
 //! ```
 //! The suffix sorts: an operator puts the encoded ORDER BY there, or a time, and behind it the arrival number. What the operator keeps
 //! per key beside its rows (a counter, a last time) it keeps in columns by slot, and writes it with the key.
@@ -19,15 +19,14 @@ use crate::state::group_table::GroupTable;
 use crate::state::ordered_table::OrderedTable;
 use crate::state::vnode::{KeyHasher, hash_key, vnode_of_key};
 
-const KEYS_TABLE: u8 = 0;
-const ROWS_TABLE: u8 = 1;
-
 /// Slots looked at for expired keys at every step end.
 const SWEEP_SLOTS_PER_STEP: usize = 1024;
 
 /// See the module's head.
 pub(crate) struct KeyedRows {
     pub(crate) keys: GroupTable,
+    /// The number of the keys' table in a checkpoint; that of the rows is the next.
+    table: u8,
     rows: OrderedTable<Box<[u8]>>,
     key_types: Vec<DataType>,
     hasher: KeyHasher,
@@ -49,7 +48,7 @@ pub(crate) enum Restored<'a> {
 
 impl KeyedRows {
     /// An empty table over these key columns of an input.
-    pub(crate) fn new(keys: &[usize], input: &Schema, ttl_ms: u64) -> Result<Self> {
+    pub(crate) fn new(keys: &[usize], input: &Schema, ttl_ms: u64, table: u8) -> Result<Self> {
         let key_types = keys
             .iter()
             .map(|key| {
@@ -61,6 +60,7 @@ impl KeyedRows {
             .collect::<Result<_>>()?;
         Ok(KeyedRows {
             keys: GroupTable::new(ttl_ms),
+            table,
             rows: OrderedTable::default(),
             key_types,
             hasher: KeyHasher::new(keys.to_vec()),
@@ -125,6 +125,11 @@ impl KeyedRows {
         self.rows.range(&prefix).map(|(key, row)| (&key[4..], &**row))
     }
 
+    /// The first row of a slot whose suffix begins with `prefix`.
+    pub(crate) fn first<'a>(&'a self, slot: u32, prefix: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+        self.range(slot, prefix).next()
+    }
+
     /// The last row of a slot whose suffix begins with `prefix`.
     pub(crate) fn last<'a>(&'a self, slot: u32, prefix: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
         let prefix = [&slot.to_be_bytes(), prefix].concat();
@@ -162,6 +167,11 @@ impl KeyedRows {
         self.sweep = expired;
     }
 
+    /// Appends the next keys that outlived their time to live.
+    pub(crate) fn expired(&mut self, now_ms: i64, expired: &mut Vec<u32>) {
+        self.keys.sweep(SWEEP_SLOTS_PER_STEP, now_ms, expired);
+    }
+
     /// Writes changes, or everything; `beside` appends what the operator keeps beside a key.
     pub(crate) fn snapshot(
         &mut self,
@@ -170,14 +180,15 @@ impl KeyedRows {
         beside: impl Fn(u32, &mut Vec<u8>),
     ) -> Result<()> {
         // A full snapshot begins with nothing, so there is nothing to delete.
+        let (keys_table, rows_table) = (self.table, self.table + 1);
         let removed = std::mem::take(&mut self.removed);
         for key in removed.iter().filter(|_| !full) {
             let (group, _) = split_key(&self.key_types, key)?;
-            writer.delete(ROWS_TABLE, vnode_of_key(group), key);
+            writer.delete(rows_table, vnode_of_key(group), key);
         }
         let gone = self.keys.take_removed();
         for key in gone.iter().filter(|_| !full) {
-            writer.delete(KEYS_TABLE, vnode_of_key(key), key);
+            writer.delete(keys_table, vnode_of_key(key), key);
         }
         let (mut key, mut value) = (Vec::new(), Vec::new());
         let keys = &self.keys;
@@ -188,12 +199,12 @@ impl KeyedRows {
             key.extend_from_slice(keys.key(slot));
             key.extend_from_slice(suffix);
             match row {
-                None => writer.delete(ROWS_TABLE, keys.vnode(slot), &key),
+                None => writer.delete(rows_table, keys.vnode(slot), &key),
                 Some(row) => {
                     value.clear();
                     value.push(STATE_VERSION);
                     value.extend_from_slice(row);
-                    writer.put(ROWS_TABLE, keys.vnode(slot), &key, &value);
+                    writer.put(rows_table, keys.vnode(slot), &key, &value);
                 }
             }
         });
@@ -202,7 +213,7 @@ impl KeyedRows {
             value.push(STATE_VERSION);
             put_varint(self.keys.last_write_ms(slot).cast_unsigned(), &mut value);
             beside(slot, &mut value);
-            writer.put(KEYS_TABLE, self.keys.vnode(slot), self.keys.key(slot), &value);
+            writer.put(keys_table, self.keys.vnode(slot), self.keys.key(slot), &value);
         }
         Ok(())
     }
@@ -213,14 +224,14 @@ impl KeyedRows {
         let slot = self.keys.slot(group, hash_key(group));
         let mut reader = Reader::new(value);
         check_version(reader.byte()?)?;
-        match table {
-            KEYS_TABLE => {
+        match table.checked_sub(self.table) {
+            Some(0) => {
                 let last_write_ms = reader.varint()?.cast_signed();
                 // Written without a TTL: the time to live begins with the next write.
                 self.keys.set_restored(slot, if last_write_ms == 0 { i64::MAX } else { last_write_ms });
                 Ok(Restored::Key(slot, reader))
             }
-            ROWS_TABLE => {
+            Some(1) => {
                 self.full(slot, &[suffix], |rows, key| rows.restore_value(key, reader.rest().into()))?;
                 Ok(Restored::Row(suffix))
             }

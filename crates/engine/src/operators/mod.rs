@@ -9,10 +9,14 @@ mod interval_join;
 mod join;
 mod join_side;
 mod keyed_rows;
+mod materialize;
+mod over;
 mod rank;
+mod replicate;
 mod session;
 mod session_aggregate;
 mod session_table;
+mod sort;
 mod sort_key;
 mod temporal_join;
 #[cfg(test)]
@@ -33,9 +37,13 @@ pub use self::expand::Expand;
 pub use self::group_aggregate::GroupAggregate;
 pub use self::interval_join::IntervalJoin;
 pub use self::join::Join;
+pub use self::materialize::Materialize;
+pub use self::over::Over;
 pub use self::rank::Rank;
+pub use self::replicate::Replicate;
 pub use self::session_aggregate::SessionAggregate;
 pub use self::session_table::SessionTable;
+pub use self::sort::Sort;
 pub use self::temporal_join::TemporalJoin;
 pub use self::union_all::UnionAll;
 pub use self::unnest::Unnest;
@@ -76,6 +84,10 @@ pub fn build(node: &Node, input_schemas: &[&Schema], context: &OperatorContext) 
             JoinForm::Interval(bounds) => Box::new(IntervalJoin::new(join, bounds, input_schemas, &node.schema)?),
             JoinForm::Temporal(times) => Box::new(TemporalJoin::new(join, times, input_schemas, &node.schema)?),
         },
+        NodeKind::Over(over) => Box::new(Over::new(over, input()?, &node.schema)?),
+        NodeKind::Sort(sort) => Box::new(Sort::new(sort, input()?)?),
+        NodeKind::Replicate => Box::new(Replicate::new(input()?, &node.schema)?),
+        NodeKind::Materialize(materialize) => Box::new(Materialize::new(materialize, input()?)?),
         NodeKind::UnionAll => Box::new(UnionAll::new(input_schemas, &node.schema)?),
         NodeKind::Source(_)
         | NodeKind::Values(_)

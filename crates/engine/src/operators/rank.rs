@@ -105,7 +105,7 @@ impl Rank {
             schema: schema.clone(),
             types: input.fields().iter().map(|field| field.data_type.clone()).collect(),
             sort_keys: SortKeys::new(node.order.clone()),
-            rows: KeyedRows::new(&node.partition, input, node.state_ttl_ms)?,
+            rows: KeyedRows::new(&node.partition, input, node.state_ttl_ms, 0)?,
             node: node.clone(),
             counts: Vec::new(),
             ends: Vec::new(),

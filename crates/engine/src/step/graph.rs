@@ -145,6 +145,9 @@ impl Builder<'_> {
             NodeKind::WindowRank(rank) => by_keys(&rank.keys),
             NodeKind::Rank(rank) => by_keys(&rank.partition),
             NodeKind::Join(join) => by_keys(&join.keys_on(port)),
+            NodeKind::Over(over) => by_keys(&over.partition),
+            NodeKind::Sort(_) => Some(Distribution::Single),
+            NodeKind::Materialize(node) => by_keys(&node.primary_key),
             NodeKind::Collect => Some(Distribution::Single),
             NodeKind::Sink(sink) => match sinks.get(self.sink_index(id)) {
                 Some(SinkParallelism::PerWorker) if sink.primary_key.is_empty() => None,
@@ -217,6 +220,8 @@ impl Builder<'_> {
                 let right: Vec<usize> = join.keys_on(1).iter().map(|c| join.left_width + c).collect();
                 (!join.kind.pads_left() && columns == join.keys_on(0)) || (!join.kind.pads_right() && columns == right)
             }
+            NodeKind::Over(over) => !columns.is_empty() && columns == over.partition,
+            NodeKind::Materialize(node) => columns == node.primary_key,
             NodeKind::Watermark(_) | NodeKind::UnionAll => through(columns),
             NodeKind::WindowTable(_) | NodeKind::Unnest(_) => {
                 let width = node.inputs.first().map_or(0, |&i| self.nodes[i].schema.len());

@@ -499,9 +499,12 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
         let name = function.name.last().value.to_ascii_uppercase();
         let span = function.span;
         if function.tail.over.is_some() {
-            return Err(vec![refused(&format!("{name}() OVER here"), span).hint(
-                "ROW_NUMBER() OVER (PARTITION BY ... ORDER BY <time attribute>) = 1 in an outer filter is supported",
-            )]);
+            return self.scope.over_call(span).ok_or_else(|| {
+                vec![
+                    refused(&format!("{name}() OVER here"), span)
+                        .hint("OVER stands in the select list of a query without GROUP BY; use a subquery"),
+                ]
+            });
         }
         if is_grouping_name(&name) {
             return self.bind_grouping_number(&name, function);

@@ -13,6 +13,7 @@ use super::grouping;
 use super::rank;
 use super::scope::Scope;
 use super::window;
+use super::{order, over, set_operation};
 use crate::catalog::{Catalog, Object, Table};
 use crate::config::Config;
 use crate::parser::ast::{
@@ -20,7 +21,7 @@ use crate::parser::ast::{
     TableRef, TableRefKind,
 };
 use crate::plan::join::settle;
-use crate::plan::rel::{Rel, RelColumn, RelKind, identity};
+use crate::plan::rel::{Rel, RelColumn, RelKind};
 
 /// Views and subqueries inside one another beyond this are refused.
 const NESTING_MAX: usize = 64;
@@ -96,34 +97,18 @@ impl<'a> QueryBinder<'a> {
                 self.ctes.push((cte.name.value.clone(), rel));
             }
         }
-        let rel = self.bind_set(&query.body)?;
-        if let Some(item) = query.order_by.first() {
-            return Err(vec![refused("ORDER BY of a streaming query", item.expr.span)]);
-        }
-        if let Some(limit) = query.limit.as_ref().or(query.offset.as_ref()) {
-            return Err(vec![refused("LIMIT and OFFSET", limit.span)]);
-        }
-        Ok(rel)
+        order::bind(self, query, self.nesting > 1)
     }
 
-    fn bind_set(&mut self, set: &SetExpr) -> Bound<Rel> {
+    pub(super) fn bind_set(&mut self, set: &SetExpr) -> Bound<Rel> {
         match &set.kind {
             SetExprKind::Select(select) => self.bind_select(select),
             SetExprKind::Values(rows) => self.bind_values(rows, set.span),
             SetExprKind::Query(query) => self.bind_query(query),
             SetExprKind::Table(name) => self.bind_table(name, &[]).map(|(rel, _)| rel),
-            SetExprKind::SetOperation { op: ast::SetOperator::Union, all: true, left, right } => {
+            SetExprKind::SetOperation { op, all, left, right } => {
                 let (left, right) = (self.bind_set(left)?, self.bind_set(right)?);
-                union_all(left, right, set.span)
-            }
-            SetExprKind::SetOperation { op, all, .. } => {
-                let name = match op {
-                    ast::SetOperator::Union => "UNION",
-                    ast::SetOperator::Intersect => "INTERSECT",
-                    ast::SetOperator::Except => "EXCEPT",
-                };
-                let all = if *all { " ALL" } else { "" };
-                Err(vec![refused(&format!("{name}{all}"), set.span)])
+                set_operation::combine(*op, *all, left, right, set.span)
             }
         }
     }
@@ -315,7 +300,7 @@ impl<'a> QueryBinder<'a> {
 
     // ------------------------------------------------------------ SELECT
 
-    fn bind_select(&mut self, select: &Select) -> Bound<Rel> {
+    pub(super) fn bind_select(&mut self, select: &Select) -> Bound<Rel> {
         let mut hints = Vec::new();
         for hint in &select.hints {
             if !hint.name.value.eq_ignore_ascii_case("STATE_TTL") {
@@ -352,14 +337,16 @@ impl<'a> QueryBinder<'a> {
         let rel = if is_grouped {
             self.bind_grouped(rel, &scope, select, &items)?
         } else {
+            let calls = over_calls(&items);
+            if !calls.is_empty() {
+                rel = over::bind(rel, &mut scope, &calls, &select.windows, &self.config.session())?;
+            }
             bind_projection(rel, scope, select, &items)?
         };
         if !select.distinct {
             return Ok(rel);
         }
-        let keys: Vec<usize> = (0..rel.columns.len()).collect();
-        let columns = rel.columns.iter().map(|c| RelColumn { time: None, ..c.clone() }).collect();
-        Ok(Rel { kind: RelKind::Aggregate { input: Box::new(rel), keys, aggregates: Vec::new() }, columns })
+        Ok(set_operation::distinct(rel))
     }
 
     fn bind_grouped(&mut self, rel: Rel, scope: &Scope, select: &Select, items: &[Item<'_>]) -> Bound<Rel> {
@@ -453,6 +440,20 @@ fn expand<'a>(items: &'a [SelectItem], scope: &Scope) -> Bound<Vec<Item<'a>>> {
     Ok(expanded)
 }
 
+/// The calls with OVER that become an OVER aggregate. ROW_NUMBER() alone may be a Top-N, which a filter outside decides.
+fn over_calls<'a>(items: &[Item<'a>]) -> Vec<&'a FunctionCall> {
+    let mut calls = Vec::new();
+    let mut is_ranking = true;
+    for item in items {
+        if let Item::Expr { expr, .. } = item {
+            let before = calls.len();
+            over::collect(expr, &mut calls);
+            is_ranking &= calls.len() == before || rank::row_number_call(expr).is_some();
+        }
+    }
+    if is_ranking { Vec::new() } else { calls }
+}
+
 fn bind_projection(mut rel: Rel, mut scope: Scope, select: &Select, items: &[Item<'_>]) -> Bound<Rel> {
     let mut project = Vec::new();
     let mut errors = Vec::new();
@@ -539,42 +540,6 @@ fn rename(rel: &mut Rel, names: &[Ident], span: Span) -> Bound<()> {
         column.name.clone_from(&name.value);
     }
     Ok(())
-}
-
-fn union_all(left: Rel, right: Rel, span: Span) -> Bound<Rel> {
-    if left.columns.len() != right.columns.len() {
-        return Err(vec![
-            Diagnostic::error("W0309", "the sides of UNION ALL differ in their number of columns")
-                .at(span)
-                .label(format!("found {} and {}", left.columns.len(), right.columns.len())),
-        ]);
-    }
-    let mut columns = Vec::new();
-    for (l, r) in left.columns.iter().zip(&right.columns) {
-        let common = common_type(&[l.data_type.clone(), r.data_type.clone()], span)?;
-        let time = if l.time == r.time { l.time } else { None };
-        columns.push(RelColumn { time, ..RelColumn::new(l.name.clone(), common) });
-    }
-    let side = |rel: Rel| {
-        let same = rel.columns.iter().zip(&columns).all(|(c, wanted)| c.data_type.kind == wanted.data_type.kind);
-        if same {
-            return rel;
-        }
-        let items = identity(&rel.columns)
-            .into_iter()
-            .zip(&columns)
-            .map(|(e, wanted)| (wanted.name.clone(), cast_to(e, &wanted.data_type)))
-            .collect();
-        rel.project(items)
-    };
-    let mut inputs = Vec::new();
-    for rel in [side(left), side(right)] {
-        match rel.kind {
-            RelKind::UnionAll(more) => inputs.extend(more),
-            _ => inputs.push(rel),
-        }
-    }
-    Ok(Rel { kind: RelKind::UnionAll(inputs), columns })
 }
 
 /// An error inside a view names the view: its text stands in another place of the file than its use.

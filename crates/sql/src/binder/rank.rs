@@ -18,7 +18,7 @@ use super::expr::{Bound, ExprBinder, refused};
 use super::scope::Scope;
 use super::window;
 use crate::parser::ast::{Expr, ExprKind, FunctionCall, NamedWindow, OrderItem, Over, WindowSpec};
-use crate::plan::rel::{Rel, RelColumn, RelKind, TimeAttribute, identity};
+use crate::plan::rel::{Rel, RelColumn, RelKind, TimeAttribute, ascending_time, identity};
 
 /// The call and its window when an expression is `ROW_NUMBER() OVER ..` and nothing more.
 pub fn row_number_call(expr: &Expr) -> Option<(&FunctionCall, &Over)> {
@@ -54,9 +54,19 @@ impl<'a> Columns<'a> {
         Columns { scope, computed: Vec::new() }
     }
 
+    /// The input's scope.
+    pub fn scope(&self) -> &'a Scope {
+        self.scope
+    }
+
+    /// An expression over the input.
+    pub fn bind(&self, expr: &Expr) -> Bound<ScalarExpr> {
+        ExprBinder::plain(self.scope).bind(expr)
+    }
+
     /// The place of an expression's column.
     pub fn place(&mut self, expr: &Expr) -> Bound<usize> {
-        Ok(self.place_of(ExprBinder::plain(self.scope).bind(expr)?))
+        Ok(self.place_of(self.bind(expr)?))
     }
 
     /// The place of a bound expression's column.
@@ -326,10 +336,10 @@ pub fn unbounded(span: Span) -> Diagnostic {
         .hint("filter it in an outer query: WHERE rn <= 10; or order by a time attribute alone")
 }
 
-/// The first row number that nothing bounds.
+/// The first row number that nothing bounds and that is not in order of time.
 pub fn row_number_left(rel: &Rel) -> Option<Span> {
     match &rel.kind {
-        RelKind::RowNumber { span, .. } => Some(*span),
+        RelKind::RowNumber { input, order, span, .. } if ascending_time(&input.columns, order).is_none() => Some(*span),
         _ => rel.inputs().into_iter().find_map(row_number_left),
     }
 }

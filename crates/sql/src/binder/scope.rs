@@ -18,6 +18,8 @@ pub struct Scope {
     subqueries: Vec<(Span, usize)>,
     /// What names mean in the query around this subquery.
     outer: Option<Box<Scope>>,
+    /// Calls with OVER, by their place in the text: the columns they became.
+    overs: Vec<(Span, ScalarExpr)>,
 }
 
 /// Columns of the query around a subquery are numbered from here.
@@ -113,6 +115,16 @@ impl Scope {
             Ok(None) => Err(vec![self.unknown(name, 0..self.columns.len())]),
             Err(e) => Err(vec![e]),
         }
+    }
+
+    /// Makes the columns known that calls with OVER became.
+    pub fn set_overs(&mut self, overs: Vec<(Span, ScalarExpr)>) {
+        self.overs = overs;
+    }
+
+    /// The column of the call with OVER that stands there.
+    pub fn over_call(&self, span: Span) -> Option<ScalarExpr> {
+        self.overs.iter().find(|(at, _)| *at == span).map(|(_, column)| column.clone())
     }
 
     /// All columns.

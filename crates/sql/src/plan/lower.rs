@@ -6,14 +6,15 @@ use std::sync::Arc;
 use wiesel_core::diagnostic::Diagnostic;
 use wiesel_core::options::parse_duration;
 use wiesel_core::table::ColumnKind;
-use wiesel_core::{ChangelogMode, Field, Schema};
-use wiesel_expr::ScalarExpr;
+use wiesel_core::{ChangelogMode, DataType, Field, Schema, TypeKind};
+use wiesel_expr::{AggregateCall, AggregateFunction, ScalarExpr};
 use wiesel_plan::{
-    CalcNode, DeduplicateNode, ExpandNode, GroupAggregateNode, Node, NodeId, NodeKind, RankNode, RankStrategy,
-    SessionTableNode, SinkNode, SourceNode, UnnestNode, WatermarkNode, WindowAggregateNode, WindowKind,
+    CalcNode, DeduplicateNode, ExpandNode, GroupAggregateNode, Node, NodeId, NodeKind, OverCall, OverFrame, OverNode,
+    RankNode, RankStrategy, SessionTableNode, SinkNode, SortNode, SourceNode, UnnestNode, WatermarkNode,
+    WindowAggregateNode, WindowKind,
 };
 
-use super::rel::{Rel, RelColumn, RelKind, TimeAttribute, schema_of};
+use super::rel::{Rel, RelColumn, RelKind, TimeAttribute, ascending_time, schema_of};
 use crate::catalog::{ColumnSource, Table};
 use crate::config::Config;
 
@@ -154,12 +155,51 @@ impl Lowering {
                 self.share(kind, vec![input], schema, None, String::new())
             }
             RelKind::Join { left, right, join } => self.lower_join((left, right), join, &rel.columns, config)?,
+            RelKind::Over { input, partition, order, frame, calls } => {
+                let input = self.lower(input, config)?;
+                let kind = NodeKind::Over(OverNode {
+                    partition: partition.clone(),
+                    order: *order,
+                    frame: *frame,
+                    calls: calls.clone(),
+                    state_ttl_ms: config.state_ttl_ms(),
+                });
+                self.share(kind, vec![input], schema, rowtime, String::new())
+            }
+            RelKind::Sort { input, time, order } => {
+                let input = self.lower(input, config)?;
+                let kind = NodeKind::Sort(SortNode { time: *time, order: order.clone() });
+                self.share(kind, vec![input], schema, rowtime, String::new())
+            }
+            RelKind::Replicate(input) => {
+                let input = self.lower(input, config)?;
+                self.share(NodeKind::Replicate, vec![input], schema, None, String::new())
+            }
             RelKind::UnionAll(inputs) => {
                 let inputs = inputs.iter().map(|i| self.lower(i, config)).collect::<Result<Vec<_>, _>>()?;
                 self.share(NodeKind::UnionAll, inputs, schema, rowtime, String::new())
             }
-            RelKind::RowNumber { span, .. } => {
-                return Err(crate::binder::rank::unbounded(*span));
+            RelKind::RowNumber { input, partition, order, span } => {
+                let input_columns = &input.columns;
+                let Some(time) = ascending_time(input_columns, order) else {
+                    return Err(crate::binder::rank::unbounded(*span));
+                };
+                let input = self.lower(input, config)?;
+                let number = AggregateCall {
+                    function: AggregateFunction::CountStar,
+                    args: Vec::new(),
+                    distinct: false,
+                    filter: None,
+                    data_type: DataType::not_null(TypeKind::BigInt),
+                };
+                let kind = NodeKind::Over(OverNode {
+                    partition: partition.clone(),
+                    order: time,
+                    frame: OverFrame::Rows(None),
+                    calls: vec![OverCall::Aggregate(number)],
+                    state_ttl_ms: config.state_ttl_ms(),
+                });
+                self.share(kind, vec![input], schema, rowtime, String::new())
             }
         })
     }

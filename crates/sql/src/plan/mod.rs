@@ -3,6 +3,7 @@
 pub mod interval;
 pub mod join;
 pub mod lower;
+pub mod materialize;
 pub mod optimize;
 pub mod rank;
 pub mod rel;

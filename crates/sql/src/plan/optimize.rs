@@ -4,18 +4,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::materialize::Materialization;
 use wiesel_core::{Field, Schema};
 use wiesel_expr::{ScalarExpr, Session};
-use wiesel_plan::{CalcNode, Distribution, Node, NodeId, NodeKind, RankEnd};
+use wiesel_plan::{CalcNode, Distribution, Node, NodeId, NodeKind, OverCall, RankEnd};
 
 use super::join;
 
 /// Applies every rewrite. Returns the new nodes and sinks.
-pub fn optimize(nodes: Vec<Node>, sinks: Vec<NodeId>, session: &Session) -> (Vec<Node>, Vec<NodeId>) {
+pub fn optimize(
+    nodes: Vec<Node>,
+    sinks: Vec<NodeId>,
+    session: &Session,
+    materialization: Materialization,
+    state_ttl_ms: u64,
+) -> (Vec<Node>, Vec<NodeId>) {
     let (nodes, sinks) = fold_constants(nodes, sinks, session);
     let (nodes, sinks) = merge_calcs(nodes, sinks);
     let (nodes, sinks) = prune_columns(nodes, sinks);
     let (nodes, sinks) = merge_calcs(nodes, sinks);
+    let (nodes, sinks) = super::materialize::insert(nodes, sinks, materialization, state_ttl_ms);
     place_exchanges(nodes, sinks)
 }
 
@@ -292,8 +300,34 @@ fn needed_of_input(node: &Node, own: &BTreeSet<usize>, input_width: usize) -> Ve
                 wanted.push(column);
             }
         }
+        NodeKind::Over(over) => {
+            wanted.extend(own.iter().filter(|c| **c < input_width));
+            wanted.extend(&over.partition);
+            wanted.extend(&over.order);
+            for (index, call) in over.calls.iter().enumerate() {
+                match call {
+                    _ if !own.contains(&(input_width + index)) => {}
+                    OverCall::Aggregate(call) => wanted.extend(call.args.iter().chain(&call.filter)),
+                    OverCall::Lag { column, default, .. } => {
+                        wanted.push(*column);
+                        wanted.extend(default);
+                    }
+                }
+            }
+        }
+        NodeKind::Sort(sort) => {
+            wanted.extend(own);
+            wanted.extend(&sort.time);
+            wanted.extend(sort.order.iter().map(|key| key.column));
+        }
+        NodeKind::Replicate => {
+            wanted.extend(own);
+            wanted.extend(input_width.checked_sub(1));
+        }
         NodeKind::UnionAll => wanted.extend(own),
-        NodeKind::Exchange(_) | NodeKind::Sink(_) | NodeKind::Collect => wanted.extend(0..input_width),
+        NodeKind::Exchange(_) | NodeKind::Sink(_) | NodeKind::Materialize(_) | NodeKind::Collect => {
+            wanted.extend(0..input_width);
+        }
         // A join reads two inputs, each with columns of its own.
         NodeKind::Source(_) | NodeKind::Values(_) | NodeKind::Join(_) => {}
     }
@@ -397,6 +431,30 @@ fn rebuild(node: &mut Node, own: &[usize], inputs: &[(NodeId, Vec<usize>)], node
             rank.outputs_number &= own.contains(&number);
             below.iter().copied().chain(rank.outputs_number.then_some(number)).collect()
         }
+        NodeKind::Over(over) => {
+            let width = node.schema.len() - over.calls.len();
+            over.partition.iter_mut().for_each(|p| *p = place(*p));
+            over.order = over.order.map(place);
+            let kept: Vec<usize> = (0..over.calls.len()).filter(|i| own.contains(&(width + i))).collect();
+            over.calls = kept.iter().filter_map(|i| over.calls.get(*i).cloned()).collect();
+            for call in &mut over.calls {
+                match call {
+                    OverCall::Aggregate(call) => replace_columns(call, &place),
+                    OverCall::Lag { column, default, .. } => {
+                        *column = place(*column);
+                        *default = default.map(place);
+                    }
+                }
+            }
+            below.iter().copied().chain(kept.iter().map(|i| width + i)).collect()
+        }
+        NodeKind::Sort(sort) => {
+            sort.time = sort.time.map(place);
+            sort.order.iter_mut().for_each(|key| key.column = place(key.column));
+            below.clone()
+        }
+        // The count is the last column below.
+        NodeKind::Replicate => below.split_last().map_or_else(Vec::new, |(_, columns)| columns.to_vec()),
         NodeKind::UnionAll => {
             // Every side must have the same layout: exactly the needed columns.
             for (port, (input, columns)) in inputs.iter().enumerate() {
@@ -432,7 +490,9 @@ fn rebuild(node: &mut Node, own: &[usize], inputs: &[(NodeId, Vec<usize>)], node
             }
             own.to_vec()
         }
-        NodeKind::Exchange(_) | NodeKind::Sink(_) | NodeKind::Collect => (0..node.schema.len()).collect(),
+        NodeKind::Exchange(_) | NodeKind::Sink(_) | NodeKind::Materialize(_) | NodeKind::Collect => {
+            (0..node.schema.len()).collect()
+        }
     };
     node.rowtime = node.rowtime.and_then(|r| columns.iter().position(|c| *c == r));
     node.schema = keep_schema(&node.schema, &columns);
@@ -498,6 +558,9 @@ fn wanted_on(node: &Node, port: usize) -> Option<Distribution> {
         NodeKind::SessionTable(s) => Some(by_keys(&s.keys)),
         NodeKind::WindowRank(r) => Some(by_keys(&r.keys)),
         NodeKind::Rank(r) => Some(by_keys(&r.partition)),
+        NodeKind::Over(o) => Some(by_keys(&o.partition)),
+        NodeKind::Sort(_) => Some(Distribution::Single),
+        NodeKind::Materialize(m) => Some(by_keys(&m.primary_key)),
         NodeKind::Join(j) => Some(by_keys(&j.keys_on(port))),
         NodeKind::Sink(s) if !s.primary_key.is_empty() => Some(by_keys(&s.primary_key)),
         _ => None,
@@ -532,6 +595,10 @@ fn lie_of(node: &Node, below: Option<Distribution>) -> Option<Distribution> {
         | NodeKind::SessionTable(_)
         | NodeKind::WindowRank(_)
         | NodeKind::Rank(_)
+        | NodeKind::Over(_)
+        | NodeKind::Sort(_)
+        | NodeKind::Replicate
+        | NodeKind::Materialize(_)
         | NodeKind::Unnest(_) => below,
         // Padded rows of the right side lie by its own keys.
         NodeKind::Join(join) if !join.kind.pads_left() => below,

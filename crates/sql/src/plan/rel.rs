@@ -8,7 +8,7 @@ use std::sync::Arc;
 use wiesel_core::diagnostic::Span;
 use wiesel_core::{DataType, Schema, Value};
 use wiesel_expr::{AggregateCall, ScalarExpr};
-use wiesel_plan::{RankEnd, SortColumn, WindowNode, WindowProperty, WindowRankNode};
+use wiesel_plan::{OverCall, OverFrame, RankEnd, SortColumn, WindowNode, WindowProperty, WindowRankNode};
 
 use super::join::JoinRel;
 use crate::catalog::Table;
@@ -167,6 +167,30 @@ pub enum RelKind {
         /// Which.
         join: Box<JoinRel>,
     },
+    /// Aggregates OVER the rows before: the input's columns and one per call.
+    Over {
+        /// The input.
+        input: Box<Rel>,
+        /// PARTITION BY.
+        partition: Vec<usize>,
+        /// The rowtime column, or `None` for processing time.
+        order: Option<usize>,
+        /// The frame.
+        frame: OverFrame,
+        /// The functions.
+        calls: Vec<OverCall>,
+    },
+    /// ORDER BY with a time attribute in front.
+    Sort {
+        /// The input.
+        input: Box<Rel>,
+        /// The rowtime column, or `None` for processing time.
+        time: Option<usize>,
+        /// The keys behind it.
+        order: Vec<SortColumn>,
+    },
+    /// Every row as often as its last column says, without that column.
+    Replicate(Box<Rel>),
     /// UNION ALL.
     UnionAll(Vec<Rel>),
 }
@@ -195,6 +219,9 @@ impl Rel {
             | RelKind::RowNumber { input, .. }
             | RelKind::Deduplicate { input, .. }
             | RelKind::Rank { input, .. }
+            | RelKind::Over { input, .. }
+            | RelKind::Sort { input, .. }
+            | RelKind::Replicate(input)
             | RelKind::WindowRank { input, .. }
             | RelKind::Expand { input, .. }
             | RelKind::Unnest { input, .. } => vec![input],
@@ -224,6 +251,17 @@ impl Rel {
         let columns = self.columns.clone();
         let project = identity(&columns);
         Rel { kind: RelKind::Calc { input: Box::new(self), filter: Some(predicate), project }, columns }
+    }
+}
+
+/// The time attribute that alone and ascending makes an order: its column for row time, `Some(None)` for processing time.
+pub fn ascending_time(columns: &[RelColumn], order: &[SortColumn]) -> Option<Option<usize>> {
+    match order {
+        [key] if !key.descending => {
+            let time = columns.get(key.column)?.time?;
+            Some((time == TimeAttribute::Rowtime).then_some(key.column))
+        }
+        _ => None,
     }
 }
 

@@ -67,7 +67,7 @@ fn pass_on_full_changelogs(nodes: &mut [Node]) {
 }
 
 /// Whether each node gives anything but +I.
-fn updating(nodes: &[Node]) -> Vec<bool> {
+pub(super) fn updating(nodes: &[Node]) -> Vec<bool> {
     let mut updates: Vec<bool> = Vec::with_capacity(nodes.len());
     for node in nodes {
         let below = node.inputs.iter().any(|i| updates.get(*i) == Some(&true));
@@ -106,6 +106,8 @@ fn wanted_of_input(
             join::wanted_of_input(join, port, own)?
         }
         NodeKind::UnionAll | NodeKind::Watermark(_) | NodeKind::Exchange(_) => own,
+        NodeKind::Over(_) => return Err(refused("an OVER window over an updating input")),
+        NodeKind::Sort(_) => return Err(refused("a sort by time of an updating input")),
         NodeKind::Rank(rank) if matches!(rank.strategy, RankStrategy::Update(_)) => ChangelogMode::Upsert,
         NodeKind::Deduplicate(_) => {
             return Err(refused("deduplication of an updating input"));
@@ -151,7 +153,9 @@ fn sink_mode(
             k.sort_unstable();
             k == key
         });
-        if !is_upsert_key && !materialize_is_off {
+        // Each upsert key has one row at a time per primary key, but an update may move it to another: the old row must go.
+        let holds_a_key = known.iter().any(|k| k.iter().all(|column| key.contains(column)));
+        if !is_upsert_key && !holds_a_key && !materialize_is_off {
             return Err(Diagnostic::error(
                 "W0311",
                 format!(
@@ -189,7 +193,7 @@ fn updating_operator(nodes: &[Node], from: NodeId) -> &'static str {
     "the query"
 }
 
-fn infer_upsert_keys(nodes: &mut [Node]) {
+pub(super) fn infer_upsert_keys(nodes: &mut [Node]) {
     for id in 0..nodes.len() {
         let below = nodes[id].inputs.first().and_then(|i| nodes.get(*i)).map(|n| n.upsert_keys.clone());
         let below = below.unwrap_or_default();
@@ -198,6 +202,7 @@ fn infer_upsert_keys(nodes: &mut [Node]) {
         nodes[id].upsert_keys = match &mut nodes[id].kind {
             NodeKind::GroupAggregate(group) => vec![(0..group.keys.len()).collect()],
             NodeKind::Deduplicate(deduplicate) => vec![deduplicate.keys.clone()],
+            NodeKind::Materialize(node) => vec![node.primary_key.clone()],
             NodeKind::Rank(rank) => super::rank::upsert_keys(rank, &below, rank.outputs_number.then_some(last_column)),
             NodeKind::Join(join) => {
                 let right = right.unwrap_or_default();

@@ -14,6 +14,7 @@ use crate::binder::scope::Scope;
 use crate::catalog::{Object, Table};
 use crate::parser::ast::{self, Insert};
 use crate::plan::lower::{Lowering, SinkTarget, writable_columns};
+use crate::plan::materialize::Materialization;
 use crate::plan::optimize::optimize;
 use crate::plan::rel::{Rel, identity};
 use crate::plan::traits::infer;
@@ -98,12 +99,11 @@ impl Session {
 
     /// Optimizes, infers traits and cuts the graph into jobs.
     pub(super) fn finish(&self, lowering: Lowering, default_name: &str, span: Span) -> Bound<Vec<PlannedJob>> {
-        let (mut nodes, sinks) = optimize(lowering.nodes, lowering.sinks, &self.config.session());
-        let materialize_is_off = self
-            .config
-            .values()
-            .get("table.exec.sink.upsert-materialize")
-            .is_some_and(|v| v.eq_ignore_ascii_case("NONE"));
+        let materialization =
+            Materialization::of(self.config.values().get("table.exec.sink.upsert-materialize").map(String::as_str));
+        let (session, ttl_ms) = (self.config.session(), self.config.state_ttl_ms());
+        let (mut nodes, sinks) = optimize(lowering.nodes, lowering.sinks, &session, materialization, ttl_ms);
+        let materialize_is_off = materialization == Materialization::Off;
         infer(&mut nodes, materialize_is_off).map_err(|e| place(e, span))?;
         let job_name = self.config.pipeline_name().unwrap_or(default_name).to_owned();
         let config = self.config.job_config();

@@ -1,0 +1,212 @@
+//! The upsert materializer: makes one row per primary key out of changes whose own key is another.
+//!
+//! Two rows with one primary key may stand at once, and come from different places: the sink must not delete the one because the other
+//! went. So all rows of a key are kept in the order they came, and the sink is shown the last of them.
+//!
+//! | change | the list of the key | gives |
+//! |---|---|---|
+//! | +I, +U | was empty | +I |
+//! | +I, +U | was not | +U |
+//! | -U, -D of the only row | becomes empty | -D |
+//! | -U, -D of the last row | gets shorter | +U of the one before |
+//! | -U, -D of another row | gets shorter | nothing |
+//! | -U, -D of no row | stays | nothing, and it is counted |
+//!
+//! - **Input**: a changelog with -U. **Output**: an upsert changelog by the primary key.
+//! - **State**: the rows of every key, by arrival. With an upsert key of the input a row takes the place of the one with the same key; else
+//!   rows are compared whole. **Drops state** with a key's last row and by TTL.
+//! - **Late rows** do not exist here. **Cost per row**: one encoding, one probe and a walk over the rows of its key.
+
+use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow_select::concat::concat;
+use arrow_select::take::take;
+use wiesel_core::{ChangeBatch, DataType, Error, Result, RowKind, Schema};
+use wiesel_expr::EvalContext;
+use wiesel_plan::MaterializeNode;
+
+use super::ROWS_PER_BATCH;
+use super::keyed_rows::{KeyedRows, Restored, arrival_of};
+use crate::operator::{Operator, Output, StateWriter};
+use crate::state::codec::{KeyBuffer, Reader, decode_rows, encode_keys, encode_row, put_bytes};
+
+/// See the module's head.
+pub struct Materialize {
+    upsert_key: Vec<usize>,
+    schema: Schema,
+    types: Vec<DataType>,
+    rows: KeyedRows,
+    sequence: u64,
+    ignored_retractions: u64,
+    // Buffers that are used again for every batch.
+    slots: Vec<u32>,
+    row: Vec<u8>,
+    row_keys: KeyBuffer,
+    kinds: Vec<RowKind>,
+    picks: Vec<u32>,
+    kept: KeyBuffer,
+}
+
+impl Materialize {
+    /// Builds the operator of a node.
+    pub fn new(node: &MaterializeNode, input: &Schema) -> Result<Self> {
+        if node.upsert_key.iter().any(|column| *column >= input.len()) {
+            return Err(Error::internal("an upsert materializer keys by a column that its input does not have"));
+        }
+        Ok(Materialize {
+            upsert_key: node.upsert_key.clone(),
+            schema: input.clone(),
+            types: input.fields().iter().map(|field| field.data_type.clone()).collect(),
+            rows: KeyedRows::new(&node.primary_key, input, node.state_ttl_ms, 0)?,
+            sequence: 0,
+            ignored_retractions: 0,
+            slots: Vec::new(),
+            row: Vec::new(),
+            row_keys: KeyBuffer::default(),
+            kinds: Vec::new(),
+            picks: Vec::new(),
+            kept: KeyBuffer::default(),
+        })
+    }
+
+    // What is kept: the key by which rows are compared, and the row.
+    fn encode(&mut self, batch: &RecordBatch, row: usize) -> Result<()> {
+        self.row.clear();
+        put_bytes(if self.upsert_key.is_empty() { &[] } else { self.row_keys.key(row) }, &mut self.row);
+        encode_row(batch.columns(), row, &mut self.row)
+    }
+
+    /// The place of the first row that is the same.
+    fn find(&self, slot: u32) -> Result<Option<Vec<u8>>> {
+        let compared = |kept: &[u8]| -> Result<Vec<u8>> {
+            let mut reader = Reader::new(kept);
+            let key = reader.bytes()?;
+            Ok(if self.upsert_key.is_empty() { reader.rest() } else { key }.to_vec())
+        };
+        let wanted = compared(&self.row)?;
+        for (suffix, kept) in self.rows.range(slot, &[]) {
+            if compared(kept)? == wanted {
+                return Ok(Some(suffix.to_vec()));
+            }
+        }
+        Ok(None)
+    }
+
+    fn tell(&mut self, kind: RowKind, pick: usize) {
+        self.kinds.push(kind);
+        self.picks.push(u32::try_from(pick).unwrap_or(u32::MAX));
+    }
+
+    fn add(&mut self, slot: u32, row: usize) -> Result<()> {
+        let is_first = self.rows.range(slot, &[]).next().is_none();
+        let place = if self.upsert_key.is_empty() { None } else { self.find(slot)? };
+        match place {
+            Some(suffix) => self.rows.put(slot, &[&suffix], &self.row),
+            None => {
+                self.rows.put(slot, &[&self.sequence.to_be_bytes()], &self.row);
+                self.sequence += 1;
+            }
+        }
+        self.tell(if is_first { RowKind::Insert } else { RowKind::UpdateAfter }, row);
+        Ok(())
+    }
+
+    fn retract(&mut self, slot: u32, row: usize, batch_rows: usize) -> Result<()> {
+        let Some(suffix) = self.find(slot)? else {
+            self.ignored_retractions += 1;
+            return Ok(());
+        };
+        let was_last = self.rows.last(slot, &[]).is_some_and(|(last, _)| last == suffix);
+        self.rows.remove(slot, &[&suffix]);
+        let last = self.rows.last(slot, &[]);
+        match last {
+            None => self.tell(RowKind::Delete, row),
+            Some((_, kept)) if was_last => {
+                let mut reader = Reader::new(kept);
+                reader.bytes()?;
+                self.kept.push(reader.rest());
+                self.tell(RowKind::UpdateAfter, batch_rows + self.kept.len() - 1);
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    fn emit(&mut self, batch: &RecordBatch, output: &mut Output) -> Result<()> {
+        let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
+        if !self.kept.is_empty() {
+            let kept = decode_rows(&self.types, self.kept.iter())?;
+            for (column, kept) in columns.iter_mut().zip(&kept) {
+                *column = concat(&[column.as_ref(), kept.as_ref()])?;
+            }
+        }
+        for (picks, kinds) in self.picks.chunks(ROWS_PER_BATCH).zip(self.kinds.chunks(ROWS_PER_BATCH)) {
+            let picks = UInt32Array::from(picks.to_vec());
+            let columns = columns.iter().map(|c| take(c, &picks, None)).collect::<Result<_, _>>()?;
+            let rows = RecordBatch::try_new(self.schema.arrow().clone(), columns)?;
+            output.emit(ChangeBatch::new(rows, kinds.to_vec()));
+        }
+        Ok(())
+    }
+}
+
+impl Operator for Materialize {
+    fn process(&mut self, _: usize, batch: ChangeBatch, context: &EvalContext, output: &mut Output) -> Result<()> {
+        let now_ms = context.now_ms;
+        let mut slots = std::mem::take(&mut self.slots);
+        self.rows.slots(&batch.rows, &mut slots)?;
+        self.row_keys.clear();
+        if !self.upsert_key.is_empty() {
+            let columns: Vec<ArrayRef> = self.upsert_key.iter().map(|c| batch.rows.column(*c).clone()).collect();
+            encode_keys(&columns, batch.len(), &mut self.row_keys)?;
+        }
+        self.kinds.clear();
+        self.picks.clear();
+        self.kept.clear();
+        for (row, &slot) in slots.iter().enumerate() {
+            if self.rows.keys.is_expired(slot, now_ms) {
+                self.rows.clear(slot);
+            }
+            self.encode(&batch.rows, row)?;
+            if batch.kind(row).is_add() {
+                self.add(slot, row)?;
+            } else {
+                self.retract(slot, row, batch.len())?;
+            }
+            self.rows.keys.mark(slot, now_ms);
+        }
+        slots.sort_unstable();
+        slots.dedup();
+        slots.retain(|slot| self.rows.range(*slot, &[]).next().is_none());
+        slots.drain(..).for_each(|slot| self.rows.release(slot));
+        self.slots = slots;
+        self.emit(&batch.rows, output)
+    }
+
+    fn advance(&mut self, watermark: i64, context: &EvalContext, _: &mut Output) -> Result<i64> {
+        self.rows.sweep(context.now_ms, |_| {});
+        Ok(watermark)
+    }
+
+    fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<()> {
+        self.rows.snapshot(full, writer, |_, _| {})
+    }
+
+    fn restore(&mut self, table: u8, _: u8, key: &[u8], value: &[u8]) -> Result<()> {
+        if let Restored::Row(suffix) = self.rows.restore(table, key, value)? {
+            self.sequence = self.sequence.max(arrival_of(suffix)? + 1);
+        }
+        Ok(())
+    }
+
+    fn restored(&mut self, _: i64) -> Result<()> {
+        Ok(())
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.rows.bytes() + self.row_keys.capacity_bytes() + self.kept.capacity_bytes()
+    }
+
+    fn ignored_retractions(&self) -> u64 {
+        self.ignored_retractions
+    }
+}

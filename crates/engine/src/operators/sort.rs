@@ -1,0 +1,176 @@
+//! ORDER BY with a time attribute in front: rows in the order of time, and within one time in the order of the other keys.
+//!
+//! - **Input**: inserts. **Output**: the same rows, +I.
+//! - **State**: rows by time, the other keys and arrival. **Emits** rows when the watermark has passed them; by processing time the rows
+//!   of a step at its end. **Drops state** with what it emits.
+//! - **Late rows**, at or before the last time that was emitted, are dropped and counted. A row behind the watermark whose time was not
+//!   passed by any row yet is kept, as in Flink.
+//! - **Cost per row**: one encoding and an ordered insert and removal. All rows are on one worker.
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::TimestampMillisecondType;
+use arrow_array::{Array, RecordBatch};
+use arrow_schema::{DataType as ArrowType, TimeUnit};
+use wiesel_core::{ChangeBatch, DataType, Error, Result, RowKind, Schema};
+use wiesel_expr::EvalContext;
+use wiesel_plan::SortNode;
+
+use super::ROWS_PER_BATCH;
+use super::keyed_rows::{KeyedRows, Restored, arrival_of};
+use super::sort_key::SortKeys;
+use crate::operator::{Operator, Output, StateWriter};
+use crate::state::codec::{decode_rows, encode_row, number_i64, order_i64};
+
+/// See the module's head.
+pub struct Sort {
+    time: Option<usize>,
+    schema: Schema,
+    types: Vec<DataType>,
+    sort_keys: SortKeys,
+    rows: KeyedRows,
+    /// The slot of the one key; `None` before the first row.
+    slot: Option<u32>,
+    last_emitted: Option<i64>,
+    sequence: u64,
+    late_rows: u64,
+    slots: Vec<u32>,
+    row: Vec<u8>,
+    suffix: Vec<u8>,
+}
+
+impl Sort {
+    /// Builds the operator of a node.
+    pub fn new(node: &SortNode, input: &Schema) -> Result<Self> {
+        if let Some(time) = node.time {
+            let is_ms = input
+                .fields()
+                .get(time)
+                .is_some_and(|f| f.data_type.to_arrow() == ArrowType::Timestamp(TimeUnit::Millisecond, None));
+            if !is_ms {
+                return Err(Error::internal("a sort orders by a column that is no rowtime attribute"));
+            }
+        }
+        if node.order.iter().any(|key| key.column >= input.len()) {
+            return Err(Error::internal("a sort orders by a column that its input does not have"));
+        }
+        Ok(Sort {
+            time: node.time,
+            schema: input.clone(),
+            types: input.fields().iter().map(|field| field.data_type.clone()).collect(),
+            sort_keys: SortKeys::new(node.order.clone()),
+            rows: KeyedRows::new(&[], input, 0, 0)?,
+            slot: None,
+            last_emitted: None,
+            sequence: 0,
+            late_rows: 0,
+            slots: Vec::new(),
+            row: Vec::new(),
+            suffix: Vec::new(),
+        })
+    }
+
+    fn emit(&mut self, slot: u32, up_to: i64, output: &mut Output) -> Result<()> {
+        loop {
+            let due: Vec<Vec<u8>> = self
+                .rows
+                .range(slot, &[])
+                .take_while(|(suffix, _)| time_of(suffix) <= up_to)
+                .take(ROWS_PER_BATCH)
+                .map(|(suffix, _)| suffix.to_vec())
+                .collect();
+            let Some(last) = due.last() else { return Ok(()) };
+            self.last_emitted = Some(time_of(last));
+            let mut rows = Vec::with_capacity(due.len());
+            for suffix in &due {
+                rows.extend(self.rows.remove(slot, &[suffix]));
+            }
+            let columns = decode_rows(&self.types, rows.iter().map(|row| &**row))?;
+            output.emit(ChangeBatch::inserts(RecordBatch::try_new(self.schema.arrow().clone(), columns)?));
+        }
+    }
+}
+
+fn time_of(suffix: &[u8]) -> i64 {
+    suffix.first_chunk::<8>().map_or(i64::MIN, |bytes| number_i64(*bytes))
+}
+
+impl Operator for Sort {
+    fn process(&mut self, _: usize, batch: ChangeBatch, context: &EvalContext, _: &mut Output) -> Result<()> {
+        if batch.kinds.as_ref().is_some_and(|kinds| kinds.iter().any(|kind| *kind != RowKind::Insert)) {
+            return Err(Error::internal("a sort by time gets changes other than +I"));
+        }
+        self.rows.slots(&batch.rows, &mut self.slots)?;
+        let Some(slot) = self.slots.first().copied() else { return Ok(()) };
+        self.slot = Some(slot);
+        self.sort_keys.load(&batch.rows)?;
+        let times = self.time.map(|column| batch.rows.column(column).as_primitive::<TimestampMillisecondType>());
+        for row in 0..batch.len() {
+            let time = match times {
+                None => context.now_ms,
+                Some(times) if times.is_null(row) => {
+                    return Err(Error::data("the time attribute of an ORDER BY is NULL")
+                        .hint("filter rows without a time before, or give them one"));
+                }
+                Some(times) => times.value(row),
+            };
+            if self.time.is_some() && self.last_emitted.is_some_and(|last| time <= last) {
+                self.late_rows += 1;
+                continue;
+            }
+            self.row.clear();
+            encode_row(batch.rows.columns(), row, &mut self.row)?;
+            self.suffix.clear();
+            self.suffix.extend(order_i64(time));
+            self.sort_keys.append(row, &mut self.suffix);
+            self.suffix.extend(self.sequence.to_be_bytes());
+            self.rows.put(slot, &[&self.suffix], &self.row);
+            self.sequence += 1;
+        }
+        self.rows.keys.mark(slot, context.now_ms);
+        Ok(())
+    }
+
+    fn advance(&mut self, watermark: i64, context: &EvalContext, output: &mut Output) -> Result<i64> {
+        if let Some(slot) = self.slot {
+            let before = self.last_emitted;
+            self.emit(slot, if self.time.is_some() { watermark } else { i64::MAX }, output)?;
+            if self.last_emitted != before {
+                self.rows.keys.mark(slot, context.now_ms);
+            }
+        }
+        Ok(watermark)
+    }
+
+    fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<()> {
+        let last = self.last_emitted;
+        self.rows.snapshot(full, writer, |_, out| {
+            out.push(u8::from(last.is_some()));
+            out.extend(last.unwrap_or(0).to_le_bytes());
+        })
+    }
+
+    fn restore(&mut self, table: u8, _: u8, key: &[u8], value: &[u8]) -> Result<()> {
+        match self.rows.restore(table, key, value)? {
+            Restored::Key(slot, mut reader) => {
+                self.slot = Some(slot);
+                let has_emitted = reader.byte()? != 0;
+                let last = reader.i64()?;
+                self.last_emitted = has_emitted.then_some(last);
+            }
+            Restored::Row(suffix) => self.sequence = self.sequence.max(arrival_of(suffix)? + 1),
+        }
+        Ok(())
+    }
+
+    fn restored(&mut self, _: i64) -> Result<()> {
+        Ok(())
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.rows.bytes() + self.sort_keys.bytes()
+    }
+
+    fn late_rows(&self) -> u64 {
+        self.late_rows
+    }
+}
