@@ -210,3 +210,87 @@ impl Operator for Materialize {
         self.ignored_retractions
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operators::testing::{Change, Event, change, fold, run, schema, show, string};
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use wiesel_core::{TypeKind, Value};
+
+    // Columns: primary key, upsert key, value.
+    fn drive(upsert_key: &[usize], ttl_ms: u64, events: &[Event]) -> Vec<Change> {
+        let input = schema(&[string(), TypeKind::Int, TypeKind::BigInt]);
+        let node = MaterializeNode { primary_key: vec![0], upsert_key: upsert_key.to_vec(), state_ttl_ms: ttl_ms };
+        let new = || -> Box<dyn Operator> { Box::new(Materialize::new(&node, &input).unwrap()) };
+        run(&new, &input, &input, 0, events)
+    }
+
+    #[test]
+    fn the_last_row_of_a_key_stands() {
+        let rows = [
+            "+I a 1 5", "+I a 2 6", "-U a 1 5", "+U a 1 7", "-D a 1 7", "-D a 9 9", "-D a 2 6", "+I b 3 1", "-U b 3 1",
+            "+U c 3 1",
+        ];
+        let by_row = ["+I a 1 5", "+U a 2 6", "+U a 1 7", "+U a 2 6", "-D a 2 6", "+I b 3 1", "-D b 3 1", "+I c 3 1"];
+        for key in [vec![], vec![1]] {
+            let one = [Event::Rows(rows.iter().map(|row| change(row)).collect())];
+            assert_eq!(show(&drive(&key, 0, &one)), by_row, "{key:?}");
+            let each: Vec<Event> =
+                rows.iter().flat_map(|row| [Event::Rows(vec![change(row)]), Event::Restart(false)]).collect();
+            assert_eq!(show(&drive(&key, 0, &each)), by_row, "{key:?}");
+        }
+    }
+
+    #[test]
+    fn with_an_upsert_key_a_row_takes_the_place_of_its_older_self() {
+        let rows = ["+I a 1 5", "+I a 2 6", "+U a 1 7", "-D a 2 0", "-D a 1 0"];
+        let one = [Event::Rows(rows.iter().map(|row| change(row)).collect())];
+        assert_eq!(show(&drive(&[1], 0, &one)), ["+I a 1 5", "+U a 2 6", "+U a 1 7", "+U a 1 7", "-D a 1 0"]);
+    }
+
+    #[test]
+    fn a_key_that_was_silent_for_its_time_to_live_begins_anew() {
+        let row = |text: &str| Event::Rows(vec![change(text)]);
+        let events = [
+            row("+I a 1 5"),
+            Event::Advance(0, 10),
+            row("+I a 2 6"),
+            Event::Advance(0, 15),
+            row("-D a 1 5"),
+            row("-D a 2 6"),
+        ];
+        assert_eq!(show(&drive(&[], 10, &events)), ["+I a 1 5", "+I a 2 6", "-D a 2 6"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_and_any_restart_leaves_the_last_standing_row(
+            steps in prop::collection::vec((0..3, 0_i64..4, any::<prop::sample::Index>(), 0..3, 0_u8..4), 0..50),
+        ) {
+            let mut standing: Vec<Vec<Value>> = Vec::new();
+            let (mut events, mut number) = (Vec::new(), 0);
+            for (key, value, which, action, what) in steps {
+                let row = if action == 0 && !standing.is_empty() {
+                    (RowKind::Delete, standing.remove(which.index(standing.len())))
+                } else {
+                    number += 1;
+                    let row = change(&format!("+I k{key} {number} {value}"));
+                    standing.push(row.1.clone());
+                    row
+                };
+                events.push(Event::Rows(vec![row]));
+                if what > 1 {
+                    events.push(Event::Restart(what == 3));
+                }
+            }
+            let mut expected: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+            for row in &standing {
+                expected.insert(format!("{:?}", &row[..1]), row.clone());
+            }
+            prop_assert_eq!(fold(&drive(&[], 0, &events), 1), expected.clone());
+            prop_assert_eq!(fold(&drive(&[1], 0, &events), 1), expected);
+        }
+    }
+}

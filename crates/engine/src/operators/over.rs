@@ -236,14 +236,16 @@ impl Over {
     }
 
     /// A timer of a slot fires: what is pending for that time goes through.
-    fn fire(&mut self, slot: u32, time: i64, now_ms: i64) {
+    fn fire(&mut self, slot: u32, time: i64, now_ms: i64, output: &mut Output) -> Result<()> {
         let at = order_i64(time);
         if self.keys[slot as usize].cleanup != 0 {
             self.rows.remove(slot, &[TIMER, &at]);
             if self.keys[slot as usize].cleanup <= time {
+                // Rows on their way belong to the key as it was.
+                self.flush(now_ms, output)?;
                 self.forget(slot);
                 self.rows.release(slot);
-                return;
+                return Ok(());
             }
         }
         let prefix = [PENDING, &at].concat();
@@ -252,12 +254,16 @@ impl Over {
         self.keys[slot as usize].last_fired = time;
         self.rows.keys.mark(slot, now_ms);
         if pending.is_empty() {
-            return;
+            return Ok(());
         }
         for (suffix, _) in &pending {
             self.rows.remove(slot, &[suffix]);
         }
         self.take_in(slot, time, &pending);
+        if self.work.kinds.len() >= ROWS_PER_BATCH {
+            self.flush(now_ms, output)?;
+        }
+        Ok(())
     }
 
     /// Rows of one time go through the accumulators.
@@ -450,6 +456,7 @@ impl Operator for Over {
         let is_at_once = self.order.is_none() && !matches!(self.frame, OverFrame::Range(Some(_)));
         for (row, &slot) in slots.iter().enumerate() {
             if self.has_ttl && self.rows.keys.is_expired(slot, now_ms) && !self.has_pending(slot) {
+                self.flush(now_ms, output)?;
                 self.rows.clear(slot);
                 self.forget(slot);
             }
@@ -484,10 +491,7 @@ impl Operator for Over {
         let now_ms = context.now_ms;
         while let Some(&(time, slot)) = self.timers.first().filter(|(time, _)| *time <= watermark) {
             self.timers.pop_first();
-            self.fire(slot, time, now_ms);
-            if self.work.kinds.len() >= ROWS_PER_BATCH {
-                self.flush(now_ms, output)?;
-            }
+            self.fire(slot, time, now_ms, output)?;
         }
         let mut touched = std::mem::take(&mut self.touched);
         let mut seen = BTreeSet::new();
@@ -495,7 +499,7 @@ impl Operator for Over {
             // All rows of this step, whatever their arrival numbers; a restart may have left some of an earlier time.
             while let Some((suffix, _)) = self.rows.first(slot, PENDING) {
                 let time = time_of(suffix);
-                self.fire(slot, time, now_ms);
+                self.fire(slot, time, now_ms, output)?;
             }
         }
         self.touched = touched;
@@ -589,5 +593,210 @@ impl Operator for Over {
 
     fn late_rows(&self) -> u64 {
         self.late_rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operators::testing::{Change, Event, change, run, schema, show, string};
+    use proptest::prelude::*;
+    use wiesel_core::{Field, TypeKind, Value};
+    use wiesel_expr::AggregateFunction;
+
+    // Columns: key, time, value.
+    fn input() -> Schema {
+        schema(&[string(), TypeKind::Timestamp(3), TypeKind::BigInt])
+    }
+
+    fn aggregate(function: AggregateFunction, args: &[usize]) -> OverCall {
+        let kind = DataType::new(TypeKind::BigInt);
+        OverCall::Aggregate(AggregateCall {
+            function,
+            args: args.to_vec(),
+            distinct: false,
+            filter: None,
+            data_type: kind,
+        })
+    }
+
+    fn lag(offset: u64, default: Option<usize>) -> OverCall {
+        OverCall::Lag { column: 2, offset, default, data_type: DataType::new(TypeKind::BigInt) }
+    }
+
+    fn node(order: Option<usize>, frame: OverFrame, calls: Vec<OverCall>) -> OverNode {
+        OverNode { partition: vec![0], order, frame, calls, state_ttl_ms: 0 }
+    }
+
+    fn drive(node: &OverNode, events: &[Event]) -> Vec<Change> {
+        let mut fields = input().fields().to_vec();
+        fields.extend(node.calls.iter().map(|_| Field::new("w", DataType::new(TypeKind::BigInt))));
+        let output = Schema::new(fields);
+        let new = || -> Box<dyn Operator> { Box::new(Over::new(node, &input(), &output).unwrap()) };
+        run(&new, &input(), &output, 0, events)
+    }
+
+    fn rows(texts: &[&str]) -> Event {
+        Event::Rows(texts.iter().map(|text| change(&format!("+I {text}"))).collect())
+    }
+
+    fn sum_and_count() -> Vec<OverCall> {
+        vec![aggregate(AggregateFunction::Sum, &[2]), aggregate(AggregateFunction::CountStar, &[])]
+    }
+
+    #[test]
+    fn rows_of_a_key_come_out_in_order_of_time_when_the_watermark_has_passed() {
+        let node = node(Some(1), OverFrame::Rows(None), sum_and_count());
+        let events = [
+            rows(&["a @3 1", "b @2 10", "a @1 2"]),
+            Event::Advance(2, 0),
+            Event::Restart(false),
+            rows(&["a @2 99", "a @3 NULL", "b @9 20"]),
+            Event::Advance(9, 0),
+        ];
+        let expected = ["+I a @1 2 2 1", "+I b @2 10 10 1", "+I a @3 1 3 2", "+I a @3 NULL 3 3", "+I b @9 20 30 2"];
+        assert_eq!(show(&drive(&node, &events)), expected);
+    }
+
+    #[test]
+    fn range_gives_rows_of_one_time_one_result() {
+        let node = node(Some(1), OverFrame::Range(Some(2)), sum_and_count());
+        let events = [rows(&["a @1 1", "a @3 2", "a @3 4", "a @4 8", "a @7 16"]), Event::Advance(9, 0)];
+        let expected = ["+I a @1 1 1 1", "+I a @3 2 7 3", "+I a @3 4 7 3", "+I a @4 8 14 3", "+I a @7 16 16 1"];
+        assert_eq!(show(&drive(&node, &events)), expected);
+    }
+
+    #[test]
+    fn a_bounded_frame_drops_what_is_not_behind_the_last_fired_time_of_its_key() {
+        let node = node(Some(1), OverFrame::Rows(Some(1)), sum_and_count());
+        let events = [
+            rows(&["a @3 1"]),
+            Event::Advance(8, 0),
+            // Behind the watermark, but a fired only up to 3, and b not at all.
+            rows(&["a @3 2", "a @4 4", "b @1 8", "b @0 16"]),
+            Event::Restart(true),
+            Event::Advance(8, 0),
+        ];
+        assert_eq!(show(&drive(&node, &events)), ["+I a @3 1 1 1", "+I b @1 8 8 1", "+I a @4 4 5 2"]);
+    }
+
+    #[test]
+    fn a_bounded_range_is_cleared_half_a_frame_after_it_has_passed() {
+        let node = node(Some(1), OverFrame::Range(Some(20)), sum_and_count());
+        let events = [
+            rows(&["a @10 1"]),
+            // The timer for clearing stands at 10 + 20 + 10 + 1.
+            Event::Advance(40, 0),
+            rows(&["a @25 2"]),
+            Event::Restart(false),
+            Event::Advance(41, 0),
+            rows(&["a @26 4", "a @5 8"]),
+            Event::Advance(50, 0),
+        ];
+        // The row at 25 moved the timer, but the first one counts as fired: 26 is not behind it.
+        assert_eq!(show(&drive(&node, &events)), ["+I a @10 1 1 1", "+I a @25 2 3 2"]);
+    }
+
+    #[test]
+    fn processing_time_gives_results_at_once_and_lag_looks_back() {
+        let calls = vec![aggregate(AggregateFunction::Sum, &[2]), lag(1, None), lag(2, Some(2))];
+        let node = node(None, OverFrame::Range(None), calls);
+        let events = [rows(&["a @0 1", "b @0 2"]), Event::Restart(false), rows(&["a @0 4", "a @0 8"])];
+        let expected = ["+I a @0 1 1 NULL 1", "+I b @0 2 2 NULL 2", "+I a @0 4 5 1 4", "+I a @0 8 13 4 1"];
+        assert_eq!(show(&drive(&node, &events)), expected);
+    }
+
+    #[test]
+    fn a_range_of_processing_time_ends_with_the_step() {
+        let node = node(None, OverFrame::Range(Some(5)), sum_and_count());
+        let events = [
+            rows(&["a @0 1", "a @0 2"]),
+            Event::Advance(0, 4),
+            rows(&["a @0 4"]),
+            Event::Advance(0, 7),
+            rows(&["a @0 8"]),
+            Event::Restart(false),
+            Event::Advance(0, 8),
+        ];
+        let expected = ["+I a @0 1 3 2", "+I a @0 2 3 2", "+I a @0 4 7 3", "+I a @0 8 12 2"];
+        assert_eq!(show(&drive(&node, &events)), expected);
+    }
+
+    #[test]
+    fn a_key_that_was_silent_for_its_time_to_live_begins_anew() {
+        let node = OverNode { state_ttl_ms: 10, ..node(None, OverFrame::Rows(None), sum_and_count()) };
+        let events =
+            [rows(&["a @0 1"]), Event::Advance(0, 9), rows(&["a @0 2"]), Event::Advance(0, 19), rows(&["a @0 4"])];
+        assert_eq!(show(&drive(&node, &events)), ["+I a @0 1 1 1", "+I a @0 2 3 2", "+I a @0 4 4 1"]);
+    }
+
+    /// The results of ordered rows, each computed from the rows before it.
+    fn reference(rows: &[(i64, Option<i64>)], frame: OverFrame) -> Vec<(Value, i64, Value)> {
+        let frame_of = |row: usize| -> Vec<Option<i64>> {
+            let in_frame = |other: usize| match frame {
+                OverFrame::Rows(preceding) => other <= row && preceding.is_none_or(|n| (row - other) as u64 <= n),
+                OverFrame::Range(preceding) => {
+                    rows[other].0 <= rows[row].0 && preceding.is_none_or(|ms| rows[row].0 - rows[other].0 <= ms)
+                }
+            };
+            (0..rows.len()).filter(|other| in_frame(*other)).map(|other| rows[other].1).collect()
+        };
+        (0..rows.len())
+            .map(|row| {
+                let values = frame_of(row);
+                let some: Vec<i64> = values.iter().flatten().copied().collect();
+                let or_null = |value: Option<i64>| value.map_or(Value::Null, Value::Int);
+                let sum = (!some.is_empty()).then(|| some.iter().sum());
+                (or_null(sum), i64::try_from(values.len()).unwrap(), or_null(some.iter().max().copied()))
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_and_any_restart_gives_what_the_rows_before_say(
+            steps in prop::collection::vec((1_i64..4, prop::option::of(-9_i64..9), 0_usize..2, 0_u8..4), 1..40),
+            frame in prop::sample::select(vec![
+                OverFrame::Rows(None), OverFrame::Rows(Some(0)), OverFrame::Rows(Some(2)),
+                OverFrame::Range(None), OverFrame::Range(Some(0)), OverFrame::Range(Some(1000)),
+            ]),
+        ) {
+            let calls = vec![
+                aggregate(AggregateFunction::Sum, &[2]),
+                aggregate(AggregateFunction::CountStar, &[]),
+                aggregate(AggregateFunction::Max, &[2]),
+            ];
+            let node = node(Some(1), frame, calls);
+            let mut by_key: [Vec<(i64, Option<i64>)>; 2] = Default::default();
+            let (mut events, mut time) = (Vec::new(), 1);
+            for (gap, value, key, what) in steps {
+                // Two rows of one time in a row happen too.
+                time += gap / 2;
+                let text = value.map_or("NULL".to_owned(), |v| v.to_string());
+                by_key[key].push((time, value));
+                events.push(rows(&[&format!("k{key} @{time} {text}")]));
+                if what > 1 {
+                    time += 1;
+                    events.push(Event::Advance(time - 1, 0));
+                }
+                if what > 2 {
+                    events.push(Event::Restart(time % 2 == 0));
+                }
+            }
+            events.push(Event::Advance(i64::MAX, 0));
+            let out = drive(&node, &events);
+            for (key, rows) in by_key.iter().enumerate() {
+                let own = Value::String(format!("k{key}"));
+                let found: Vec<_> = out.iter().filter(|(_, row)| row[0] == own).map(|(_, row)| row[1..].to_vec()).collect();
+                let expected: Vec<_> = rows
+                    .iter()
+                    .zip(reference(rows, frame))
+                    .map(|((time, value), (sum, count, max))| {
+                        vec![Value::Timestamp(*time), value.map_or(Value::Null, Value::Int), sum, Value::Int(count), max]
+                    })
+                    .collect();
+                prop_assert_eq!(found, expected, "{:?}", frame);
+            }
+        }
     }
 }

@@ -174,3 +174,64 @@ impl Operator for Sort {
         self.late_rows
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operators::testing::{Event, change, run, schema, show};
+    use wiesel_core::TypeKind;
+    use wiesel_plan::SortColumn;
+
+    fn drive(node: &SortNode, events: &[Event]) -> Vec<String> {
+        let input = schema(&[TypeKind::Timestamp(3), TypeKind::BigInt]);
+        let new = || -> Box<dyn Operator> { Box::new(Sort::new(node, &input).unwrap()) };
+        show(&run(&new, &input, &input, 0, events))
+    }
+
+    fn rows(texts: &[&str]) -> Event {
+        Event::Rows(texts.iter().map(|text| change(&format!("+I {text}"))).collect())
+    }
+
+    fn descending() -> Vec<SortColumn> {
+        vec![SortColumn { column: 1, descending: true, nulls_first: false }]
+    }
+
+    #[test]
+    fn rows_come_out_by_time_and_then_by_the_other_keys() {
+        let node = SortNode { time: Some(0), order: descending() };
+        let events = [
+            rows(&["@3 1", "@1 5", "@3 7", "@1 NULL"]),
+            Event::Advance(1, 0),
+            Event::Restart(false),
+            rows(&["@1 9", "@2 4", "@3 7"]),
+            Event::Advance(i64::MAX, 0),
+        ];
+        assert_eq!(drive(&node, &events), ["+I @1 5", "+I @1 NULL", "+I @2 4", "+I @3 7", "+I @3 7", "+I @3 1"]);
+    }
+
+    #[test]
+    fn a_row_behind_the_watermark_is_kept_until_its_time_was_emitted() {
+        let node = SortNode { time: Some(0), order: vec![] };
+        let events = [
+            rows(&["@3 1"]),
+            Event::Advance(9, 0),
+            rows(&["@5 2", "@3 3"]),
+            Event::Restart(true),
+            Event::Advance(9, 0),
+        ];
+        assert_eq!(drive(&node, &events), ["+I @3 1", "+I @5 2"]);
+    }
+
+    #[test]
+    fn processing_time_sorts_the_rows_of_a_step() {
+        let node = SortNode { time: None, order: descending() };
+        let events = [
+            rows(&["@0 1", "@0 2"]),
+            Event::Advance(0, 1),
+            rows(&["@0 9"]),
+            Event::Restart(false),
+            Event::Advance(0, 2),
+        ];
+        assert_eq!(drive(&node, &events), ["+I @0 2", "+I @0 1", "+I @0 9"]);
+    }
+}

@@ -156,8 +156,9 @@ fn bind_frame(frame: &WindowFrame, session: &Session) -> Bound<OverFrame> {
     match (&frame.start, frame.rows) {
         (FrameBound::UnboundedPreceding, true) => Ok(OverFrame::Rows(None)),
         (FrameBound::UnboundedPreceding, false) => Ok(OverFrame::Range(None)),
-        (FrameBound::CurrentRow, true) => Ok(OverFrame::Rows(Some(0))),
-        (FrameBound::CurrentRow, false) => Ok(OverFrame::Range(Some(0))),
+        (FrameBound::CurrentRow, _) => {
+            Err(vec![refused("a frame of the current row alone in a streaming query", frame.span)])
+        }
         (FrameBound::Preceding(expr), true) => match constant(expr, session)? {
             Value::Int(rows) if rows >= 0 => Ok(OverFrame::Rows(Some(rows.unsigned_abs()))),
             _ => Err(vec![Diagnostic::error("W0305", "ROWS takes a whole number of rows").at(expr.span)]),
@@ -218,7 +219,7 @@ fn bind_aggregate(call: &FunctionCall, columns: &mut Columns<'_>) -> Bound<OverC
     }
     let mut plain = call.clone();
     plain.tail.over = None;
-    let expr = Expr { span: call.span, kind: ExprKind::Function(Box::new(plain).into()) };
+    let expr = Expr { span: call.span, kind: ExprKind::Function(Box::new(plain)) };
     let scope = columns.scope();
     let mut grouping = Grouping {
         input: scope,
