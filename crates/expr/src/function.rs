@@ -2,6 +2,7 @@
 
 mod arithmetic;
 mod array;
+mod array_set;
 mod binding;
 mod case;
 mod collection;
@@ -25,6 +26,7 @@ mod random;
 mod regexp;
 mod round;
 mod search;
+mod similar;
 mod split;
 mod substring;
 #[cfg(test)]
@@ -136,11 +138,22 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &math::ABS,
     &math::ACOS,
     &collection::ARRAY,
+    &array_set::ARRAY_APPEND,
+    &array_set::ARRAY_CONCAT,
     &collection::ARRAY_CONTAINS,
     &array::ARRAY_DISTINCT,
+    &array_set::ARRAY_EXCEPT,
+    &array_set::ARRAY_INTERSECT,
     &array::ARRAY_JOIN,
+    &array_set::ARRAY_MAX,
+    &array_set::ARRAY_MIN,
     &array::ARRAY_POSITION,
+    &array_set::ARRAY_PREPEND,
+    &array_set::ARRAY_REMOVE,
     &array::ARRAY_REVERSE,
+    &array_set::ARRAY_SLICE,
+    &array_set::ARRAY_SORT,
+    &array_set::ARRAY_UNION,
     &encode::ASCII,
     &math::ASIN,
     &math::ATAN,
@@ -267,6 +280,7 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &hash::SHA384,
     &hash::SHA512,
     &math::SIGN,
+    &similar::SIMILAR_TO,
     &math::SIN,
     &math::SINH,
     &split::SPLIT,

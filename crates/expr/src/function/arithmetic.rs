@@ -129,7 +129,12 @@ fn bind_numbers(operation: Operation, left: &DataType, right: &DataType) -> Opti
         return None;
     }
     let common = common_type(&[left.clone(), right.clone()])?;
-    let kind = if common.kind == TypeKind::Null { TypeKind::Int } else { common.kind };
+    let kind = match (&left.kind, common.kind) {
+        (_, TypeKind::Null) => TypeKind::Int,
+        // FLOAT and DOUBLE have one rank in Flink's arithmetic, and the left one wins.
+        (TypeKind::Float, TypeKind::Double) if right.kind == TypeKind::Double => TypeKind::Float,
+        (_, kind) => kind,
+    };
     let nullable = any_nullable(&[left.clone(), right.clone()]) || left.kind == TypeKind::Null;
     let as_kind = |t: &DataType, kind: &TypeKind| DataType { kind: kind.clone(), nullable: t.nullable };
     if matches!(kind, TypeKind::Decimal { .. }) {

@@ -10,16 +10,13 @@ use wiesel_core::{DataType, Result, TypeKind};
 use crate::eval::EvalContext;
 use crate::function::binding::{Param, accept, nullable, strict};
 use crate::function::define::Plain;
-use crate::function::{Operand, Signature};
+use crate::function::{Argument, FunctionError, Operand, Signature};
 use crate::operand::TextBuilder;
 
 pub(crate) static SPLIT_INDEX: Plain = Plain::new(
     "SPLIT_INDEX",
     "SPLIT_INDEX(string, delimiter, index): one part, counted from 0; NULL when there are not so many",
-    |args| {
-        let params = [Param::Text, Param::Text, Param::Int];
-        Ok(nullable(accept(args, &params, 3, "SPLIT_INDEX takes (STRING, STRING, INT)")?, DataType::string().kind))
-    },
+    bind_split_index,
     split_index,
 )
 .total();
@@ -35,7 +32,34 @@ pub(crate) static SPLIT: Plain = Plain::new(
 )
 .total();
 
-fn split_index(args: &[Operand], _: &Signature, rows: usize, _: &EvalContext) -> Result<ArrayRef> {
+/// SPLIT_INDEX takes its delimiter as text, or as the code of one character.
+fn bind_split_index(args: &[Argument<'_>]) -> std::result::Result<Signature, FunctionError> {
+    let usage = "SPLIT_INDEX takes (STRING, STRING, INT) or (STRING, character code, INT)";
+    let is_code = args.get(1).is_some_and(|a| a.data_type.kind.is_integer());
+    let delimiter = if is_code { Param::Int } else { Param::Text };
+    Ok(nullable(accept(args, &[Param::Text, delimiter, Param::Int], 3, usage)?, DataType::string().kind))
+}
+
+fn split_index_by_code(args: &[Operand], rows: usize) -> Result<ArrayRef> {
+    let (texts, codes) = (args[0].strings(), args[1].numbers::<Int32Type>());
+    let indices = args[2].numbers::<Int32Type>();
+    let mut out = TextBuilder::new(rows, texts.byte_count(rows));
+    for row in 0..rows {
+        let delimiter = codes.get(row).and_then(|code| u8::try_from(code).ok()).map(char::from);
+        out.option(match (texts.get(row), delimiter, indices.get(row)) {
+            (Some(text), Some(delimiter), Some(index)) if index >= 0 && !text.is_empty() => {
+                text.split(delimiter).nth(index as usize)
+            }
+            _ => None,
+        });
+    }
+    out.finish()
+}
+
+fn split_index(args: &[Operand], call: &Signature, rows: usize, _: &EvalContext) -> Result<ArrayRef> {
+    if call.args[1].kind == TypeKind::Int {
+        return split_index_by_code(args, rows);
+    }
     let (texts, delimiters) = (args[0].strings(), args[1].strings());
     let indices = args[2].numbers::<Int32Type>();
     let mut out = TextBuilder::new(rows, texts.byte_count(rows));

@@ -142,8 +142,13 @@ pub fn parse_timestamp(text: &str) -> Option<DateTime> {
         return None;
     }
     let day = day.min(days_in_month(year.into(), month));
+    let date = Date { year: year.into(), month, day };
+    if matches!(clock, Some("24:00:00")) {
+        // Midnight, and not of this day.
+        return Some(DateTime { date: date_from_days(days_from_date(date) + 1), second_of_day: 0, nano: 0 });
+    }
     let (second_of_day, nano) = clock.map_or(Some((0, 0)), parse_clock)?;
-    Some(DateTime { date: Date { year: year.into(), month, day }, second_of_day, nano })
+    Some(DateTime { date, second_of_day, nano })
 }
 
 /// Reads `H:m:s[.fffffffff]`: second of the day and nanosecond.
@@ -184,7 +189,7 @@ mod tests {
             ("2021-02-32", 0, None),
             ("2021-09-24T12:34:56", 0, None),
             ("2021-09-24 12:34", 0, None),
-            ("2021-09-24 24:00:00", 0, None),
+            ("2021-09-24 24:00:00", 0, Some("2021-09-25 00:00:00")),
             (" 2021-09-24", 0, None),
             ("", 0, None),
         ];

@@ -234,14 +234,12 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
             }
             ExprKind::InList { expr: operand, list, negated } => self.bind_in_list(operand, list, *negated, span),
             ExprKind::Like { kind, expr: operand, pattern, escape, negated } => {
-                if *kind == ast::LikeKind::SimilarTo {
-                    return Err(vec![refused("SIMILAR TO", span).hint("use LIKE or REGEXP")]);
-                }
                 let mut args = vec![self.bind(operand)?, self.bind(pattern)?];
                 if let Some(escape) = escape {
                     args.push(self.bind(escape)?);
                 }
-                negate(call("LIKE", args, span)?, *negated, span)
+                let name = if *kind == ast::LikeKind::SimilarTo { "SIMILAR TO" } else { "LIKE" };
+                negate(call(name, args, span)?, *negated, span)
             }
             ExprKind::Function(function) => self.bind_function(function),
             ExprKind::Cast { expr: operand, data_type, try_cast } => {
@@ -352,7 +350,13 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
     }
 
     fn bind_name(&mut self, parts: &[ast::Ident], span: Span) -> Bound<ScalarExpr> {
-        let Some(grouping) = &self.grouping else { return one(self.scope.resolve(parts, span)) };
+        let Some(grouping) = &self.grouping else {
+            return match (parts, self.scope.resolve(parts, span)) {
+                // PI is a function that needs no parentheses, unless a column has its name.
+                ([name], Err(_)) if name.value.eq_ignore_ascii_case("PI") => call("PI", Vec::new(), span),
+                (_, resolved) => one(resolved),
+            };
+        };
         // A field of a grouped row column is fine, a bare column is not a key or it had been found before.
         if parts.len() > 1
             && let Ok(base) = self.scope.resolve(&parts[..parts.len() - 1], span)
@@ -370,6 +374,15 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
     }
 
     fn bind_unary(&mut self, op: UnaryOp, operand: &Expr, span: Span) -> Bound<ScalarExpr> {
+        // The least BIGINT is the one number whose digits alone are out of range.
+        if let (UnaryOp::Minus, ExprKind::Literal(ast::Literal::Number(digits))) = (op, &operand.kind)
+            && digits == "9223372036854775808"
+        {
+            return Ok(ScalarExpr::Literal {
+                value: Value::Int(i64::MIN),
+                data_type: DataType::not_null(TypeKind::BigInt),
+            });
+        }
         let bound = self.bind(operand)?;
         match op {
             UnaryOp::Plus => Ok(bound),
@@ -407,7 +420,7 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
             BinaryOp::Divide => "/",
             BinaryOp::Modulo => "%",
             BinaryOp::Concat => "||",
-            BinaryOp::Overlaps => return Err(vec![refused("OVERLAPS", span)]),
+            BinaryOp::Overlaps => return overlaps(left, right, span),
             BinaryOp::MemberOf | BinaryOp::SubmultisetOf => return Err(vec![refused("a MULTISET operator", span)]),
         };
         call(name, vec![left, right], span)
@@ -953,6 +966,27 @@ fn connect(left: ScalarExpr, right: ScalarExpr, span: Span, is_and: bool) -> Bou
         }
     }
     Ok(if is_and { ScalarExpr::And(operands) } else { ScalarExpr::Or(operands) })
+}
+
+/// `(start, end) OVERLAPS (start, end)`; an end may be an interval behind its start. Each pair is put into order first.
+fn overlaps(left: ScalarExpr, right: ScalarExpr, span: Span) -> Bound<ScalarExpr> {
+    let period = |side: ScalarExpr| -> Bound<(ScalarExpr, ScalarExpr)> {
+        let ScalarExpr::Call { function, mut args, .. } = side else {
+            return Err(vec![wrong_arguments("(start, end) OVERLAPS (start, end)", span)]);
+        };
+        let (Some(end), Some(start), "ROW") = (args.pop(), args.pop(), function.name()) else {
+            return Err(vec![wrong_arguments("(start, end) OVERLAPS (start, end)", span)]);
+        };
+        let is_interval = matches!(end.data_type().kind, TypeKind::IntervalDayTime | TypeKind::IntervalYearMonth);
+        let end = if is_interval { call("+", vec![start.clone(), end], span)? } else { end };
+        let is_ordered = call("<=", vec![start.clone(), end.clone()], span)?;
+        let low = case(vec![(is_ordered.clone(), start.clone())], Some(end.clone()), span)?;
+        Ok((low, case(vec![(is_ordered, end)], Some(start), span)?))
+    };
+    let ((left_start, left_end), (right_start, right_end)) = (period(left)?, period(right)?);
+    let begins_before_end = call(">=", vec![left_end, right_start], span)?;
+    let ends_after_begin = call(">=", vec![right_end, left_start], span)?;
+    connect(begins_before_end, ends_after_begin, span, true)
 }
 
 fn negate(expr: ScalarExpr, negated: bool, span: Span) -> Bound<ScalarExpr> {

@@ -17,7 +17,7 @@ pub fn bind_literal(literal: &Literal, span: Span) -> Result<ScalarExpr, Diagnos
             constant(Value::Bytes(bytes.clone()), TypeKind::Binary(length))
         }
         Literal::Date(text) => cast_of(text, TypeKind::Date),
-        Literal::Time(text) => cast_of(text, TypeKind::Time(fraction_digits(text).min(3))),
+        Literal::Time(text) => cast_of(text, TypeKind::Time(0)),
         Literal::Timestamp(text) => cast_of(text, TypeKind::Timestamp(fraction_digits(text))),
         Literal::Interval(interval) => bind_interval(interval)?,
         Literal::Boolean(value) => constant(Value::Boolean(*value), TypeKind::Boolean),

@@ -50,7 +50,11 @@ fn bind_kind(kind: &ast::TypeKind, span: Span) -> Result<TypeKind, Diagnostic> {
         A::Varbinary(n) => TypeKind::VarBinary(length(*n)?),
         A::Bytes => TypeKind::VarBinary(MAX_LENGTH),
         A::Date => TypeKind::Date,
-        A::Time(p) => TypeKind::Time(precision(*p, 0)?),
+        // Flink takes a precision and keeps 0.
+        A::Time(p) => {
+            precision(*p, 0)?;
+            TypeKind::Time(0)
+        }
         A::Timestamp(p) => TypeKind::Timestamp(precision(*p, 6)?),
         A::TimestampLtz(p) => TypeKind::TimestampLtz(precision(*p, 6)?),
         A::TimestampTz(_) => return Err(unsupported(span, "TIMESTAMP WITH TIME ZONE", "use TIMESTAMP_LTZ")),

@@ -319,6 +319,12 @@ impl Parser<'_> {
             return Ok(self.ended(start, ExprKind::Row { fields, explicit: false }));
         }
         let inner = fields.pop().expect("a comma list has at least one item");
+        if matches!(inner.kind, ExprKind::Binary { op: BinaryOp::Minus, .. })
+            && self.is_one_of(&["YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND"])
+        {
+            let qualifier = self.interval_qualifier()?;
+            return Ok(self.ended(start, difference(inner.kind, qualifier)));
+        }
         // `(a).b` is a field of a value, where `a.b` may still name a column of a table.
         Ok(self.ended(start, inner.kind))
     }
@@ -387,9 +393,14 @@ impl Parser<'_> {
         let operand = if self.is_word("WHEN") { None } else { Some(Box::new(self.expr()?)) };
         let mut branches = Vec::new();
         while self.take_word("WHEN") {
-            let condition = self.expr()?;
+            let mut conditions = vec![self.expr()?];
+            // CASE value WHEN a, b THEN ...: either value leads to the result.
+            while operand.is_some() && self.take_symbol(Symbol::Comma) {
+                conditions.push(self.expr()?);
+            }
             self.expect_word("THEN")?;
-            branches.push((condition, self.expr()?));
+            let result = self.expr()?;
+            branches.extend(conditions.into_iter().map(|condition| (condition, result.clone())));
         }
         if branches.is_empty() {
             return Err(self.unexpected("WHEN"));
@@ -580,4 +591,17 @@ fn time_unit_of(upper: &str) -> Option<TimeUnit> {
         "EPOCH" => TimeUnit::Epoch,
         _ => return None,
     })
+}
+
+/// `(a - b) MONTH`, the difference of two times: whole months as a number of them, days and less as what `a - b` is already.
+fn difference(minus: ExprKind, qualifier: IntervalQualifier) -> ExprKind {
+    match minus {
+        ExprKind::Binary { left, right, .. } if matches!(qualifier.leading, TimeUnit::Year | TimeUnit::Month) => {
+            let span = left.span;
+            let months = ExprKind::TimestampDiff { unit: TimeUnit::Month, from: right, to: left };
+            let unit = IntervalQualifier { leading: TimeUnit::Month, trailing: None, ..qualifier };
+            ExprKind::IntervalOf { amount: Box::new(Expr::new(months, span)), qualifier: unit }
+        }
+        other => other,
+    }
 }

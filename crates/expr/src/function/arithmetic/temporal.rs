@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use arrow_array::types::{Date32Type, Int32Type, Int64Type, Time32MillisecondType};
-use arrow_array::{ArrayRef, PrimitiveArray};
+use arrow_array::{ArrayRef, Int64Array, PrimitiveArray};
 use wiesel_core::{DataType, Error, Result, TypeKind};
 
 use crate::eval::EvalContext;
 use crate::function::arithmetic::{Operation, pair_nulls};
+use crate::function::datetime::Walls;
 use crate::function::{Operand, Signature};
 use crate::operand::zip_numbers;
 use crate::time::civil::{DAY_MS, DAY_S, add_months};
@@ -22,6 +23,17 @@ fn is_interval(kind: &TypeKind) -> bool {
 
 fn is_time(kind: &TypeKind) -> bool {
     matches!(kind, TypeKind::Date | TypeKind::Time(_) | TypeKind::Timestamp(_) | TypeKind::TimestampLtz(_))
+}
+
+/// Whether one time can be taken from the other: both on the wall clock, both instants, or both times of day.
+fn are_comparable_times(left: &TypeKind, right: &TypeKind) -> bool {
+    use TypeKind as T;
+    matches!(
+        (left, right),
+        (T::Date | T::Timestamp(_), T::Date | T::Timestamp(_))
+            | (T::TimestampLtz(_), T::TimestampLtz(_))
+            | (T::Time(_), T::Time(_))
+    )
 }
 
 /// Whether a call works on times or intervals.
@@ -40,6 +52,7 @@ pub(crate) fn bind(operation: Operation, left: &DataType, right: &DataType) -> O
         O::Plus | O::Minus if is_time(l) && is_interval(r) && !months_on_time(l, r) => l.clone(),
         O::Plus if is_interval(l) && is_time(r) && !months_on_time(r, l) => r.clone(),
         O::Plus | O::Minus if is_interval(l) && l == r => l.clone(),
+        O::Minus if are_comparable_times(l, r) => TypeKind::IntervalDayTime,
         O::Multiply if is_interval(l) && r.is_integer() => l.clone(),
         O::Multiply if l.is_integer() && is_interval(r) => r.clone(),
         _ => return None,
@@ -58,9 +71,12 @@ pub(crate) fn eval(
     right: &Operand,
     call: &Signature,
     rows: usize,
-    _: &EvalContext,
+    context: &EvalContext,
 ) -> Result<ArrayRef> {
     let (l, r) = (&call.args[0].kind, &call.args[1].kind);
+    if is_time(l) && is_time(r) {
+        return subtract_times((left, l), (right, r), rows, context);
+    }
     if is_time(l) || is_time(r) {
         let (time, interval, time_kind, interval_kind) =
             if is_time(l) { (left, right, l, r) } else { (right, left, r, l) };
@@ -84,6 +100,24 @@ pub(crate) fn eval(
         }
         _ => Ok(Arc::new(zip_numbers::<Int64Type, Int64Type, Int64Type>(left, right, rows, i64::wrapping_add))),
     }
+}
+
+/// The milliseconds between two times.
+fn subtract_times(
+    left: (&Operand, &TypeKind),
+    right: (&Operand, &TypeKind),
+    rows: usize,
+    context: &EvalContext,
+) -> Result<ArrayRef> {
+    // Instants are apart what they are apart in UTC.
+    let utc = |kind: &TypeKind| match kind {
+        TypeKind::TimestampLtz(p) => TypeKind::Timestamp(*p),
+        kind => kind.clone(),
+    };
+    let (left, right) = (Walls::new(left.0, &utc(left.1), context)?, Walls::new(right.0, &utc(right.1), context)?);
+    let millis = |(seconds, nano): (i64, u32)| seconds * 1000 + i64::from(nano / 1_000_000);
+    let between = |row: usize| Some(millis(left.get(row)?) - millis(right.get(row)?));
+    Ok(Arc::new((0..rows).map(between).collect::<Int64Array>()))
 }
 
 fn multiply(interval: &Operand, factor: &Operand, kind: &TypeKind, rows: usize) -> Result<ArrayRef> {
