@@ -12,6 +12,7 @@ mod cargo;
 mod commands;
 mod docs;
 mod e2e;
+mod nexmark;
 mod peers;
 mod services;
 mod tidy;
@@ -26,6 +27,7 @@ enum Xtask {
     Bench(commands::bench::BenchCommand),
     Ci(commands::ci::CiCommand),
     Docs(commands::docs::DocsCommand),
+    Nexmark(commands::nexmark::NexmarkCommand),
     Peers(commands::peers::PeersCommand),
     Services(commands::services::ServicesCommand),
     Test(commands::test::TestCommand),
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Xtask::Bench(command) => command.run(),
         Xtask::Ci(command) => command.run(),
         Xtask::Docs(command) => command.run(),
+        Xtask::Nexmark(command) => command.run(),
         Xtask::Peers(command) => command.run(),
         Xtask::Services(command) => command.run(),
         Xtask::Test(command) => command.run(),
