@@ -1,6 +1,6 @@
 -- q10: all bids as files, by day and minute.
 CREATE TABLE nexmark_q10 (
-  auction BIGINT, bidder BIGINT, price BIGINT, dateTime TIMESTAMP(3), extra STRING, dt STRING, hm STRING
+  auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3), extra STRING, dt STRING, hm STRING
 ) PARTITIONED BY (dt, hm) WITH (
   'connector' = 'filesystem', 'path' = '/tmp/nexmark_q10', 'format' = 'csv',
   'sink.partition-commit.trigger' = 'partition-time', 'sink.partition-commit.delay' = '1 min',
@@ -9,5 +9,5 @@ CREATE TABLE nexmark_q10 (
 );
 
 INSERT INTO nexmark_q10
-SELECT auction, bidder, price, dateTime, extra, DATE_FORMAT(dateTime, 'yyyy-MM-dd'), DATE_FORMAT(dateTime, 'HH:mm')
+SELECT auction, bidder, price, `dateTime`, extra, DATE_FORMAT(`dateTime`, 'yyyy-MM-dd'), DATE_FORMAT(`dateTime`, 'HH:mm')
 FROM bid;

@@ -4,14 +4,14 @@ CREATE TABLE nexmark_q6 (
 ) WITH ('connector' = 'blackhole');
 
 INSERT INTO nexmark_q6
-SELECT Q.seller, AVG(Q.final) OVER (PARTITION BY Q.seller ORDER BY Q.dateTime ROWS BETWEEN 10 PRECEDING AND CURRENT ROW)
+SELECT Q.seller, AVG(Q.final) OVER (PARTITION BY Q.seller ORDER BY Q.`dateTime` ROWS BETWEEN 10 PRECEDING AND CURRENT ROW)
 FROM (
   SELECT *
   FROM (
-    SELECT A.id, A.seller, B.price AS final, B.dateTime,
+    SELECT A.id, A.seller, B.price AS final, B.`dateTime`,
            ROW_NUMBER() OVER (PARTITION BY A.id, A.seller ORDER BY B.price DESC) AS rownum
     FROM auction AS A, bid AS B
-    WHERE A.id = B.auction AND B.dateTime BETWEEN A.dateTime AND A.expires
+    WHERE A.id = B.auction AND B.`dateTime` BETWEEN A.`dateTime` AND A.expires
   )
   WHERE rownum <= 1
 ) AS Q;

@@ -13,7 +13,9 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 use regex::Regex;
 
+use crate::e2e::postgres::PostgresClient;
 use crate::services::flink_gateway::FlinkGateway;
+use crate::services::postgres::{DATABASE, PASSWORD, USER};
 
 /// What came of a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +50,13 @@ pub(crate) struct Nexmark<'a> {
     pub(crate) root: &'a Path,
     pub(crate) binary: &'a Path,
     pub(crate) folder: &'a Path,
+    /// Where PostgreSQL listens, for the side table of q13.
+    pub(crate) postgres: String,
 }
+
+/// Rows of the side table.
+const SIDE_ROW_COUNT: u32 = 10_000;
+const SIDE_FILE: &str = "side_input";
 
 impl Nexmark<'_> {
     /// The names of all queries, by number.
@@ -72,6 +80,17 @@ impl Nexmark<'_> {
         ensure!(number.is_match(&job), "tests/nexmark/export.sql sets 'events.num'");
         let job = number.replace(&job, format!("'events.num' = '{event_count}'"));
         self.run_wiesel("export", &job).map(drop)
+    }
+
+    /// Fills q13's side table, in PostgreSQL for wiesel and in a file for Flink.
+    pub(crate) fn fill_side_table(&self, client: &mut PostgresClient) -> Result<()> {
+        client.execute("CREATE TABLE side_input (key BIGINT PRIMARY KEY, value TEXT)")?;
+        client.execute(&format!(
+            "INSERT INTO side_input SELECT i, 'text ' || i FROM generate_series(0, {}) AS i",
+            SIDE_ROW_COUNT - 1
+        ))?;
+        let lines = (0..SIDE_ROW_COUNT).map(|i| format!("{{\"key\":{i},\"value\":\"text {i}\"}}\n"));
+        fs::write(self.folder.join(SIDE_FILE), lines.collect::<String>()).context("write the side table")
     }
 
     /// Runs one query on both engines.
@@ -130,7 +149,15 @@ impl Nexmark<'_> {
         let path = self.root.join("tests/nexmark").join(file);
         let text = fs::read_to_string(&path).with_context(|| format!("read `{}`", path.display()))?;
         let events = format!("'path' = '{}'", self.folder.join("events").display());
-        let text = text.replace("'path' = '/tmp/nexmark'", &events);
+        let side = format!("'path' = '{}'", self.folder.join(SIDE_FILE).display());
+        let text = text
+            .replace("'path' = '/tmp/nexmark'", &events)
+            .replace("'path' = '/tmp/nexmark_side_input'", &side)
+            .replace("//localhost:5432/nexmark'", &format!("//{}/{DATABASE}'", self.postgres))
+            .replace(
+                "'username' = 'nexmark', 'password' = 'nexmark'",
+                &format!("'username' = '{USER}', 'password' = '{PASSWORD}'"),
+            );
         Ok(text.lines().filter(|line| !line.trim_start().starts_with("--")).map(|line| format!("{line}\n")).collect())
     }
 

@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::commands::test::{build_binary, repository};
+use crate::e2e::postgres::PostgresClient;
 use crate::nexmark::{Nexmark, Verdict};
 use crate::services::flink::Release;
 use crate::services::flink_gateway::FlinkGateway;
 use crate::services::process::{catch_interrupts, interrupted};
+use crate::services::{Service, Services};
 
 /// Runs the Nexmark queries on wiesel and on Apache Flink 1.20 over the same events and compares the answers.
 #[derive(Debug, clap::Args)]
@@ -35,11 +37,17 @@ impl NexmarkCommand {
             None => build_binary(&["--package", "wiesel"])?,
         };
         let folder = tempfile::Builder::new().prefix("wiesel-nexmark-").tempdir()?;
-        let nexmark = Nexmark { root, binary: &binary, folder: folder.path() };
+        let services = Services::start(&[Service::Postgres].into())?;
+        let (postgres, url) = {
+            let server = services.postgres()?;
+            (server.address(), server.url())
+        };
+        let nexmark = Nexmark { root, binary: &binary, folder: folder.path(), postgres };
         let mut queries = nexmark.queries()?;
         queries.retain(|query| self.query.as_ref().is_none_or(|wanted| wanted == query));
         ensure!(!queries.is_empty(), "there is no such query");
         nexmark.export(self.events)?;
+        nexmark.fill_side_table(&mut PostgresClient::connect(&url)?)?;
         let release = Release::V1;
         let gateway = FlinkGateway::start(release, folder.path())?;
         let mut page = format!(
@@ -72,6 +80,7 @@ impl NexmarkCommand {
             println!("{query}: {text}");
             writeln!(page, "| {query} | {text} |")?;
         }
+        services.close();
         if self.query.is_none() {
             fs::write(root.join("tests/nexmark/RESULTS.md"), page)?;
         }
