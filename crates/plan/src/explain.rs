@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use wiesel_expr::{AggregateCall, ScalarExpr};
 
-use crate::join::{JoinForm, JoinKey, JoinNode, JoinSide};
+use crate::join::{JoinForm, JoinKey, JoinNode, JoinSide, LookupJoinNode, LookupKeySource};
 use crate::state_size::state_size;
 use crate::{
     Distribution, Node, NodeId, NodeKind, OverCall, OverFrame, RankEnd, RankNode, RankStrategy, SortColumn, StreamPlan,
@@ -191,6 +191,7 @@ pub fn describe(node: &Node, inputs: &[&Node]) -> String {
             columns(&node.primary_key),
             columns(&node.upsert_key)
         ),
+        NodeKind::LookupJoin(join) => lookup_text(join, &column, &names()),
         NodeKind::UnionAll => format!("Union(all=[true], columns=[{}])", names()),
         NodeKind::Sink(sink) => {
             let key = if sink.primary_key.is_empty() {
@@ -334,6 +335,34 @@ fn join_condition(
         1 => parts.remove(0),
         _ => format!("({})", parts.join(" AND ")),
     }
+}
+
+fn lookup_text(join: &LookupJoinNode, left: &dyn Fn(usize) -> String, names: &str) -> String {
+    let of_table = |index: usize| join.table.columns.get(index).map_or_else(|| format!("${index}"), |c| c.name.clone());
+    let keys: Vec<String> = join
+        .keys
+        .iter()
+        .map(|key| match &key.source {
+            LookupKeySource::Column(index) => format!("{}={}", of_table(key.column), left(*index)),
+            LookupKeySource::Constant(value) => {
+                let data_type = join.table.columns.get(key.column).map(|c| c.data_type.clone());
+                let text = data_type.map_or_else(String::new, |t| literal(value, &t));
+                format!("{}={text}", of_table(key.column))
+            }
+        })
+        .collect();
+    let column = |index: usize| match index.checked_sub(join.left_width) {
+        None => left(index),
+        Some(index) => join.columns.get(index).map_or_else(|| format!("${index}"), |c| of_table(*c)),
+    };
+    let condition = join.condition.as_ref().map(|c| format!(", where=[{}]", expression(c, &column)));
+    format!(
+        "LookupJoin(table=[{}], joinType=[{}], lookup=[{}]{}, select=[{names}])",
+        join.table.path,
+        join.kind.name(),
+        keys.join(", "),
+        condition.unwrap_or_default()
+    )
 }
 
 fn join_text(join: &JoinNode, inputs: &[&Node], names: &str) -> String {

@@ -4,6 +4,10 @@
 //! joins) the right one's. A condition is split by the planner: pairs of columns that must be equal, by which rows are distributed and
 //! state is found, and the rest, an expression over the columns of both sides.
 
+use std::sync::Arc;
+
+use wiesel_core::Value;
+use wiesel_core::table::TableDescriptor;
 use wiesel_expr::ScalarExpr;
 
 /// Which rows without a partner a join gives.
@@ -88,6 +92,41 @@ pub enum JoinForm {
     Interval(IntervalBounds),
     /// A right table of versions, each left row meeting the version of its time.
     Temporal(VersionTimes),
+}
+
+/// A lookup in an external table, at processing time. Output columns: the input's, then those of the table.
+#[derive(Debug, Clone)]
+pub struct LookupJoinNode {
+    /// Inner or left.
+    pub kind: JoinKind,
+    /// The number of columns of the input.
+    pub left_width: usize,
+    /// The table.
+    pub table: Arc<TableDescriptor>,
+    /// Indices into the table's columns of what is fetched.
+    pub columns: Vec<usize>,
+    /// What it is asked by; never empty.
+    pub keys: Vec<LookupKey>,
+    /// What else must hold, over the input's columns and then the fetched ones.
+    pub condition: Option<ScalarExpr>,
+}
+
+/// One column that a table is asked by.
+#[derive(Debug, Clone)]
+pub struct LookupKey {
+    /// Index into the table's columns.
+    pub column: usize,
+    /// What it must be equal to.
+    pub source: LookupKeySource,
+}
+
+/// What a column of a lookup must be equal to; of the column's type.
+#[derive(Debug, Clone)]
+pub enum LookupKeySource {
+    /// A column of the input.
+    Column(usize),
+    /// A constant.
+    Constant(Value),
 }
 
 /// `left time BETWEEN right time + lower AND right time + upper`.

@@ -20,7 +20,7 @@ use wiesel_core::table::{ConnectorInfo, TableDescriptor};
 use wiesel_core::{ChangelogMode, Schema, Value};
 use wiesel_expr::{AggregateCall, ScalarExpr};
 
-pub use self::join::{JoinForm, JoinKey, JoinKind, JoinNode, JoinSide};
+pub use self::join::{JoinForm, JoinKey, JoinKind, JoinNode, JoinSide, LookupJoinNode};
 pub use self::over::{MaterializeNode, OverCall, OverFrame, OverNode, SortNode};
 pub use self::rank::{RankEnd, RankNode, RankStrategy};
 
@@ -98,6 +98,8 @@ pub enum NodeKind {
     Replicate,
     /// The upsert materializer in front of a sink whose primary key is not the key of the changes.
     Materialize(MaterializeNode),
+    /// A lookup in an external table.
+    LookupJoin(LookupJoinNode),
     /// UNION ALL.
     UnionAll,
     /// Writes to a table.

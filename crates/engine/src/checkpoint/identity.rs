@@ -90,6 +90,11 @@ fn describe(node: &Node) -> String {
             "rank {:?} {:?} {} {:?} {} {:?}",
             r.partition, r.order, r.start, r.end, r.outputs_number, r.strategy
         ),
+        NodeKind::LookupJoin(j) => {
+            let condition = j.condition.as_ref().map_or_else(String::new, expr);
+            let table = table(&j.table, &j.columns);
+            format!("lookup join {:?} {} {table} {:?} [{condition}]", j.kind, j.left_width, j.keys)
+        }
         NodeKind::Join(j) => {
             let condition = j.condition.as_ref().map_or_else(String::new, expr);
             let form = match &j.form {

@@ -8,7 +8,10 @@ mod group_aggregate;
 mod interval_join;
 mod join;
 mod join_side;
+#[cfg(test)]
+mod join_tests;
 mod keyed_rows;
+mod lookup_join;
 mod materialize;
 mod over;
 mod rank;
@@ -37,6 +40,7 @@ pub use self::expand::Expand;
 pub use self::group_aggregate::GroupAggregate;
 pub use self::interval_join::IntervalJoin;
 pub use self::join::Join;
+pub use self::lookup_join::LookupJoin;
 pub use self::materialize::Materialize;
 pub use self::over::Over;
 pub use self::rank::Rank;
@@ -57,7 +61,8 @@ pub const ROWS_PER_BATCH: usize = 16 * 1024;
 
 /// Builds the operator of a plan node from the schemas of its inputs.
 ///
-/// Sources, exchanges, watermarks, constant rows, sinks and collected results are parts of the step loop and no operators of this list.
+/// Sources, exchanges, watermarks, constant rows, sinks and collected results are parts of the step loop and no operators of this list; a
+/// lookup join is built there too, because it asks a connector.
 pub fn build(node: &Node, input_schemas: &[&Schema], context: &OperatorContext) -> Result<Box<dyn Operator>> {
     let input = || {
         let schema = input_schemas.first().copied();
@@ -92,6 +97,7 @@ pub fn build(node: &Node, input_schemas: &[&Schema], context: &OperatorContext) 
         NodeKind::Source(_)
         | NodeKind::Values(_)
         | NodeKind::Watermark(_)
+        | NodeKind::LookupJoin(_)
         | NodeKind::Exchange(_)
         | NodeKind::Sink(_)
         | NodeKind::Collect => {

@@ -215,6 +215,7 @@ impl Builder<'_> {
             NodeKind::SessionTable(session) => columns == session.keys,
             NodeKind::WindowRank(rank) => columns == rank.keys,
             NodeKind::Rank(rank) => !columns.is_empty() && columns == rank.partition,
+            NodeKind::LookupJoin(join) => columns.iter().all(|&c| c < join.left_width) && through(columns),
             // A row that is padded on one side lies by the key of the other.
             NodeKind::Join(join) => {
                 let right: Vec<usize> = join.keys_on(1).iter().map(|c| join.left_width + c).collect();

@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 
 use arrow_array::{ArrayRef, RecordBatch};
 use wiesel_core::env;
+use wiesel_core::lookup::{Lookup, LookupRequest};
 use wiesel_core::sink::{CheckpointKind, Prepared, SinkContext, SinkCounters, SinkFactory, SinkParallelism};
 use wiesel_core::source::{RowsBatch, SourceContext, SourceFactory, Split};
 use wiesel_core::table::{ConnectorRegistry, SinkRequest, SourceRequest};
 use wiesel_core::{Error, ErrorKind, Result, Schema, Value};
 use wiesel_expr::{Evaluator, Session};
-use wiesel_plan::{JobConfig, NodeKind, StreamPlan, WatermarkNode};
+use wiesel_plan::{JobConfig, LookupJoinNode, NodeKind, StreamPlan, WatermarkNode};
 
 use super::barrier::Barrier;
 use super::control::{Clock, Control, FailPoints, SystemClock};
@@ -1071,6 +1072,15 @@ impl WorkerBuilder<'_> {
                     return Ok(Part::Union);
                 }
                 let inputs: Vec<&Schema> = node.inputs.iter().map(|&i| &self.spec.plan.nodes[i].schema).collect();
+                if let (NodeKind::LookupJoin(join), Some(input)) = (&node.kind, inputs.first()) {
+                    let lookup = self.lookup(join)?;
+                    return Ok(Part::Operator(Box::new(operators::LookupJoin::new(
+                        join,
+                        lookup,
+                        input,
+                        &node.schema,
+                    )?)));
+                }
                 let context =
                     OperatorContext { worker, workers: self.shared.workers, is_batch: self.spec.config.is_batch };
                 Ok(Part::Operator(operators::build(node, &inputs, &context)?))
@@ -1080,6 +1090,18 @@ impl WorkerBuilder<'_> {
                 Ok(if worker == 0 { Part::Collect(self.spec.collector.take()) } else { Part::Elsewhere })
             }
         }
+    }
+
+    /// A worker's own door to the table of a lookup join.
+    fn lookup(&self, join: &LookupJoinNode) -> Result<Box<dyn Lookup>> {
+        let request = LookupRequest {
+            columns: join.columns.clone(),
+            keys: join.keys.iter().map(|key| key.column).collect(),
+            time_zone: self.spec.config.time_zone.to_string(),
+            job_name: self.spec.plan.job_name.clone(),
+        };
+        let at = |e: Error| e.at(format!("table `{}`", join.table.name));
+        self.spec.registry.lookup(&join.table, &request).and_then(|factory| factory.open()).map_err(at)
     }
 
     fn watermark(&self, place: usize) -> Result<Part> {

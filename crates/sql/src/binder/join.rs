@@ -118,9 +118,7 @@ fn temporal_form(left: &Rel, scope: &Scope, right: &Rel, as_of: &ast::Expr, kind
                 ]),
             }
         }
-        Some((_, TimeAttribute::Proctime)) => {
-            Err(vec![refused("FOR SYSTEM_TIME AS OF a processing-time attribute", as_of.span)])
-        }
+        Some((_, TimeAttribute::Proctime)) => Ok(JoinForm::Lookup),
         None => Err(vec![
             Diagnostic::error("W0308", "FOR SYSTEM_TIME AS OF needs a time attribute of the left table")
                 .at(as_of.span)
@@ -137,6 +135,21 @@ fn common_names(left: &Scope, right: &Scope, span: Span) -> Vec<Ident> {
     let right = visible(right);
     let both = visible(left).into_iter().filter(|name| right.contains(name));
     both.map(|value| Ident { value, quoted: false, span }).collect()
+}
+
+/// Checks a LOOKUP hint. What changes only how fast answers come is taken without effect, because a step's rows ask together anyway.
+pub(super) fn check_lookup_hint(hint: &ast::Hint) -> Bound<()> {
+    const WITHOUT_EFFECT: &[&str] = &["table", "async", "output-mode", "capacity", "timeout"];
+    for arg in &hint.args {
+        let ast::HintArg::Pair(pair) = arg else {
+            return Err(vec![Diagnostic::error("W0305", "a LOOKUP hint takes 'key' = 'value' pairs").at(hint.span)]);
+        };
+        let key = pair.key.value.as_str();
+        if !WITHOUT_EFFECT.contains(&key) {
+            return Err(vec![refused(&format!("'{key}' of the hint LOOKUP"), pair.key.span)]);
+        }
+    }
+    Ok(())
 }
 
 /// The STATE_TTL hints of a SELECT: table or alias, and milliseconds.

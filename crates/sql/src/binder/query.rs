@@ -303,6 +303,10 @@ impl<'a> QueryBinder<'a> {
     pub(super) fn bind_select(&mut self, select: &Select) -> Bound<Rel> {
         let mut hints = Vec::new();
         for hint in &select.hints {
+            if hint.name.value.eq_ignore_ascii_case("LOOKUP") {
+                super::join::check_lookup_hint(hint)?;
+                continue;
+            }
             if !hint.name.value.eq_ignore_ascii_case("STATE_TTL") {
                 return Err(vec![refused(&format!("the hint {}", hint.name.value), hint.span)]);
             }

@@ -45,6 +45,8 @@ pub enum JoinForm {
     Interval(IntervalBounds),
     /// FOR SYSTEM_TIME AS OF a rowtime attribute.
     Temporal(VersionTimes),
+    /// FOR SYSTEM_TIME AS OF a processing-time attribute: the external table is asked.
+    Lookup,
 }
 
 /// A join of two inputs, its form not known yet: time attributes are kept until it is.
@@ -79,7 +81,8 @@ pub fn conjuncts(condition: ScalarExpr) -> Vec<ScalarExpr> {
     }
 }
 
-fn all_of(mut parts: Vec<ScalarExpr>) -> Option<ScalarExpr> {
+/// The condition that all parts hold.
+pub(super) fn all_of(mut parts: Vec<ScalarExpr>) -> Option<ScalarExpr> {
     match parts.len() {
         0 => None,
         1 => parts.pop(),
@@ -209,7 +212,7 @@ fn distribute(left: Rel, right: Rel, mut join: JoinRel, mut above: Vec<ScalarExp
         above = rest;
     }
     let kind = join.kind;
-    let keeps_right = matches!(join.form, Some(JoinForm::Temporal(_)));
+    let keeps_right = matches!(join.form, Some(JoinForm::Temporal(_) | JoinForm::Lookup));
     let (mut to_left, mut to_right, mut stay) = (Vec::new(), Vec::new(), Vec::new());
     for part in std::mem::take(&mut join.condition) {
         match reads(&part, left_width) {
@@ -294,7 +297,7 @@ fn decided(left: Rel, right: Rel, mut join: JoinRel) -> Rel {
     for (index, column) in columns.iter_mut().enumerate() {
         let keeps_time = match &join.form {
             Some(JoinForm::Interval(_)) => true,
-            Some(JoinForm::Temporal(_)) => index < left_width,
+            Some(JoinForm::Temporal(_) | JoinForm::Lookup) => index < left_width,
             _ => false,
         };
         if !keeps_time {
@@ -331,7 +334,8 @@ pub fn equalities(condition: &[ScalarExpr], left_width: usize) -> Equalities {
     found
 }
 
-fn equal_pair(part: &ScalarExpr, left_width: usize) -> Option<(ScalarExpr, ScalarExpr, bool)> {
+/// Equal expressions of the left and of the right side, over that side's columns, and whether NULL equals NULL.
+pub(super) fn equal_pair(part: &ScalarExpr, left_width: usize) -> Option<(ScalarExpr, ScalarExpr, bool)> {
     let ScalarExpr::Call { function, args, .. } = part else { return None };
     let null_safe = match function.name() {
         "=" => false,
@@ -363,6 +367,9 @@ impl Lowering {
         columns: &[RelColumn],
         config: &Config,
     ) -> Result<NodeId, Diagnostic> {
+        if matches!(join.form, Some(JoinForm::Lookup)) {
+            return self.lower_lookup(inputs, join, columns, config);
+        }
         let Equalities { pairs, rest } = equalities(&join.condition, inputs.0.columns.len());
         let (left_exprs, right_exprs): (Vec<_>, Vec<_>) = pairs.iter().map(|(l, r, _)| (l.clone(), r.clone())).unzip();
         let (left, left_places) = with_columns(inputs.0.clone(), &left_exprs);
@@ -427,7 +434,7 @@ fn joined_times(kept: &[RelColumn], joined: &[RelColumn], left_width: usize) -> 
 }
 
 /// The input with each expression as a column, those that are columns already as they are; and their places.
-fn with_columns(input: Rel, exprs: &[ScalarExpr]) -> (Rel, Vec<usize>) {
+pub(super) fn with_columns(input: Rel, exprs: &[ScalarExpr]) -> (Rel, Vec<usize>) {
     let mut items: Vec<(String, ScalarExpr)> =
         identity(&input.columns).into_iter().zip(&input.columns).map(|(e, c)| (c.name.clone(), e)).collect();
     let mut places = Vec::new();

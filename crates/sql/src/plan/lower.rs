@@ -297,6 +297,7 @@ impl Lowering {
 fn kind_options(kind: &NodeKind) -> Option<&std::collections::BTreeMap<String, String>> {
     match kind {
         NodeKind::Source(source) => Some(&source.table.options),
+        NodeKind::LookupJoin(join) => Some(&join.table.options),
         _ => None,
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod interval;
 pub mod join;
+pub mod lookup;
 pub mod lower;
 pub mod materialize;
 pub mod optimize;

@@ -9,7 +9,7 @@ use wiesel_core::{Field, Schema};
 use wiesel_expr::{ScalarExpr, Session};
 use wiesel_plan::{CalcNode, Distribution, Node, NodeId, NodeKind, OverCall, RankEnd};
 
-use super::join;
+use super::{join, lookup};
 
 /// Applies every rewrite. Returns the new nodes and sinks.
 pub fn optimize(
@@ -44,6 +44,7 @@ fn fold_constants(mut nodes: Vec<Node>, sinks: Vec<NodeId>, session: &Session) -
             }
             NodeKind::Watermark(watermark) => fold(&mut watermark.expr),
             NodeKind::Join(join) => join.condition.iter_mut().for_each(fold),
+            NodeKind::LookupJoin(join) => join.condition.iter_mut().for_each(fold),
             _ => {}
         }
     }
@@ -195,6 +196,7 @@ fn prune_columns(nodes: Vec<Node>, sinks: Vec<NodeId>) -> (Vec<Node>, Vec<NodeId
         for (port, input) in node.inputs.iter().enumerate() {
             let wanted = match &node.kind {
                 NodeKind::Join(join) => join::columns_needed(join, &own, port).into_iter().collect(),
+                NodeKind::LookupJoin(join) => lookup::columns_needed(join, &own).into_iter().collect(),
                 _ => needed_of_input(node, &own, nodes.get(*input).map_or(0, |n| n.schema.len())),
             };
             if let Some(set) = needed.get_mut(*input) {
@@ -329,7 +331,7 @@ fn needed_of_input(node: &Node, own: &BTreeSet<usize>, input_width: usize) -> Ve
             wanted.extend(0..input_width);
         }
         // A join reads two inputs, each with columns of its own.
-        NodeKind::Source(_) | NodeKind::Values(_) | NodeKind::Join(_) => {}
+        NodeKind::Source(_) | NodeKind::Values(_) | NodeKind::Join(_) | NodeKind::LookupJoin(_) => {}
     }
     wanted
 }
@@ -484,6 +486,7 @@ fn rebuild(node: &mut Node, own: &[usize], inputs: &[(NodeId, Vec<usize>)], node
             own.to_vec()
         }
         NodeKind::Join(_) => join::prune(node, &own.iter().copied().collect(), inputs, nodes),
+        NodeKind::LookupJoin(_) => lookup::prune(node, &own.iter().copied().collect(), &below),
         NodeKind::Values(rows) => {
             for row in rows.iter_mut() {
                 *row = own.iter().filter_map(|c| row.get(*c).cloned()).collect();
@@ -602,6 +605,7 @@ fn lie_of(node: &Node, below: Option<Distribution>) -> Option<Distribution> {
         | NodeKind::Unnest(_) => below,
         // Padded rows of the right side lie by its own keys.
         NodeKind::Join(join) if !join.kind.pads_left() => below,
+        NodeKind::LookupJoin(_) => below,
         NodeKind::Calc(calc) => match below? {
             Distribution::Single => Some(Distribution::Single),
             Distribution::Hash(keys) => {

@@ -59,7 +59,10 @@ pub fn infer(nodes: &mut [Node], materialize_is_off: bool) -> Result<(), Diagnos
 fn pass_on_full_changelogs(nodes: &mut [Node]) {
     for id in 0..nodes.len() {
         let is_full = |i: &NodeId| nodes.get(*i).is_some_and(|n| n.changelog_mode == ChangelogMode::Full);
-        let passes = matches!(nodes[id].kind, NodeKind::Calc(_) | NodeKind::UnionAll | NodeKind::Exchange(_));
+        let passes = matches!(
+            nodes[id].kind,
+            NodeKind::Calc(_) | NodeKind::UnionAll | NodeKind::Exchange(_) | NodeKind::LookupJoin(_)
+        );
         if passes && nodes[id].changelog_mode != ChangelogMode::Insert && nodes[id].inputs.iter().any(is_full) {
             nodes[id].changelog_mode = ChangelogMode::Full;
         }
@@ -105,6 +108,7 @@ fn wanted_of_input(
             let port = node.inputs.iter().position(|i| *i == input).unwrap_or(0);
             join::wanted_of_input(join, port, own)?
         }
+        NodeKind::LookupJoin(_) => own,
         NodeKind::UnionAll | NodeKind::Watermark(_) | NodeKind::Exchange(_) => own,
         NodeKind::Over(_) => return Err(refused("an OVER window over an updating input")),
         NodeKind::Sort(_) => return Err(refused("a sort by time of an updating input")),
@@ -208,6 +212,7 @@ pub(super) fn infer_upsert_keys(nodes: &mut [Node]) {
                 let right = right.unwrap_or_default();
                 join::upsert_keys(join, &below, &right)
             }
+            NodeKind::LookupJoin(join) => super::lookup::upsert_keys(join, &below),
             NodeKind::Source(source) => key_of_table(source),
             NodeKind::Calc(calc) => below
                 .iter()
