@@ -100,6 +100,8 @@ pub enum SourceEvent {
 pub struct SourceContext {
     /// Positions to resume at, by split name; empty for a fresh start.
     pub restored: Vec<Split>,
+    /// Where splits of a bounded read end, by split name, as [`Source::end`] said before the restored checkpoint: a restart keeps them.
+    pub restored_ends: Vec<(String, i64)>,
     /// Whether there was a checkpoint (then splits that it does not name are new ones and start at their beginning).
     pub is_restored: bool,
     /// Bytes that the client may hold beyond what it handed out.
@@ -126,6 +128,11 @@ pub trait SourceFactory: Send + Sync {
 pub trait Source: Send {
     /// The splits found at open.
     fn splits(&self) -> &[Split];
+    /// Where a split of a bounded read ends, when that was found out at open and would come out differently later. It is kept with the
+    /// positions and handed back as [`SourceContext::restored_ends`].
+    fn end(&self, _split: SplitIndex) -> Option<i64> {
+        None
+    }
     /// Brings up to about `bytes_max` of records, waiting at most `wait` for the first.
     fn poll(&mut self, bytes_max: usize, wait: Duration, events: &mut Vec<SourceEvent>) -> Result<()>;
     /// Told after a checkpoint is durable: these positions will never be asked for again (Kafka commits its group offsets).

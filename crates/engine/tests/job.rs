@@ -445,3 +445,63 @@ fn a_union_passes_the_rows_of_both_inputs() {
         assert_eq!(*written, expected);
     });
 }
+
+#[test]
+fn a_checkpoint_that_takes_longer_than_its_timeout_fails_and_the_next_one_brings_its_rows() {
+    for workers in [1, 2] {
+        let mut source = bounded((0..3).map(|n| rows(n * 10..(n + 1) * 10)).collect());
+        source.events.insert(1, Event::Gate(1));
+        source.events.insert(3, Event::Gate(2));
+        let script = script(source, exactly_once());
+        let plan = copy_plan(&script);
+        let dir = tempfile::tempdir().unwrap();
+        let mut spec = spec(&plan, &script, dir.path(), workers);
+        spec.config.checkpoint_timeout_ms = 5_000;
+        let (input, out) = (&script.sources["t"], &script.sinks["out"]);
+        out.withholds.change(|withholds| *withholds = true);
+        let job = start(spec);
+        out.written.wait("the first rows", |w| w.len() == 10);
+        job.set_time(1_001_000);
+        out.asked.wait("a checkpoint that waits for the sink", |asked| *asked > 0);
+        job.set_time(1_005_999);
+        input.gate.change(|g| *g = 1);
+        out.written.wait("rows beside the waiting checkpoint", |w| w.len() == 20);
+        assert_eq!(job.metrics.checkpoints_failed.load(Relaxed), 0, "its time is not over");
+        job.set_time(1_006_000);
+        let metrics = Arc::clone(&job.metrics);
+        out.asked.wait("the end of its time", |_| metrics.checkpoints_failed.load(Relaxed) == 1);
+        let notes = job.metrics.take_notes();
+        assert!(notes.iter().any(|n| n.contains("checkpoint 1 is given up after 5000 ms")), "{notes:?}");
+        out.visible.change(|v| assert!(v.is_empty(), "nothing of a failed checkpoint is shown"));
+
+        out.withholds.change(|withholds| *withholds = false);
+        job.control.wake();
+        input.completed.wait("the next checkpoint", |c| *c == [vec![(0, 20)]]);
+        out.visible.change(|v| assert_eq!(*v, row_texts(0..20)));
+        assert!(list(dir.path()).unwrap().iter().all(|c| c.id == 2), "the failed one left no manifest");
+        input.gate.change(|g| *g = 2);
+        assert_eq!(job.end().unwrap(), JobEnd::Finished);
+        out.visible.change(|v| assert_eq!(*v, row_texts(0..30)));
+        assert_eq!(metrics.checkpoints_failed.load(Relaxed), 1);
+    }
+}
+
+#[test]
+fn the_end_of_a_bounded_read_is_kept_over_restarts() {
+    let mut source = bounded(vec![rows(0..10), rows(10..20)]);
+    source.events.insert(1, Event::Gate(1));
+    source.end = Some(20);
+    let script = script(source, exactly_once());
+    let plan = copy_plan(&script);
+    let dir = tempfile::tempdir().unwrap();
+    let job = start(spec(&plan, &script, dir.path(), 1));
+    script.sinks["out"].written.wait("rows before the gate", |w| w.len() == 10);
+    job.control.stop();
+    job.end().unwrap();
+    script.sources["t"].gate.change(|g| *g = 1);
+    assert_eq!(start(spec(&plan, &script, dir.path(), 1)).end().unwrap(), JobEnd::Finished);
+    // A finished job starts anew, and finds out anew.
+    start(spec(&plan, &script, dir.path(), 1)).end().unwrap();
+    let expected = [vec![], vec![("t-0".to_owned(), 20)], vec![]];
+    script.sources["t"].restored_ends.change(|ends| assert_eq!(*ends, expected));
+}

@@ -270,6 +270,12 @@ pub(crate) const CASES: &[Case] = &[
         run: kafka_sink::rows_arrive_through_kills,
     },
     Case {
+        name: "kafka_source_a_bounded_end_stays_where_the_first_start_found_it",
+        needs: &[Kafka],
+        limit_s: 180,
+        run: kafka_source::a_bounded_end_stays_where_the_first_start_found_it,
+    },
+    Case {
         name: "kafka_source_goes_on_where_its_group_stands",
         needs: &[Kafka],
         limit_s: 180,

@@ -219,7 +219,13 @@ mod tests {
         let factory = super::super::source(table, &request(table), &ConnectorContext::default()).unwrap();
         let restored = vec![Split { name: SPLIT_NAME.to_owned(), start }];
         let waker = Waker::default();
-        let context = SourceContext { restored, is_restored: start > 0, buffer_bytes_max: 1 << 20, waker };
+        let context = SourceContext {
+            restored,
+            restored_ends: Vec::new(),
+            is_restored: start > 0,
+            buffer_bytes_max: 1 << 20,
+            waker,
+        };
         let mut source = factory.open(context).unwrap();
         let mut events = Vec::new();
         while !matches!(events.last(), Some(SourceEvent::Finished(0))) {
@@ -379,6 +385,7 @@ mod tests {
         let factory = super::super::source(&table, &request, &ConnectorContext::default()).unwrap();
         let context = SourceContext {
             restored: Vec::new(),
+            restored_ends: Vec::new(),
             is_restored: false,
             buffer_bytes_max: 1 << 20,
             waker: Waker::default(),

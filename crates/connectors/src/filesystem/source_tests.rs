@@ -72,6 +72,7 @@ impl Read {
         let splits = restored.into_iter().flatten();
         let context = SourceContext {
             restored: splits.map(|(name, start)| Split { name: name.clone(), start: *start }).collect(),
+            restored_ends: Vec::new(),
             is_restored: restored.is_some(),
             buffer_bytes_max: 1 << 20,
             waker: Waker::default(),
@@ -379,6 +380,7 @@ fn what_the_sink_writes_the_source_reads() {
         let factory = super::source(&table, &request, &ConnectorContext::default()).unwrap();
         let context = SourceContext {
             restored: Vec::new(),
+            restored_ends: Vec::new(),
             is_restored: false,
             buffer_bytes_max: 1 << 20,
             waker: Waker::default(),

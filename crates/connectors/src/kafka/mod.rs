@@ -20,7 +20,7 @@
 //! | format, value.format | required | the format of values |
 //! | scan.startup.mode | group-offsets | earliest-offset, latest-offset, group-offsets, timestamp, specific-offsets |
 //! | scan.startup.timestamp-millis, scan.startup.specific-offsets | | what the mode needs |
-//! | scan.bounded.mode | unbounded | latest-offset, group-offsets, timestamp, specific-offsets; ends are found when the job starts |
+//! | scan.bounded.mode | unbounded | latest-offset, group-offsets, timestamp, specific-offsets; ends are found at the first start and kept by checkpoints |
 //! | scan.bounded.timestamp-millis, scan.bounded.specific-offsets | | what the mode needs |
 //! | scan.topic-partition-discovery.interval | 5 min | how often new partitions are looked for (every 30 s at least); 0 never |
 //! | sink.partitioner | default | default, fixed, round-robin |

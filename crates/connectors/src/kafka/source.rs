@@ -568,6 +568,10 @@ impl Source for KafkaSource {
         &self.splits
     }
 
+    fn end(&self, split: SplitIndex) -> Option<i64> {
+        self.partitions.get(split).and_then(|partition| partition.end)
+    }
+
     fn poll(&mut self, bytes_max: usize, wait: Duration, events: &mut Vec<SourceEvent>) -> Result<()> {
         // Events found outside of a poll come first, and at once.
         let wait = if self.pending.is_empty() { wait } else { Duration::ZERO };
@@ -691,7 +695,7 @@ impl Positions<'_> {
         }
         let ranges = log_range(self.cluster, self.client, &partitions)?;
         let starts = self.starts(&partitions, &ranges, context)?;
-        let ends = self.ends(&partitions, &ranges)?;
+        let ends = self.kept_ends(&partitions, &ranges, context)?;
         let reset = self.settings.options.properties.auto_offset_reset;
         for (index, partition) in partitions.iter_mut().enumerate() {
             let (first, end) = ranges[index];
@@ -737,6 +741,28 @@ impl Positions<'_> {
                     .collect()
             }
         }
+    }
+
+    /// The ends that the first start found, as far as a checkpoint knows them: what came since then belongs to no bounded read.
+    fn kept_ends(
+        &self,
+        partitions: &[Partition],
+        ranges: &[(i64, i64)],
+        context: &SourceContext,
+    ) -> Result<Vec<Option<i64>>> {
+        if self.settings.options.bounded == Bounded::Unbounded {
+            return Ok(vec![None; partitions.len()]);
+        }
+        let kept = |p: &Partition| {
+            let name = p.name();
+            context.restored_ends.iter().find(|(split, _)| *split == name).map(|(_, end)| *end)
+        };
+        let kept: Vec<Option<i64>> = partitions.iter().map(kept).collect();
+        if kept.iter().all(Option::is_some) {
+            return Ok(kept);
+        }
+        let found = self.ends(partitions, ranges)?;
+        Ok(kept.into_iter().zip(found).map(|(kept, found)| kept.or(found)).collect())
     }
 
     fn ends(&self, partitions: &[Partition], ranges: &[(i64, i64)]) -> Result<Vec<Option<i64>>> {

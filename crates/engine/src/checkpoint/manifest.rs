@@ -75,6 +75,9 @@ pub(crate) struct SourceEntry {
 pub(crate) struct SplitEntry {
     pub(crate) name: String,
     pub(crate) position: i64,
+    /// Where a bounded read ends, when that was decided at its first start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) end: Option<i64>,
 }
 
 /// A watermark generator.
@@ -190,7 +193,7 @@ mod tests {
             sources: vec![SourceEntry {
                 operator: "0b".to_owned(),
                 table: "t".to_owned(),
-                splits: vec![SplitEntry { name: "t-0".to_owned(), position: i64::MAX }],
+                splits: vec![SplitEntry { name: "t-0".to_owned(), position: i64::MAX, end: Some(7) }],
             }],
             watermarks: vec![WatermarkEntry {
                 operator: "0c".to_owned(),

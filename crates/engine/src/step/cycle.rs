@@ -5,6 +5,7 @@
 //! steps. Work of a checkpoint that could not be written stays with the next one: it is listed there under its own number.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use wiesel_core::env;
@@ -42,6 +43,8 @@ pub(crate) struct Keeper {
     pub(crate) standing: Option<u64>,
     pub(crate) interval_ms: Option<i64>,
     pub(crate) min_pause_ms: i64,
+    /// A checkpoint that has not got all its parts after so long is given up.
+    pub(crate) timeout_ms: i64,
     due_ms: Option<i64>,
     runs: Vec<RunEntry>,
     full_bytes: u64,
@@ -77,6 +80,8 @@ struct InFlight {
     run: Option<Option<RunEntry>>,
     failure: Option<Error>,
     is_publishing: bool,
+    /// Its timeout is over.
+    is_given_up: bool,
     written_bytes: u64,
 }
 
@@ -91,6 +96,7 @@ impl Keeper {
             standing: None,
             interval_ms: None,
             min_pause_ms: 0,
+            timeout_ms: i64::MAX,
             due_ms: None,
             runs: Vec::new(),
             full_bytes: 0,
@@ -116,6 +122,12 @@ impl Keeper {
     /// When a checkpoint is due; none while one is in flight.
     pub(crate) fn due_ms(&self) -> Option<i64> {
         if self.in_flight.is_some() { None } else { self.due_ms }
+    }
+
+    /// When the checkpoint in flight is given up. Once its manifest is on its way it is not: that may be durable already.
+    pub(crate) fn expires_ms(&self) -> Option<i64> {
+        let waiting = self.in_flight.as_ref().filter(|f| !f.is_publishing && !f.is_given_up);
+        waiting.map(|f| f.moment.time_ms.saturating_add(self.timeout_ms))
     }
 
     pub(crate) fn is_in_flight(&self) -> bool {
@@ -150,6 +162,7 @@ impl Keeper {
             run: None,
             failure: None,
             is_publishing: false,
+            is_given_up: false,
             written_bytes: 0,
         });
         self.writer.ask(Work::Run { id, buffers })
@@ -166,8 +179,49 @@ impl Keeper {
             self.take(done, now_ms, view)?;
         }
         if self.is_gathered(prepared.len(), view.instances) {
-            self.publish(std::mem::take(prepared), now_ms, view)?;
+            let prepared = std::mem::take(prepared);
+            return match &self.in_flight {
+                Some(in_flight) if in_flight.is_given_up => self.abandon(prepared, now_ms),
+                _ => self.publish(prepared, now_ms, view),
+            };
         }
+        if self.expires_ms().is_some_and(|at| at <= now_ms) {
+            self.expire(view.metrics);
+        }
+        Ok(())
+    }
+
+    /// `execution.checkpointing.timeout` is over: the checkpoint has failed. Its parts are still waited for, because a sink answers for
+    /// one checkpoint at a time, and the next one would need the same answers; it is taken as soon as they are there.
+    fn expire(&mut self, metrics: &Metrics) {
+        let (timeout_ms, standing) = (self.timeout_ms, self.standing);
+        let Some(in_flight) = &mut self.in_flight else { return };
+        in_flight.is_given_up = true;
+        let what =
+            if in_flight.run.is_none() { "its state is not written" } else { "a sink has not confirmed its rows" };
+        let stands = standing.map_or_else(|| "none stands yet".to_owned(), |id| format!("checkpoint {id} stands"));
+        metrics.checkpoints_failed.fetch_add(1, Relaxed);
+        metrics.note(format!(
+            "checkpoint {} is given up after {timeout_ms} ms, the timeout, because {what}; {stands}, the job goes on",
+            in_flight.id
+        ));
+    }
+
+    /// The parts of a checkpoint that was given up have come: the sinks' work waits for the next manifest, the next checkpoint is due.
+    fn abandon(&mut self, prepared: Vec<(usize, usize, Prepared)>, now_ms: i64) -> Result<()> {
+        let Some(in_flight) = self.in_flight.take() else { return Ok(()) };
+        let has_work = |(_, _, prepared): &(usize, usize, Prepared)| !prepared.pending.is_empty();
+        let work: Vec<(usize, Vec<u8>)> =
+            prepared.into_iter().filter(has_work).map(|(sink, _, prepared)| (sink, prepared.pending)).collect();
+        if !work.is_empty() {
+            self.open.push(OpenEpoch { checkpoint: in_flight.id, work });
+        }
+        if self.open.len() >= OPEN_EPOCHS_MAX {
+            let text = format!("{OPEN_EPOCHS_MAX} checkpoints in a row took longer than their timeout");
+            return Err(Error::unavailable(text).hint("raise 'execution.checkpointing.timeout'"));
+        }
+        self.needs_full = true;
+        self.due_ms = self.interval_ms.map(|_| now_ms.saturating_add(self.min_pause_ms));
         Ok(())
     }
 
@@ -263,6 +317,7 @@ impl Keeper {
         if in_flight.moment.kind != CheckpointKind::Periodic || self.open.len() >= OPEN_EPOCHS_MAX {
             return Err(error.at(format!("checkpoint {}; {stands}", in_flight.id)));
         }
+        view.metrics.checkpoints_failed.fetch_add(1, Relaxed);
         view.metrics.note(format!("checkpoint {} failed, {stands}, the job goes on: {error}", in_flight.id));
         self.schedule(now_ms);
         Ok(())
@@ -308,7 +363,11 @@ pub(crate) fn source_entries(intakes: &[Intake], operators: &[String]) -> Vec<So
     let entry = |(intake, operator): (&Intake, &String)| SourceEntry {
         operator: operator.clone(),
         table: intake.table.clone(),
-        splits: intake.splits.iter().map(|s| SplitEntry { name: s.name.clone(), position: s.position }).collect(),
+        splits: intake
+            .splits
+            .iter()
+            .map(|s| SplitEntry { name: s.name.clone(), position: s.position, end: s.end })
+            .collect(),
     };
     intakes.iter().zip(operators).map(entry).collect()
 }

@@ -52,8 +52,8 @@ struct State {
 /// What the loop takes from a source.
 #[derive(Default)]
 pub(crate) struct Delivery {
-    /// The splits, once the source is open.
-    pub(crate) opened: Option<Vec<Split>>,
+    /// The splits and their ends, once the source is open.
+    pub(crate) opened: Option<Vec<(Split, Option<i64>)>>,
     pub(crate) events: Vec<SourceEvent>,
     pub(crate) error: Option<Error>,
 }
@@ -227,7 +227,8 @@ impl HandOver {
             match factory.open(context.clone()) {
                 Ok(source) => {
                     let mut state = lock(&self.state);
-                    state.delivery.opened = Some(source.splits().to_vec());
+                    let splits = source.splits().iter().enumerate().map(|(i, split)| (split.clone(), source.end(i)));
+                    state.delivery.opened = Some(splits.collect());
                     state.delivery.events.push(SourceEvent::Waiting(None));
                     drop(state);
                     self.waker.wake();

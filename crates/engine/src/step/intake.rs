@@ -44,6 +44,8 @@ pub(crate) struct SplitState {
     pub(crate) name: String,
     /// The position of the first row that no step has taken.
     pub(crate) position: i64,
+    /// Where a bounded read ends, kept for a restart.
+    pub(crate) end: Option<i64>,
     pending: VecDeque<Pending>,
     is_caught_up: bool,
     is_finished: bool,
@@ -87,7 +89,11 @@ impl Intake {
         let is_news = delivery.opened.is_some() || !delivery.events.is_empty();
         if let Some(splits) = delivery.opened {
             self.is_open = true;
-            self.splits = splits.into_iter().map(|s| SplitState::new(s.name, s.start, now_ms)).collect();
+            let state = |(split, end): (Split, Option<i64>)| SplitState {
+                end,
+                ..SplitState::new(split.name, split.start, now_ms)
+            };
+            self.splits = splits.into_iter().map(state).collect();
         }
         for event in delivery.events {
             self.apply(event, now_ms, metrics)?;
@@ -224,6 +230,7 @@ impl SplitState {
         SplitState {
             name,
             position,
+            end: None,
             pending: VecDeque::new(),
             is_caught_up: false,
             is_finished: false,

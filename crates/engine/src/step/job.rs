@@ -440,7 +440,8 @@ impl Running {
                 let is_waiting = self.ending.is_some() && !self.is_gathered();
                 if self.is_full || is_waiting {
                     // Timers wait as the rows do: what they would emit has no place to go.
-                    is_woken |= self.park(now_ms, self.sink_deadline_ms);
+                    let expires_ms = self.keeper.as_ref().and_then(Keeper::expires_ms);
+                    is_woken |= self.park(now_ms, earliest(self.sink_deadline_ms, expires_ms));
                 }
                 continue;
             }
@@ -585,6 +586,7 @@ impl Running {
     fn next_deadline_ms(&self, now_ms: i64) -> Option<i64> {
         let own = earliest(self.next_timer_ms, self.sink_deadline_ms);
         let due = self.keeper.as_ref().and_then(Keeper::due_ms);
+        let due = earliest(due, self.keeper.as_ref().and_then(Keeper::expires_ms));
         earliest(earliest(own, due), self.flow.next_timer_ms(now_ms))
     }
 
@@ -961,6 +963,7 @@ fn start_keeper(
         Some(0) => None,
         Some(interval) => Some(ms(interval)),
     };
+    keeper.timeout_ms = ms(spec.config.checkpoint_timeout_ms);
     keeper.min_pause_ms = ms(spec.config.checkpoint_min_pause_ms);
     if let Some(manifest) = &recovered.manifest {
         keeper.resume(manifest);
@@ -1000,6 +1003,9 @@ fn start_sources(
             (NodeKind::Source(source), Some(factory)) => {
                 let context = SourceContext {
                     restored,
+                    restored_ends: entry.map_or_else(Vec::new, |entry| {
+                        entry.splits.iter().filter_map(|s| Some((s.name.clone(), s.end?))).collect()
+                    }),
                     is_restored: entry.is_some(),
                     buffer_bytes_max: bytes_max,
                     waker: control.waker().clone(),

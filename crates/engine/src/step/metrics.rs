@@ -31,6 +31,8 @@ pub struct Metrics {
     pub state_bytes: AtomicU64,
     /// Rows dropped because they came behind the watermark.
     pub late_rows: AtomicU64,
+    /// Checkpoints that could not be written, or took longer than their timeout.
+    pub checkpoints_failed: AtomicU64,
     checkpoint: Mutex<Option<CheckpointSummary>>,
     waiting: Mutex<Option<String>>,
     notes: Mutex<VecDeque<String>>,

@@ -83,6 +83,10 @@ pub(crate) struct SourceScript {
     pub(crate) gate: Watched<usize>,
     /// Opens that fail before one succeeds.
     pub(crate) refusals: AtomicUsize,
+    /// Where a bounded read ends, as the first start finds out.
+    pub(crate) end: Option<i64>,
+    /// The ends that each open was given.
+    pub(crate) restored_ends: Watched<Vec<Vec<(String, i64)>>>,
     /// Positions told after checkpoints.
     pub(crate) completed: Watched<Vec<Vec<(SplitIndex, i64)>>>,
 }
@@ -101,6 +105,10 @@ pub(crate) struct SinkScript {
     pub(crate) refused: Watched<usize>,
     /// Writes that panic.
     pub(crate) panics: bool,
+    /// While it is set, checkpoints wait for this sink.
+    pub(crate) withholds: Watched<bool>,
+    /// Calls that asked for a withheld answer.
+    pub(crate) asked: Watched<usize>,
 }
 
 impl SinkScript {
@@ -141,6 +149,7 @@ impl SourceFactory for ScriptedFactory {
         if refuse.is_ok() {
             return Err(Error::unavailable("the broker is away"));
         }
+        self.0.restored_ends.change(|ends| ends.push(context.restored_ends.clone()));
         let start = |name: &str| context.restored.iter().find(|s| s.name == name).map_or(0, |s| s.start);
         let splits: Vec<Split> =
             self.0.splits.iter().map(|name| Split { name: (*name).to_owned(), start: start(name) }).collect();
@@ -172,6 +181,10 @@ struct ScriptedSource {
 impl Source for ScriptedSource {
     fn splits(&self) -> &[Split] {
         &self.splits
+    }
+
+    fn end(&self, _split: SplitIndex) -> Option<i64> {
+        self.script.end
     }
 
     fn poll(&mut self, _bytes_max: usize, wait: Duration, events: &mut Vec<SourceEvent>) -> Result<()> {
@@ -325,6 +338,10 @@ impl Sink for RecordingSink {
     }
 
     fn poll_prepared(&mut self) -> Result<Option<Prepared>> {
+        if self.script.withholds.change(|withholds| *withholds) {
+            self.script.asked.change(|asked| *asked += 1);
+            return Ok(None);
+        }
         Ok(self.prepared.take())
     }
 

@@ -124,6 +124,37 @@ pub(crate) fn latest_offset_shows_only_what_comes_later(context: &Context) -> Re
     Ok(())
 }
 
+pub(crate) fn a_bounded_end_stays_where_the_first_start_found_it(context: &Context) -> Result<()> {
+    use std::io::Read as _;
+    const ROWS: i64 = 200_000;
+    let topic = context.unique("ends");
+    let kafka = context.kafka()?;
+    kafka.create_topic(&topic, 2)?;
+    kafka.produce(&topic, rows(0..ROWS))?;
+    let options = ", 'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset'";
+    let text = copy_job(&topic, options).replace("'200 ms'", "'10 ms'");
+    let job = context.write("job.sql", &text)?;
+    let arguments = ["run", &job, "--map", &map(context)?].map(str::to_owned);
+    let (program, mut reader) = context.spawn_piped(&arguments)?;
+    // Its rows are read until a checkpoint stands, and no further: a job whose reader stalls cannot come to its end.
+    let state = context.folder().join(".wiesel");
+    let (mut seen, mut chunk) = (Vec::new(), [0; 4096]);
+    while newest_manifest(&state)? == 0 {
+        let count = reader.read(&mut chunk)?;
+        ensure!(count > 0, "all rows came before a checkpoint: {}", program.stderr());
+        seen.extend_from_slice(&chunk[..count]);
+    }
+    kafka.produce(&topic, rows(ROWS..ROWS + 1000))?;
+    program.kill()?;
+    drop(reader);
+    let finished = context.run(&arguments, 60)?.expect_code(0)?.expect_stderr("resumed from checkpoint")?;
+    let after = printed(&finished.stdout)?;
+    ensure!(!after.is_empty(), "the killed run had not shown all of its rows");
+    ensure!(after.iter().all(|id| *id < ROWS), "rows that came after the first start belong to no bounded read of it");
+    ensure!(after.ends_with(&[ROWS - 2, ROWS - 1]), "the last rows of the first end are missing");
+    Ok(())
+}
+
 /// The options of a login with SCRAM over TLS.
 fn scram(context: &Context, password: &str) -> Result<String> {
     let ca = context.services().kafka()?.ca_file().display().to_string();
