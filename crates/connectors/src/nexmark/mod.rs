@@ -326,6 +326,7 @@ mod tests {
         let factory = source(table, &request, &ConnectorContext::default()).unwrap();
         let context = SourceContext {
             restored: vec![Split { name: SPLIT_NAME.to_owned(), start }],
+            restored_ends: Vec::new(),
             is_restored: start > 0,
             buffer_bytes_max: 1 << 20,
             waker: Waker::default(),
