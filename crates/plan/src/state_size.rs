@@ -10,7 +10,7 @@ use wiesel_core::{DataType, Schema, TypeKind};
 use wiesel_expr::{AggregateCall, AggregateFunction};
 
 use crate::join::JoinForm;
-use crate::{Node, NodeId, NodeKind, RankEnd, RankNode, RankStrategy, StreamPlan};
+use crate::{Node, NodeId, NodeKind, OverFrame, RankEnd, RankNode, RankStrategy, StreamPlan};
 
 /// The assumed length of a text, and of a collection's elements together.
 const TEXT_BYTES: usize = 16;
@@ -98,6 +98,29 @@ pub fn state_size(plan: &StreamPlan, id: NodeId) -> Option<StateSize> {
             life: life(deduplicate.state_ttl_ms),
         },
         NodeKind::Rank(rank) => rank_size(rank, first)?,
+        NodeKind::Over(over) => {
+            let is_bounded = matches!(over.frame, OverFrame::Rows(Some(_)) | OverFrame::Range(Some(_)));
+            let bytes = 2 * GROUP_BYTES + columns_bytes(first, &over.partition) + 16 * over.calls.len();
+            let kept = match over.frame {
+                // The rows of the frame stay with their key.
+                OverFrame::Rows(Some(rows)) => usize::try_from(rows).unwrap_or(usize::MAX).saturating_add(1),
+                _ => usize::from(is_bounded),
+            };
+            StateSize {
+                unit: StateUnit::Key,
+                bytes: kept.saturating_mul(ENTRY_BYTES + row_bytes(first)).saturating_add(bytes),
+                life: match over.frame {
+                    OverFrame::Range(Some(_)) if over.order.is_some() => StateLife::Time,
+                    _ => life(over.state_ttl_ms),
+                },
+            }
+        }
+        NodeKind::Sort(_) => {
+            StateSize { unit: StateUnit::Row, bytes: ENTRY_BYTES + row_bytes(first), life: StateLife::Time }
+        }
+        NodeKind::Materialize(node) => {
+            StateSize { unit: StateUnit::Row, bytes: ENTRY_BYTES + row_bytes(first), life: life(node.state_ttl_ms) }
+        }
         NodeKind::Join(join) => {
             let row = ENTRY_BYTES + input(0).map_or(0, row_bytes).max(input(1).map_or(0, row_bytes));
             let life = match &join.form {
@@ -120,6 +143,9 @@ pub fn state_owner(node: &Node) -> &'static str {
         NodeKind::GroupAggregate(_) => "GROUP BY",
         NodeKind::Deduplicate(_) => "the deduplication",
         NodeKind::Rank(_) => "the Top-N",
+        NodeKind::Over(_) => "the OVER window",
+        NodeKind::Sort(_) => "the ORDER BY",
+        NodeKind::Materialize(_) => "the upsert materializer",
         NodeKind::Join(_) => "the join",
         _ => "the query",
     }

@@ -79,7 +79,7 @@ const KEYS: &[(&str, Fate)] = &[
     ("table.exec.sink.keyed-shuffle", Taken("changes of one key always reach one place")),
     ("table.exec.sink.not-null-enforcer", Only(&["ERROR", "DROP"])),
     ("table.exec.sink.type-length-enforcer", Only(&["IGNORE"])),
-    ("table.exec.sink.upsert-materialize", Only(&["AUTO", "NONE"])),
+    ("table.exec.sink.upsert-materialize", Only(&["AUTO", "NONE", "FORCE"])),
     ("table.exec.source.idle-timeout", Used),
     ("table.exec.state.ttl", Used),
     ("table.local-time-zone", Used),

@@ -3,6 +3,8 @@
 //! ```text
 //! a UNION ALL b      both
 //! a UNION b          DISTINCT over both
+//! a INTERSECT b      DISTINCT over the rows of a that have an equal row in b: a semi join
+//! a EXCEPT b         DISTINCT over those that have none: an anti join
 //! a INTERSECT ALL b  count the sides of equal rows: l and r; each row min(l, r) times where both are above 0
 //! a EXCEPT ALL b     count l - r of equal rows; each row that many times where it is above 0
 //! ```
@@ -12,9 +14,11 @@
 use wiesel_core::diagnostic::{Diagnostic, Span};
 use wiesel_core::{DataType, TypeKind, Value};
 use wiesel_expr::{AggregateCall, AggregateFunction, ScalarExpr};
+use wiesel_plan::JoinKind;
 
-use super::expr::{Bound, call, cast_to, common_type, refused};
+use super::expr::{Bound, call, cast_to, common_type};
 use crate::parser::ast::SetOperator;
+use crate::plan::join::{JoinRel, join, settle};
 use crate::plan::rel::{Rel, RelColumn, RelKind, identity};
 
 /// Combines two queries.
@@ -30,9 +34,8 @@ pub(super) fn combine(op: SetOperator, all: bool, left: Rel, right: Rel, span: S
         (SetOperator::Union, false) => Ok(distinct(union_all(columns, vec![left, right]))),
         (SetOperator::Intersect, true) => counted(columns, left, right, span, &intersection),
         (SetOperator::Except, true) => counted(columns, left, right, span, &difference),
-        _ => {
-            Err(vec![refused(name, span).hint(format!("{name} ALL is supported; select DISTINCT rows of both sides"))])
-        }
+        (SetOperator::Intersect, false) => matched(JoinKind::Semi, left, right, span),
+        (SetOperator::Except, false) => matched(JoinKind::Anti, left, right, span),
     }
 }
 
@@ -83,6 +86,18 @@ fn union_all(columns: Vec<RelColumn>, sides: Vec<Rel>) -> Rel {
         }
     }
     Rel { kind: RelKind::UnionAll(inputs), columns }
+}
+
+/// The different rows of the left side that have an equal row on the right, or none.
+fn matched(kind: JoinKind, left: Rel, right: Rel, span: Span) -> Bound<Rel> {
+    let width = left.columns.len();
+    let over_right =
+        |(i, column): (usize, &RelColumn)| ScalarExpr::Column { index: width + i, data_type: column.data_type.clone() };
+    let pairs = identity(&left.columns).into_iter().zip(right.columns.iter().enumerate().map(over_right));
+    let condition =
+        pairs.map(|(l, r)| call("IS NOT DISTINCT FROM", vec![l, r], span)).collect::<Bound<Vec<ScalarExpr>>>()?;
+    let joined = join(left, right, JoinRel { kind, condition, form: None, state_ttl_ms: [None, None], span });
+    Ok(distinct(settle(joined)))
 }
 
 type Count<'a> = dyn Fn(ScalarExpr, ScalarExpr, Span) -> Bound<(ScalarExpr, ScalarExpr)> + 'a;

@@ -110,6 +110,8 @@ fn wanted_of_input(
         }
         NodeKind::LookupJoin(_) => own,
         NodeKind::UnionAll | NodeKind::Watermark(_) | NodeKind::Exchange(_) => own,
+        // With one key on both sides an update replaces its row without the old one.
+        NodeKind::Materialize(node) if same_columns(&node.primary_key, &node.upsert_key) => ChangelogMode::Upsert,
         NodeKind::Over(_) => return Err(refused("an OVER window over an updating input")),
         NodeKind::Sort(_) => return Err(refused("a sort by time of an updating input")),
         NodeKind::Rank(rank) if matches!(rank.strategy, RankStrategy::Update(_)) => ChangelogMode::Upsert,
@@ -120,6 +122,10 @@ fn wanted_of_input(
         NodeKind::WindowRank(_) => return Err(refused("a window Top-N over an updating input")),
         _ => ChangelogMode::Full,
     })
+}
+
+fn same_columns(a: &[usize], b: &[usize]) -> bool {
+    a.len() == b.len() && a.iter().all(|column| b.contains(column))
 }
 
 fn refused(what: &str) -> Diagnostic {
