@@ -15,6 +15,9 @@ use crate::plan::rel::{Rel, TimeAttribute, identity};
 impl QueryBinder<'_> {
     /// Binds a join; its form is decided when the WHERE is known.
     pub(super) fn bind_join(&mut self, join: &Join) -> Bound<(Rel, Scope)> {
+        if let Some(unnest) = super::unnest::unnest_ref(&join.right) {
+            return self.bind_unnest_join(join, unnest);
+        }
         let kind = match join.kind {
             ast::JoinKind::Inner | ast::JoinKind::Cross | ast::JoinKind::Comma => JoinKind::Inner,
             ast::JoinKind::Left => JoinKind::Left,

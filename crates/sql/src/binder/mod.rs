@@ -13,6 +13,7 @@ pub mod scope;
 mod set_operation;
 mod subquery;
 pub mod types;
+mod unnest;
 pub mod window;
 
 pub use expr::{Bound, Diagnostics};

@@ -193,7 +193,10 @@ impl<'a> QueryBinder<'a> {
                 let rel = self.bind_table_function(call)?;
                 aliased(rel, alias.as_ref(), None)
             }
-            TableRefKind::Unnest { .. } => Err(vec![refused("UNNEST", from.span)]),
+            TableRefKind::Unnest { .. } => match super::unnest::unnest_ref(from) {
+                Some(unnest) => self.bind_unnest_alone(unnest),
+                None => Err(vec![refused("UNNEST", from.span)]),
+            },
             TableRefKind::Join(join) => self.bind_join(join),
             TableRefKind::Parenthesised(inner) => self.bind_from(inner),
             TableRefKind::MatchRecognize(m) => Err(vec![refused("MATCH_RECOGNIZE", m.span)]),
@@ -512,7 +515,7 @@ fn scan(table: Arc<Table>) -> Rel {
     Rel { kind: RelKind::Scan { table }, columns }
 }
 
-fn single_row() -> Rel {
+pub(super) fn single_row() -> Rel {
     Rel { kind: RelKind::Values(vec![Vec::new()]), columns: Vec::new() }
 }
 

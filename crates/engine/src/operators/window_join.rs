@@ -1,0 +1,372 @@
+//! Window join: rows of both sides that carry the same window meet when it ends.
+//!
+//! - **Input**: inserts on both sides, each row with its `window_end`. **Output**: left columns, then right columns; of a semi or anti join
+//!   the left ones; +I only.
+//! - **State**: the rows of both sides. The key of an entry is window end, join key, arrival number.
+//! - **Emits** in the order of window ends when the watermark reaches a window's last millisecond or the clock its end: per key the pairs
+//!   in the order of left rows (of right rows in a RIGHT join), rows without a partner padded. The window's state is dropped then.
+//! - **Late rows** (their window has been emitted) are dropped and counted.
+//! - **Cost per row**: key and row encoding and one ordered insert; per pair one copy of its columns.
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::TimestampMillisecondType;
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow_select::take::take;
+use wiesel_core::{ChangeBatch, DataType, Error, Result, RowKind, Schema};
+use wiesel_expr::{EvalContext, ScalarExpr};
+use wiesel_plan::{JoinKey, JoinKind, WindowNode};
+
+use super::ROWS_PER_BATCH;
+use super::join::{PADDED, PairCondition, take_padded};
+use super::window::Windows;
+use crate::operator::{Operator, Output, StateWriter, WATERMARK_MIN};
+use crate::state::codec::{Reader, decode_rows, encode_row, number_i64, order_i64, split_key};
+use crate::state::ordered_table::{OrderedTable, StateValue};
+use crate::state::vnode::{KeyHasher, vnode_of_key};
+
+/// Pairs put together at a time, unless one row alone makes more.
+const PAIRS_PER_CHUNK: usize = 4 * ROWS_PER_BATCH;
+
+/// What a window join is, apart from its inputs.
+#[derive(Debug, Clone)]
+pub struct WindowJoinSpec<'a> {
+    /// Which rows it gives.
+    pub kind: JoinKind,
+    /// The number of columns of the left input.
+    pub left_width: usize,
+    /// The equal columns, without the window's bounds.
+    pub keys: &'a [JoinKey],
+    /// What else must hold, over the left columns and then the right ones.
+    pub condition: Option<&'a ScalarExpr>,
+    /// The windows of the left side; `time_column` is its `window_end`.
+    pub left_window: &'a WindowNode,
+    /// The windows of the right side.
+    pub right_window: &'a WindowNode,
+}
+
+struct Side {
+    end_column: usize,
+    hasher: KeyHasher,
+    key_types: Vec<DataType>,
+    types: Vec<DataType>,
+    /// Key columns where NULL meets nobody.
+    strict: Vec<usize>,
+    rows: OrderedTable<Box<[u8]>>,
+}
+
+/// The rows of one side of a window that ends, sorted by key.
+struct Members {
+    columns: Vec<ArrayRef>,
+    /// Key bytes and whether the key may meet another.
+    keys: Vec<(Box<[u8]>, bool)>,
+}
+
+/// See the module's head.
+pub struct WindowJoin {
+    kind: JoinKind,
+    sides: [Side; 2],
+    condition: Option<PairCondition>,
+    windows: Windows,
+    is_event_time: bool,
+    schema: Schema,
+    progress: i64,
+    sequence: i64,
+    late_rows: u64,
+    place: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl Side {
+    fn new(port: usize, keys: &[JoinKey], window: &WindowNode, input: &Schema) -> Result<Side> {
+        let column = |key: &JoinKey| if port == 0 { key.left } else { key.right };
+        let columns: Vec<usize> = keys.iter().map(column).collect();
+        let types: Vec<DataType> = input.fields().iter().map(|field| field.data_type.clone()).collect();
+        let key_types = columns
+            .iter()
+            .map(|c| types.get(*c).cloned().ok_or_else(|| Error::internal("a window join reads a column that is not there")))
+            .collect::<Result<_>>()?;
+        Ok(Side {
+            end_column: window.time_column,
+            hasher: KeyHasher::new(columns),
+            key_types,
+            types,
+            strict: keys.iter().filter(|key| !key.null_safe).map(column).collect(),
+            rows: OrderedTable::default(),
+        })
+    }
+
+    /// The rows of the window that ends there, in the order of key and arrival; they are state no more.
+    fn take(&mut self, window_end: i64) -> Result<Members> {
+        let prefix = order_i64(window_end);
+        let (mut keys, mut rows) = (Vec::new(), Vec::new());
+        for (place, row) in self.rows.range(&prefix) {
+            let (key, rest) = split_key(&self.key_types, &place[prefix.len()..])?;
+            // The byte behind the key tells whether the key may meet another.
+            keys.push((key.into(), rest.first() == Some(&1)));
+            rows.push(row.clone());
+        }
+        let columns = decode_rows(&self.types, rows.iter().map(|row| &**row))?;
+        self.rows.remove_prefix(&prefix);
+        Ok(Members { columns, keys })
+    }
+
+    fn next_window_end(&self) -> Option<i64> {
+        let (place, _) = self.rows.first(&[])?;
+        place.first_chunk::<8>().map(|end| number_i64(*end))
+    }
+
+    fn vnode_of_place(&self, place: &[u8]) -> u8 {
+        split_key(&self.key_types, place.get(8..).unwrap_or_default()).map_or(0, |(key, _)| vnode_of_key(key))
+    }
+
+    fn snapshot(&mut self, table: u8, full: bool, writer: &mut dyn StateWriter) {
+        let mut changes: Vec<(Box<[u8]>, Option<Vec<u8>>)> = Vec::new();
+        self.rows.take_changes(full, |place, row| {
+            let value = row.map(|row| {
+                let mut value = Vec::new();
+                row.encode(&mut value);
+                value
+            });
+            changes.push((place.into(), value));
+        });
+        for (place, _) in changes.iter().filter(|(_, value)| value.is_none()) {
+            writer.delete(table, self.vnode_of_place(place), place);
+        }
+        for (place, value) in &changes {
+            if let Some(value) = value {
+                writer.put(table, self.vnode_of_place(place), place, value);
+            }
+        }
+    }
+}
+
+impl WindowJoin {
+    /// Builds the operator that gives `schema`.
+    pub fn new(spec: &WindowJoinSpec<'_>, inputs: &[&Schema], schema: &Schema) -> Result<Self> {
+        let [left, right] = inputs else { return Err(Error::internal("a window join has two inputs")) };
+        let width = left.len() + if spec.kind.is_semi_or_anti() { 0 } else { right.len() };
+        if left.len() != spec.left_width || schema.len() != width {
+            return Err(Error::internal("a window join gives other columns than its inputs have"));
+        }
+        Ok(WindowJoin {
+            kind: spec.kind,
+            sides: [Side::new(0, spec.keys, spec.left_window, left)?, Side::new(1, spec.keys, spec.right_window, right)?],
+            condition: spec.condition.map(|c| PairCondition::new(c, spec.left_width)),
+            windows: Windows::new(spec.left_window)?,
+            is_event_time: spec.left_window.is_event_time,
+            schema: schema.clone(),
+            progress: WATERMARK_MIN,
+            sequence: 0,
+            late_rows: 0,
+            place: Vec::new(),
+            value: Vec::new(),
+        })
+    }
+
+    fn next_window_end(&self) -> Option<i64> {
+        let ends = self.sides.iter().filter_map(Side::next_window_end);
+        ends.min()
+    }
+
+    fn fire(&mut self, window_end: i64, context: &EvalContext, output: &mut Output) -> Result<()> {
+        let [left, right] = &mut self.sides;
+        let (left, right) = (left.take(window_end)?, right.take(window_end)?);
+        let mut picks = Picks::default();
+        let (mut from_left, mut from_right) = (0, 0);
+        while from_left < left.keys.len() || from_right < right.keys.len() {
+            let key = match (left.keys.get(from_left), right.keys.get(from_right)) {
+                (Some(a), Some(b)) => a.min(b),
+                (Some(key), None) | (None, Some(key)) => key,
+                (None, None) => break,
+            }
+            .clone();
+            let until = |members: &Members, from: usize| from + members.keys[from..].iter().take_while(|k| **k == key).count();
+            let (to_left, to_right) = (until(&left, from_left), until(&right, from_right));
+            self.join_key((&left, from_left..to_left), (&right, from_right..to_right), key.1, context, &mut picks)?;
+            (from_left, from_right) = (to_left, to_right);
+            if picks.left.len() >= PAIRS_PER_CHUNK {
+                self.emit(&left, &right, &mut picks, output)?;
+            }
+        }
+        self.emit(&left, &right, &mut picks, output)
+    }
+
+    /// Decides on the rows of one key.
+    fn join_key(
+        &mut self,
+        (left, lefts): (&Members, std::ops::Range<usize>),
+        (right, rights): (&Members, std::ops::Range<usize>),
+        may_meet: bool,
+        context: &EvalContext,
+        picks: &mut Picks,
+    ) -> Result<()> {
+        let number = |row: usize| u32::try_from(row).unwrap_or(PADDED);
+        // A RIGHT join goes by the right rows, every other by the left ones.
+        let by_right = self.kind == JoinKind::Right;
+        let (outer, inner) = if by_right { (rights.clone(), lefts.clone()) } else { (lefts.clone(), rights.clone()) };
+        let mut met_inner = vec![false; inner.len()];
+        let step = (PAIRS_PER_CHUNK / inner.len().max(1)).max(1);
+        for first in outer.clone().step_by(step) {
+            let rows = first..(first + step).min(outer.end);
+            let pairs: Vec<(u32, u32)> = if may_meet {
+                rows.clone().flat_map(|o| inner.clone().map(move |i| (number(o), number(i)))).collect()
+            } else {
+                Vec::new()
+            };
+            let meets = match &mut self.condition {
+                Some(condition) if !pairs.is_empty() => {
+                    let of_left = |pair: &(u32, u32)| if by_right { pair.1 } else { pair.0 };
+                    let of_right = |pair: &(u32, u32)| if by_right { pair.0 } else { pair.1 };
+                    let left_rows = UInt32Array::from(pairs.iter().map(of_left).collect::<Vec<_>>());
+                    let right_rows = UInt32Array::from(pairs.iter().map(of_right).collect::<Vec<_>>());
+                    let column = |side: usize, column: usize| {
+                        let (members, rows) = if side == 0 { (left, &left_rows) } else { (right, &right_rows) };
+                        Ok(take(&members.columns[column], rows, None)?)
+                    };
+                    Some(condition.evaluate(column, pairs.len(), context)?)
+                }
+                _ => None,
+            };
+            let mut pair = 0;
+            for row in rows {
+                let mut has_met = false;
+                for (place, partner) in inner.clone().enumerate().take(if may_meet { inner.len() } else { 0 }) {
+                    let is_met = meets.as_ref().is_none_or(|meets| meets.value(pair));
+                    pair += 1;
+                    if !is_met {
+                        continue;
+                    }
+                    has_met = true;
+                    met_inner[place] = true;
+                    if !self.kind.is_semi_or_anti() {
+                        let (l, r) = if by_right { (partner, row) } else { (row, partner) };
+                        picks.push(number(l), number(r));
+                    }
+                }
+                match self.kind {
+                    JoinKind::Semi if has_met => picks.push(number(row), PADDED),
+                    JoinKind::Anti | JoinKind::Left | JoinKind::Full if !has_met => picks.push(number(row), PADDED),
+                    JoinKind::Right if !has_met => picks.push(PADDED, number(row)),
+                    _ => {}
+                }
+            }
+        }
+        if self.kind == JoinKind::Full {
+            for (place, row) in inner.enumerate() {
+                if !met_inner[place] {
+                    picks.push(PADDED, number(row));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn emit(&self, left: &Members, right: &Members, picks: &mut Picks, output: &mut Output) -> Result<()> {
+        for (lefts, rights) in picks.left.chunks(ROWS_PER_BATCH).zip(picks.right.chunks(ROWS_PER_BATCH)) {
+            let mut columns = take_padded(&left.columns, lefts, &self.sides[0].types)?;
+            if !self.kind.is_semi_or_anti() {
+                columns.extend(take_padded(&right.columns, rights, &self.sides[1].types)?);
+            }
+            let options = RecordBatchOptions::new().with_row_count(Some(lefts.len()));
+            let rows = RecordBatch::try_new_with_options(self.schema.arrow().clone(), columns, &options)?;
+            output.emit(ChangeBatch::inserts(rows));
+        }
+        picks.left.clear();
+        picks.right.clear();
+        Ok(())
+    }
+}
+
+/// Pairs of rows to give, [`PADDED`] where a side has none.
+#[derive(Default)]
+struct Picks {
+    left: Vec<u32>,
+    right: Vec<u32>,
+}
+
+impl Picks {
+    fn push(&mut self, left: u32, right: u32) {
+        self.left.push(left);
+        self.right.push(right);
+    }
+}
+
+impl Operator for WindowJoin {
+    fn process(&mut self, port: usize, batch: ChangeBatch, _: &EvalContext, _: &mut Output) -> Result<()> {
+        if batch.kinds.as_ref().is_some_and(|kinds| kinds.iter().any(|kind| *kind != RowKind::Insert)) {
+            return Err(Error::internal("a window join gets changes other than +I"));
+        }
+        let Some(side) = self.sides.get_mut(port) else { return Err(Error::internal("a window join has two inputs")) };
+        side.hasher.hash(&batch.rows)?;
+        let ends = batch.rows.column(side.end_column).as_primitive_opt::<TimestampMillisecondType>();
+        let ends = ends.ok_or_else(|| Error::internal("the window end of a window join is no TIMESTAMP(3)"))?;
+        for row in 0..batch.len() {
+            if ends.is_null(row) || self.windows.last_instant(ends.value(row)) <= self.progress {
+                self.late_rows += 1;
+                continue;
+            }
+            let has_null = side.strict.iter().any(|column| batch.rows.column(*column).is_null(row));
+            self.place.clear();
+            self.place.extend(order_i64(ends.value(row)));
+            self.place.extend_from_slice(side.hasher.keys().key(row));
+            self.place.push(u8::from(!has_null));
+            self.place.extend(order_i64(self.sequence));
+            self.sequence += 1;
+            self.value.clear();
+            encode_row(batch.rows.columns(), row, &mut self.value)?;
+            side.rows.put(&self.place, self.value.as_slice().into());
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, watermark: i64, context: &EvalContext, output: &mut Output) -> Result<i64> {
+        let progress = if self.is_event_time { watermark } else { context.now_ms.saturating_sub(1) };
+        while let Some(window_end) = self.next_window_end() {
+            if self.windows.last_instant(window_end) > progress {
+                break;
+            }
+            self.fire(window_end, context, output)?;
+        }
+        self.progress = self.progress.max(progress);
+        Ok(watermark)
+    }
+
+    fn next_timer_ms(&self) -> Option<i64> {
+        if self.is_event_time {
+            return None;
+        }
+        Some(self.windows.last_instant(self.next_window_end()?).saturating_add(1))
+    }
+
+    fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<()> {
+        for (table, side) in (0..).zip(&mut self.sides) {
+            side.snapshot(table, full, writer);
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, table: u8, _: u8, key: &[u8], value: &[u8]) -> Result<()> {
+        if let Some(arrival) = key.last_chunk::<8>() {
+            self.sequence = self.sequence.max(number_i64(*arrival) + 1);
+        }
+        match self.sides.get_mut(usize::from(table)) {
+            Some(side) => side.rows.restore(key, Reader::new(value)),
+            None => Err(Error::internal(format!("a checkpoint holds a state table {table} of a window join"))),
+        }
+    }
+
+    fn restored(&mut self, watermark: i64) -> Result<()> {
+        if self.is_event_time {
+            self.progress = watermark;
+        }
+        Ok(())
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.sides.iter().map(|side| side.rows.bytes() + side.hasher.bytes()).sum()
+    }
+
+    fn late_rows(&self) -> u64 {
+        self.late_rows
+    }
+}
