@@ -389,6 +389,11 @@ fn join_text(join: &JoinNode, inputs: &[&Node], names: &str) -> String {
              leftTimeIndex={}, rightTimeIndex={}], where=[{condition}], select=[{names}])",
             bounds.is_event_time, bounds.lower_ms, bounds.upper_ms, bounds.left_time, bounds.right_time
         ),
+        JoinForm::Window(ends) => format!(
+            "WindowJoin(leftWindow=[win_end={}], rightWindow=[win_end={}], joinType=[{kind}], where=[{condition}], select=[{names}])",
+            column(ends.left),
+            column(join.left_width + ends.right)
+        ),
         JoinForm::Temporal(times) => format!(
             "TemporalJoin(joinType=[{kind}], where=[({condition} AND __TEMPORAL_JOIN_CONDITION({}, {}))], select=[{names}])",
             column(times.left),

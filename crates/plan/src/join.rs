@@ -92,6 +92,21 @@ pub enum JoinForm {
     Interval(IntervalBounds),
     /// A right table of versions, each left row meeting the version of its time.
     Temporal(VersionTimes),
+    /// Inserts on both sides that carry the same windows: rows meet when their window ends. The bounds are among the keys.
+    Window(WindowEnds),
+}
+
+/// Where the rows of a window join carry their windows.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct WindowEnds {
+    /// `window_end` in the left input.
+    pub left: usize,
+    /// `window_end` in the right input.
+    pub right: usize,
+    /// Event time, or processing time.
+    pub is_event_time: bool,
+    /// The zone on whose clock the windows lie, when the time attribute is TIMESTAMP_LTZ.
+    pub time_zone: Option<Arc<str>>,
 }
 
 /// A lookup in an external table, at processing time. Output columns: the input's, then those of the table.
@@ -167,6 +182,7 @@ impl JoinForm {
             JoinForm::Regular(_) => None,
             JoinForm::Interval(bounds) => Some(bounds.time_on(port)),
             JoinForm::Temporal(times) => Some(if port == 0 { times.left } else { times.right }),
+            JoinForm::Window(ends) => Some(if port == 0 { ends.left } else { ends.right }),
         }
     }
 
@@ -176,6 +192,7 @@ impl JoinForm {
             JoinForm::Regular(_) => {}
             JoinForm::Interval(bounds) => (bounds.left_time, bounds.right_time) = (left, right),
             JoinForm::Temporal(times) => *times = VersionTimes { left, right },
+            JoinForm::Window(ends) => (ends.left, ends.right) = (left, right),
         }
     }
 }

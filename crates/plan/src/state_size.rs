@@ -126,7 +126,7 @@ pub fn state_size(plan: &StreamPlan, id: NodeId) -> Option<StateSize> {
             let life = match &join.form {
                 JoinForm::Regular(sides) if sides.iter().any(|side| side.state_ttl_ms == 0) => StateLife::Forever,
                 JoinForm::Regular(sides) => StateLife::Idle(sides.iter().map(|s| s.state_ttl_ms).max().unwrap_or(0)),
-                JoinForm::Interval(_) => StateLife::Time,
+                JoinForm::Interval(_) | JoinForm::Window(_) => StateLife::Time,
                 // The newest version of each key stays.
                 JoinForm::Temporal(_) => StateLife::Forever,
             };

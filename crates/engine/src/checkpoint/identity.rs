@@ -101,6 +101,7 @@ fn describe(node: &Node) -> String {
                 JoinForm::Regular([left, right]) => format!("{:?}", (&left.unique_key, &right.unique_key)),
                 JoinForm::Interval(bounds) => format!("{bounds:?}"),
                 JoinForm::Temporal(times) => format!("{times:?}"),
+                JoinForm::Window(ends) => format!("{ends:?}"),
             };
             format!("join {:?} {} {:?} [{condition}] {form}", j.kind, j.left_width, j.keys)
         }

@@ -28,6 +28,7 @@ mod union_all;
 mod unnest;
 mod window;
 mod window_aggregate;
+mod window_join;
 mod window_rank;
 mod window_table;
 
@@ -52,6 +53,7 @@ pub use self::temporal_join::TemporalJoin;
 pub use self::union_all::UnionAll;
 pub use self::unnest::Unnest;
 pub use self::window_aggregate::WindowAggregate;
+pub use self::window_join::WindowJoin;
 pub use self::window_rank::WindowRank;
 pub use self::window_table::WindowTable;
 use crate::operator::{Operator, OperatorContext};
@@ -87,6 +89,7 @@ pub fn build(node: &Node, input_schemas: &[&Schema], context: &OperatorContext) 
         NodeKind::Join(join) => match &join.form {
             JoinForm::Regular(sides) => Box::new(Join::new(join, sides, input_schemas, &node.schema)?),
             JoinForm::Interval(bounds) => Box::new(IntervalJoin::new(join, bounds, input_schemas, &node.schema)?),
+            JoinForm::Window(ends) => Box::new(WindowJoin::new(join, ends, input_schemas, &node.schema)?),
             JoinForm::Temporal(times) => Box::new(TemporalJoin::new(join, times, input_schemas, &node.schema)?),
         },
         NodeKind::Over(over) => Box::new(Over::new(over, input()?, &node.schema)?),

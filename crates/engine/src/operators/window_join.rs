@@ -13,8 +13,9 @@ use arrow_array::types::TimestampMillisecondType;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow_select::take::take;
 use wiesel_core::{ChangeBatch, DataType, Error, Result, RowKind, Schema};
-use wiesel_expr::{EvalContext, ScalarExpr};
-use wiesel_plan::{JoinKey, JoinKind, WindowNode};
+use wiesel_expr::EvalContext;
+use wiesel_plan::join::WindowEnds;
+use wiesel_plan::{JoinKey, JoinKind, JoinNode, WindowKind, WindowNode};
 
 use super::ROWS_PER_BATCH;
 use super::join::{PADDED, PairCondition, take_padded};
@@ -26,23 +27,6 @@ use crate::state::vnode::{KeyHasher, vnode_of_key};
 
 /// Pairs put together at a time, unless one row alone makes more.
 const PAIRS_PER_CHUNK: usize = 4 * ROWS_PER_BATCH;
-
-/// What a window join is, apart from its inputs.
-#[derive(Debug, Clone)]
-pub struct WindowJoinSpec<'a> {
-    /// Which rows it gives.
-    pub kind: JoinKind,
-    /// The number of columns of the left input.
-    pub left_width: usize,
-    /// The equal columns, without the window's bounds.
-    pub keys: &'a [JoinKey],
-    /// What else must hold, over the left columns and then the right ones.
-    pub condition: Option<&'a ScalarExpr>,
-    /// The windows of the left side; `time_column` is its `window_end`.
-    pub left_window: &'a WindowNode,
-    /// The windows of the right side.
-    pub right_window: &'a WindowNode,
-}
 
 struct Side {
     end_column: usize,
@@ -77,16 +61,18 @@ pub struct WindowJoin {
 }
 
 impl Side {
-    fn new(port: usize, keys: &[JoinKey], window: &WindowNode, input: &Schema) -> Result<Side> {
+    fn new(port: usize, keys: &[JoinKey], end_column: usize, input: &Schema) -> Result<Side> {
         let column = |key: &JoinKey| if port == 0 { key.left } else { key.right };
         let columns: Vec<usize> = keys.iter().map(column).collect();
         let types: Vec<DataType> = input.fields().iter().map(|field| field.data_type.clone()).collect();
         let key_types = columns
             .iter()
-            .map(|c| types.get(*c).cloned().ok_or_else(|| Error::internal("a window join reads a column that is not there")))
+            .map(|c| {
+                types.get(*c).cloned().ok_or_else(|| Error::internal("a window join reads a column that is not there"))
+            })
             .collect::<Result<_>>()?;
         Ok(Side {
-            end_column: window.time_column,
+            end_column,
             hasher: KeyHasher::new(columns),
             key_types,
             types,
@@ -142,18 +128,24 @@ impl Side {
 
 impl WindowJoin {
     /// Builds the operator that gives `schema`.
-    pub fn new(spec: &WindowJoinSpec<'_>, inputs: &[&Schema], schema: &Schema) -> Result<Self> {
+    pub fn new(node: &JoinNode, ends: &WindowEnds, inputs: &[&Schema], schema: &Schema) -> Result<Self> {
         let [left, right] = inputs else { return Err(Error::internal("a window join has two inputs")) };
-        let width = left.len() + if spec.kind.is_semi_or_anti() { 0 } else { right.len() };
-        if left.len() != spec.left_width || schema.len() != width {
+        let width = left.len() + if node.kind.is_semi_or_anti() { 0 } else { right.len() };
+        if left.len() != node.left_width || schema.len() != width {
             return Err(Error::internal("a window join gives other columns than its inputs have"));
         }
+        let window = WindowNode {
+            kind: WindowKind::Attached,
+            time_column: ends.left,
+            is_event_time: ends.is_event_time,
+            time_zone: ends.time_zone.clone(),
+        };
         Ok(WindowJoin {
-            kind: spec.kind,
-            sides: [Side::new(0, spec.keys, spec.left_window, left)?, Side::new(1, spec.keys, spec.right_window, right)?],
-            condition: spec.condition.map(|c| PairCondition::new(c, spec.left_width)),
-            windows: Windows::new(spec.left_window)?,
-            is_event_time: spec.left_window.is_event_time,
+            kind: node.kind,
+            sides: [Side::new(0, &node.keys, ends.left, left)?, Side::new(1, &node.keys, ends.right, right)?],
+            condition: node.condition.as_ref().map(|c| PairCondition::new(c, node.left_width)),
+            windows: Windows::new(&window)?,
+            is_event_time: ends.is_event_time,
             schema: schema.clone(),
             progress: WATERMARK_MIN,
             sequence: 0,
@@ -180,7 +172,8 @@ impl WindowJoin {
                 (None, None) => break,
             }
             .clone();
-            let until = |members: &Members, from: usize| from + members.keys[from..].iter().take_while(|k| **k == key).count();
+            let until =
+                |members: &Members, from: usize| from + members.keys[from..].iter().take_while(|k| **k == key).count();
             let (to_left, to_right) = (until(&left, from_left), until(&right, from_right));
             self.join_key((&left, from_left..to_left), (&right, from_right..to_right), key.1, context, &mut picks)?;
             (from_left, from_right) = (to_left, to_right);
@@ -368,5 +361,155 @@ impl Operator for WindowJoin {
 
     fn late_rows(&self) -> u64 {
         self.late_rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::WATERMARK_MAX;
+    use crate::operators::testing::{Change, Checkpoint, batch, change, changes, context, schema, show, string};
+    use proptest::prelude::*;
+    use wiesel_core::{TypeKind, Value};
+    use wiesel_plan::JoinForm;
+
+    #[derive(Debug, Clone)]
+    enum Event {
+        Rows(usize, Vec<Change>),
+        Advance(i64),
+        Restart(bool),
+    }
+
+    // Both sides: k STRING, window_end TIMESTAMP(3), n BIGINT; joined by key and window.
+    fn input() -> Schema {
+        schema(&[string(), TypeKind::Timestamp(3), TypeKind::BigInt])
+    }
+
+    fn node(kind: JoinKind) -> (JoinNode, WindowEnds) {
+        let key = |column| JoinKey { left: column, right: column, null_safe: false };
+        let ends = WindowEnds { left: 1, right: 1, is_event_time: true, time_zone: None };
+        let form = JoinForm::Window(ends.clone());
+        (JoinNode { kind, left_width: 3, keys: vec![key(0), key(1)], condition: None, form }, ends)
+    }
+
+    fn drive(kind: JoinKind, events: &[Event]) -> Vec<String> {
+        let (node, ends) = node(kind);
+        let mut fields = input().fields().to_vec();
+        if !kind.is_semi_or_anti() {
+            fields.extend(input().fields().to_vec());
+        }
+        let output_schema = Schema::new(fields);
+        let new = || WindowJoin::new(&node, &ends, &[&input(), &input()], &output_schema).unwrap();
+        let (mut operator, mut checkpoint, mut watermark) = (new(), Checkpoint::default(), WATERMARK_MIN);
+        let mut output = Output::default();
+        for event in events {
+            match event {
+                Event::Rows(port, rows) => {
+                    operator.process(*port, batch(&input(), rows), &context(0), &mut output).unwrap();
+                }
+                Event::Advance(to) => {
+                    watermark = *to;
+                    operator.advance(watermark, &context(0), &mut output).unwrap();
+                }
+                Event::Restart(full) => {
+                    if *full {
+                        checkpoint = Checkpoint::default();
+                    }
+                    operator.snapshot(*full, &mut checkpoint).unwrap();
+                    operator = new();
+                    for ((table, key, vnode), value) in checkpoint.0.iter().rev() {
+                        operator.restore(*table, *vnode, key, value).unwrap();
+                    }
+                    operator.restored(watermark).unwrap();
+                }
+            }
+        }
+        show(&changes(&output_schema, &output))
+    }
+
+    fn rows(port: usize, texts: &[&str]) -> Event {
+        Event::Rows(port, texts.iter().map(|text| change(&format!("+I {text}"))).collect())
+    }
+
+    #[test]
+    fn rows_meet_when_their_window_ends() {
+        let events = [
+            rows(0, &["a @10 1", "b @10 2", "NULL @10 3", "a @20 4"]),
+            rows(1, &["a @10 5", "a @10 6", "c @10 7", "NULL @10 8"]),
+            Event::Advance(9),
+            // Late on both sides.
+            rows(0, &["c @10 9"]),
+            rows(1, &["b @10 9"]),
+            Event::Advance(WATERMARK_MAX),
+        ];
+        let pairs = ["+I a @10 1 a @10 5", "+I a @10 1 a @10 6"];
+        let left = ["+I NULL @10 3 NULL NULL NULL", "+I a @20 4 NULL NULL NULL", "+I b @10 2 NULL NULL NULL"];
+        let right = ["+I NULL NULL NULL NULL @10 8", "+I NULL NULL NULL c @10 7"];
+        let cases: [(JoinKind, Vec<&str>); 6] = [
+            (JoinKind::Inner, pairs.to_vec()),
+            (JoinKind::Left, [&pairs[..], &left].concat()),
+            (JoinKind::Right, [&pairs[..], &right].concat()),
+            (JoinKind::Full, [&pairs[..], &left, &right].concat()),
+            (JoinKind::Semi, vec!["+I a @10 1"]),
+            (JoinKind::Anti, vec!["+I NULL @10 3", "+I a @20 4", "+I b @10 2"]),
+        ];
+        for (kind, mut expected) in cases {
+            let mut told = drive(kind, &events);
+            told.sort();
+            expected.sort_unstable();
+            assert_eq!(told, expected, "{kind:?}");
+            let restarted: Vec<Event> = events.iter().flat_map(|e| [e.clone(), Event::Restart(false)]).collect();
+            let mut told = drive(kind, &restarted);
+            told.sort();
+            assert_eq!(told, expected, "{kind:?} with restarts");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_and_any_restart_gives_the_reference_pairs(
+            steps in prop::collection::vec((0_usize..2, 0..3, 1_i64..5, 0_u8..8), 0..40),
+        ) {
+            let mut events = Vec::new();
+            let (mut left, mut right): (Vec<Vec<Value>>, Vec<Vec<Value>>) = (Vec::new(), Vec::new());
+            for (number, (port, key, window, what)) in steps.iter().enumerate() {
+                let (kind, row) = change(&format!("+I k{key} @{} {number}", window * 10));
+                if *port == 0 { left.push(row.clone()) } else { right.push(row.clone()) }
+                events.push(Event::Rows(*port, vec![(kind, row)]));
+                if *what < 2 {
+                    events.push(Event::Restart(*what == 0));
+                }
+            }
+            events.push(Event::Advance(WATERMARK_MAX));
+            let insert = |row: Vec<Value>| (RowKind::Insert, row);
+            let nulls = || vec![Value::Null; 3];
+            for kind in [JoinKind::Inner, JoinKind::Left, JoinKind::Right, JoinKind::Full, JoinKind::Semi, JoinKind::Anti] {
+                let meet = |l: &Vec<Value>, r: &Vec<Value>| l[..2] == r[..2];
+                let mut expected: Vec<Change> = Vec::new();
+                for l in &left {
+                    let partners: Vec<_> = right.iter().filter(|r| meet(l, r)).collect();
+                    match kind {
+                        JoinKind::Semi | JoinKind::Anti => {
+                            if partners.is_empty() == (kind == JoinKind::Anti) {
+                                expected.push(insert(l.clone()));
+                            }
+                        }
+                        _ => {
+                            expected.extend(partners.iter().map(|r| insert([l.clone(), (*r).clone()].concat())));
+                            if partners.is_empty() && kind.pads_right() {
+                                expected.push(insert([l.clone(), nulls()].concat()));
+                            }
+                        }
+                    }
+                }
+                for r in right.iter().filter(|r| kind.pads_left() && left.iter().all(|l| !meet(l, r))) {
+                    expected.push(insert([nulls(), r.clone()].concat()));
+                }
+                let (mut told, mut expected) = (drive(kind, &events), show(&expected));
+                told.sort();
+                expected.sort();
+                prop_assert_eq!(told, expected);
+            }
+        }
     }
 }

@@ -67,9 +67,9 @@ impl QueryBinder<'_> {
         match (is_true, is_left) {
             (true, _) => Ok((rel, scope)),
             (false, false) => Ok((rel.filter(predicate), scope)),
-            (false, true) => Err(vec![
-                refused("a LEFT JOIN with UNNEST on a condition", condition.span).hint("write ON TRUE"),
-            ]),
+            (false, true) => {
+                Err(vec![refused("a LEFT JOIN with UNNEST on a condition", condition.span).hint("write ON TRUE")])
+            }
         }
     }
 }

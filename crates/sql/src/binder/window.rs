@@ -12,6 +12,7 @@ use super::expr::{Bound, ExprBinder, refused};
 use super::scope::Scope;
 use crate::parser::ast::{Expr, FunctionArgValue, FunctionCall, Ident};
 use crate::plan::rel::{Rel, RelColumn, RelKind, TimeAttribute};
+use crate::plan::window::{attached, window_below};
 
 /// The window table functions.
 pub const TABLE_FUNCTIONS: [&str; 4] = ["TUMBLE", "HOP", "CUMULATE", "SESSION"];
@@ -299,12 +300,6 @@ pub fn attach(rel: &Rel, span: Span) -> Bound<(WindowNode, Rel, Vec<Pulled>)> {
     Ok((window, rel.clone(), pulled))
 }
 
-/// The window that the rows of `rel` carry.
-pub fn attached(rel: &Rel) -> Option<WindowNode> {
-    let time_column = rel.columns.iter().position(|c| c.window == Some(WindowProperty::End))?;
-    Some(WindowNode { kind: WindowKind::Attached, time_column, ..window_below(rel)? })
-}
-
 /// Whether PARTITION BY holds both bounds of a window.
 pub fn carries_window(input: &Rel, partition: &[usize]) -> bool {
     let has = |property| partition.iter().any(|p| input.columns.get(*p).is_some_and(|c| c.window == Some(property)));
@@ -351,19 +346,6 @@ pub fn rank(
         with_number: true,
     };
     Ok(Rel { kind: RelKind::WindowRank { input, rank }, columns })
-}
-
-/// The window that window columns of `rel` come from.
-fn window_below(rel: &Rel) -> Option<WindowNode> {
-    match &rel.kind {
-        RelKind::Window { window, .. } | RelKind::WindowAggregate { window, .. } => Some(window.clone()),
-        RelKind::Calc { input, .. }
-        | RelKind::WindowRank { input, .. }
-        | RelKind::Expand { input, .. }
-        | RelKind::Unnest { input, .. } => window_below(input),
-        RelKind::UnionAll(inputs) => inputs.iter().find_map(window_below),
-        _ => None,
-    }
 }
 
 /// The expression over the rows under the window; `None` when it computes with the window's bounds.

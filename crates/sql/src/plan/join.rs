@@ -13,8 +13,8 @@ use std::ops::Range;
 use wiesel_core::diagnostic::{Diagnostic, Span};
 use wiesel_core::{ChangelogMode, DataType, Schema, Value};
 use wiesel_expr::ScalarExpr;
-use wiesel_plan::join::{IntervalBounds, VersionTimes};
-use wiesel_plan::{CalcNode, JoinKey, JoinKind, JoinNode, JoinSide, Node, NodeId, NodeKind};
+use wiesel_plan::join::{IntervalBounds, VersionTimes, WindowEnds};
+use wiesel_plan::{CalcNode, JoinKey, JoinKind, JoinNode, JoinSide, Node, NodeId, NodeKind, WindowProperty};
 
 use super::interval;
 use super::lower::Lowering;
@@ -47,6 +47,8 @@ pub enum JoinForm {
     Temporal(VersionTimes),
     /// FOR SYSTEM_TIME AS OF a processing-time attribute: the external table is asked.
     Lookup,
+    /// Rows meet that carry the same window.
+    Window(WindowEnds),
 }
 
 /// A join of two inputs, its form not known yet: time attributes are kept until it is.
@@ -286,8 +288,11 @@ fn is_null_with(expr: &ScalarExpr, range: &Range<usize>) -> bool {
 }
 
 /// Decides how a join runs, whose inputs and condition are complete. Pairs of an interval join keep both time attributes, those of a
-/// temporal join the left one; a regular join has none any more, and no windows.
+/// temporal join the left one, those of a window join their window; a regular join has none any more, and no windows.
 fn decided(left: Rel, right: Rel, mut join: JoinRel) -> Rel {
+    if join.form.is_none() {
+        join.form = super::window::join_ends(&left, &right, &join).map(JoinForm::Window);
+    }
     if join.form.is_none() {
         let bounds = interval::take_bounds(&mut join, &left.columns, &right.columns);
         join.form = Some(bounds.map_or(JoinForm::Regular, JoinForm::Interval));
@@ -298,12 +303,17 @@ fn decided(left: Rel, right: Rel, mut join: JoinRel) -> Rel {
         let keeps_time = match &join.form {
             Some(JoinForm::Interval(_)) => true,
             Some(JoinForm::Temporal(_) | JoinForm::Lookup) => index < left_width,
+            Some(JoinForm::Window(_)) => column.window == Some(WindowProperty::Time),
             _ => false,
         };
-        if !keeps_time {
+        let is_padded = if index < left_width { join.kind.pads_left() } else { join.kind.pads_right() };
+        let keeps_window = matches!(join.form, Some(JoinForm::Window(_))) && !is_padded;
+        if !keeps_time || (is_padded && !keeps_window && column.window.is_some()) {
             column.time = None;
         }
-        column.window = None;
+        if !keeps_window {
+            column.window = None;
+        }
     }
     Rel { kind: RelKind::Join { left: Box::new(left), right: Box::new(right), join: Box::new(join) }, columns }
 }
@@ -393,9 +403,10 @@ impl Lowering {
             unique_key: None,
             state_ttl_ms: hint.unwrap_or_else(|| config.state_ttl_ms()),
         };
-        let form = match join.form {
-            Some(JoinForm::Interval(bounds)) => wiesel_plan::JoinForm::Interval(bounds),
-            Some(JoinForm::Temporal(times)) => wiesel_plan::JoinForm::Temporal(times),
+        let form = match &join.form {
+            Some(JoinForm::Interval(bounds)) => wiesel_plan::JoinForm::Interval(*bounds),
+            Some(JoinForm::Temporal(times)) => wiesel_plan::JoinForm::Temporal(*times),
+            Some(JoinForm::Window(ends)) => wiesel_plan::JoinForm::Window(ends.clone()),
             _ => wiesel_plan::JoinForm::Regular(join.state_ttl_ms.map(side)),
         };
         let node = JoinNode {
@@ -547,7 +558,7 @@ pub fn upsert_keys(join: &mut JoinNode, left: &[Vec<usize>], right: &[Vec<usize>
             l.unique_key = left.iter().min_by_key(|k| k.len()).cloned();
             r.unique_key = right.iter().min_by_key(|k| k.len()).cloned();
         }
-        wiesel_plan::JoinForm::Interval(_) => return Vec::new(),
+        wiesel_plan::JoinForm::Interval(_) | wiesel_plan::JoinForm::Window(_) => return Vec::new(),
         // One version at most.
         wiesel_plan::JoinForm::Temporal(_) => return left,
     }
@@ -577,7 +588,9 @@ pub fn takes_upserts(join: &JoinNode, port: usize) -> bool {
     match &join.form {
         // A condition that the old row met and the new one does not leaves nothing to take back the old pair with.
         wiesel_plan::JoinForm::Regular(sides) => sides[port].unique_key.is_some() && join.condition.is_none(),
-        wiesel_plan::JoinForm::Interval(_) | wiesel_plan::JoinForm::Temporal(_) => true,
+        wiesel_plan::JoinForm::Interval(_) | wiesel_plan::JoinForm::Temporal(_) | wiesel_plan::JoinForm::Window(_) => {
+            true
+        }
     }
 }
 
@@ -609,6 +622,11 @@ pub fn passes_updates(join: &JoinNode, port: usize) -> bool {
 pub fn wanted_of_input(join: &JoinNode, port: usize, own: ChangelogMode) -> Result<ChangelogMode, Diagnostic> {
     match &join.form {
         wiesel_plan::JoinForm::Regular(_) => Ok(own),
+        wiesel_plan::JoinForm::Window(_) => Err(Diagnostic::error(
+            "W0310",
+            "a window join does not take update and delete changes, and one of its inputs has them",
+        )
+        .hint("aggregate per window first, so that each result is final")),
         wiesel_plan::JoinForm::Interval(_) => Err(Diagnostic::error(
             "W0310",
             "an interval join does not take update and delete changes, and one of its inputs has them",

@@ -9,3 +9,4 @@ pub mod optimize;
 pub mod rank;
 pub mod rel;
 pub mod traits;
+pub mod window;
