@@ -1,5 +1,6 @@
 //! RAND, RAND_INTEGER, UUID: the only functions that draw random numbers, and they draw them from the step's seed, so a run can be
-//! repeated exactly. Every call in a query has its own sequence. With a seed argument the sequence is that of java.util.Random.
+//! repeated exactly. Every call in a query has its own sequence. With a literal seed the sequence is that of one java.util.Random; a seed that is a
+//! column gives every row the first number of its seed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -104,11 +105,13 @@ impl PreparedCall for Sequence {
         match self.draw {
             Draw::Double => {
                 let seeds = args.first().map(Operand::numbers::<Int32Type>);
+                let starts_anew = args.first().is_some_and(|seed| seed.constant().is_none());
                 let mut out = Float64Builder::with_capacity(rows);
                 for row in 0..rows {
                     out.append_option(match seeds.map(|s| s.get(row)) {
                         // 53 random bits are what a DOUBLE below 1 holds.
                         None => Some((self.bits(context.seed) >> 11) as f64 / (1_u64 << 53) as f64),
+                        Some(Some(seed)) if starts_anew => Some(JavaRandom::new(seed.into()).next_double()),
                         Some(seed) => seed.map(|seed| self.java(seed).next_double()),
                     });
                 }
@@ -134,6 +137,7 @@ impl Sequence {
             [seed, bound] => (Some(seed.numbers::<Int32Type>()), bound.numbers::<Int32Type>()),
             _ => (None, args[0].numbers::<Int32Type>()),
         };
+        let starts_anew = args.len() > 1 && args[0].constant().is_none();
         let mut out = Int32Builder::with_capacity(rows);
         for row in 0..rows {
             let (bound, seed) = (bounds.get(row), seeds.map(|s| s.get(row)));
@@ -145,6 +149,7 @@ impl Sequence {
                 return Err(Error::data(format!("RAND_INTEGER takes a bound above 0, and not {bound}")));
             }
             out.append_value(match seed.flatten() {
+                Some(seed) if starts_anew => JavaRandom::new(seed.into()).next_below(bound),
                 Some(seed) => self.java(seed).next_below(bound),
                 None => ((u128::from(self.bits(context.seed)) * bound as u128) >> 64) as i32,
             });
