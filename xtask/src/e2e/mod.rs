@@ -39,8 +39,8 @@ use anyhow::Result;
 
 use crate::services::Service::{self, Es7, Es8, Kafka, Postgres};
 use cases::{
-    bad_input, demo, elasticsearch as elasticsearch_cases, examples, filesystem, harness, jdbc, kafka_sink,
-    kafka_source, outage, stop, workload,
+    bad_input, demo, elasticsearch as elasticsearch_cases, examples, filesystem, filesystem_source, harness, jdbc,
+    jdbc_source, kafka_sink, kafka_source, outage, stop, workload,
 };
 use context::Context;
 
@@ -198,6 +198,18 @@ pub(crate) const CASES: &[Case] = &[
         run: filesystem::json_is_partitioned_and_rolls_by_size,
     },
     Case {
+        name: "filesystem_source_a_bad_line_ends_the_job_with_its_place",
+        needs: &[],
+        limit_s: 180,
+        run: filesystem_source::a_bad_line_ends_the_job_with_its_place,
+    },
+    Case {
+        name: "filesystem_source_what_one_job_writes_another_reads",
+        needs: &[],
+        limit_s: 180,
+        run: filesystem_source::what_one_job_writes_another_reads,
+    },
+    Case {
         name: "filesystem_waits_for_a_full_disk_and_says_it_once",
         needs: &[Kafka],
         limit_s: 240,
@@ -262,6 +274,24 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[Postgres],
         limit_s: 120,
         run: jdbc::rows_without_a_key_are_appended,
+    },
+    Case {
+        name: "jdbc_source_a_missing_column_is_named",
+        needs: &[Postgres],
+        limit_s: 180,
+        run: jdbc_source::a_missing_column_is_named,
+    },
+    Case {
+        name: "jdbc_source_every_type_is_read",
+        needs: &[Postgres],
+        limit_s: 180,
+        run: jdbc_source::every_type_is_read,
+    },
+    Case {
+        name: "jdbc_source_parts_bring_the_rows_between_the_bounds",
+        needs: &[Postgres],
+        limit_s: 180,
+        run: jdbc_source::parts_bring_the_rows_between_the_bounds,
     },
     Case {
         name: "kafka_sink_rows_arrive_through_kills",

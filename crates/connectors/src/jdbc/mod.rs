@@ -1,11 +1,18 @@
-//! The jdbc connector: rows into a table of PostgreSQL.
+//! The jdbc connector: rows into and out of a table of PostgreSQL.
 //!
+//! **Sink.**
 //! - Delivery: with a primary key effectively-once by key (`INSERT ... ON CONFLICT DO UPDATE`, `DELETE` by key), without one at-least-once
 //!   (`INSERT`).
 //! - At a checkpoint everything received so far is flushed, and the checkpoint waits until the database has committed it.
 //! - Order: one transaction at a time per instance; changes of one key are folded to the last one while they wait (`folded`).
 //! - A flush is one transaction of few statements: columns go as arrays (`unnest`), so a statement carries thousands of rows.
 //! - An outage is waited for, with back-off; a row that the database refuses ends the job and is shown.
+//!
+//! **Source.** A bounded scan of the requested columns through a cursor, a bounded number of rows at a time (`source.rs`). A checkpoint
+//! holds the number of rows read of each part; a resumed scan goes on there, which is exact as long as nobody writes to the table.
+//!
+//! **Lookup.** All keys of a step in one statement (`lookup.rs`), behind a bounded cache when the options ask for one. An outage is
+//! retried 'lookup.max-retries' times and then ends the job, as in Flink.
 //!
 //! | Option | Meaning |
 //! |---|---|
@@ -14,8 +21,14 @@
 //! | `username`, `password` | as whom; both or none |
 //! | `sink.buffer-flush.max-rows`, `.interval` | a flush happens at 100 rows or after 1 s; 0 switches the limit off |
 //! | `sink.max-retries` | repetitions after a deadlock or serialization failure, 3 unless set; outages are waited for as long as they last |
+//! | `scan.partition.column`, `.num`, `.lower-bound`, `.upper-bound` | cut the scan into parts; rows outside the bounds are not read |
+//! | `scan.fetch-size` | rows of one fetch at most; unset or 0: as many as 2 MiB hold |
+//! | `lookup.cache` | NONE or PARTIAL |
+//! | `lookup.partial-cache.max-rows`, `.expire-after-write`, `.expire-after-access`, `.cache-missing-key` | what the cache keeps, and how long |
+//! | `lookup.cache.max-rows`, `.ttl`, `.caching-missing-key` | the older names |
+//! | `lookup.max-retries` | retries of a lookup, 3 unless set |
 //! | `connection.max-retry-timeout` | the longest that connecting may take |
-//! | `driver`, `sink.parallelism` | taken without effect |
+//! | `driver`, `sink.parallelism`, `scan.auto-commit`, `filter.handling.policy` | taken without effect |
 
 mod lookup;
 mod options;

@@ -15,7 +15,9 @@ use arrow_array::builder::{Int64Builder, StringBuilder, TimestampMillisecondBuil
 use arrow_array::{Array, ArrayRef, StructArray};
 use arrow_buffer::NullBufferBuilder;
 use arrow_schema::{DataType as ArrowType, FieldRef};
-use wiesel_core::types::{DataType, TypeKind};
+#[cfg(test)]
+use wiesel_core::types::DataType;
+use wiesel_core::types::TypeKind;
 use wiesel_core::{Error, Result};
 
 /// The time of event 0: 2015-07-15 00:00:00.
