@@ -14,10 +14,14 @@ use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, 
 use wiesel_core::env::monotonic;
 use wiesel_core::{ChangeBatch, ChangelogMode, DataType, Field, Schema, TypeKind};
 use wiesel_engine::operator::{Operator, OperatorContext, Output};
-use wiesel_engine::operators::{Calc, GroupAggregate, WindowAggregate};
+use wiesel_engine::operators::{Calc, GroupAggregate, WindowAggregate, build};
 use wiesel_engine::state::vnode::KeyHasher;
 use wiesel_expr::{AggregateCall, AggregateFunction, EvalContext, ScalarExpr, Session};
-use wiesel_plan::{CalcNode, GroupAggregateNode, WindowAggregateNode, WindowKind, WindowNode, WindowProperty};
+use wiesel_plan::join::{IntervalBounds, VersionTimes};
+use wiesel_plan::{
+    CalcNode, GroupAggregateNode, JoinForm, JoinKey, JoinKind, JoinNode, JoinSide, Node, NodeKind, WindowAggregateNode,
+    WindowKind, WindowNode, WindowProperty,
+};
 
 const ROWS_PER_BATCH: usize = 16 * 1024;
 const BATCHES: usize = 16;
@@ -123,6 +127,33 @@ fn cases() -> Vec<Case> {
             window(WindowKind::Hop { slide_ms: 2_000, size_ms: 10_000, offset_ms: 0 }),
         ),
         ("calc, filter half, 3 of 6 columns", calc()),
+        (
+            "regular join of inserts, 3 strings",
+            join(JoinKind::Inner, JoinForm::Regular([JoinSide::default(), JoinSide::default()])),
+        ),
+        (
+            "regular left join of inserts, 3 strings",
+            join(JoinKind::Left, JoinForm::Regular([JoinSide::default(), JoinSide::default()])),
+        ),
+        (
+            "regular join by unique key, 3 strings",
+            join(JoinKind::Inner, JoinForm::Regular([unique_side(), unique_side()])),
+        ),
+        ("semi join, 3 strings", join(JoinKind::Semi, JoinForm::Regular([JoinSide::default(), JoinSide::default()]))),
+        (
+            "interval join, 3 strings",
+            join(
+                JoinKind::Inner,
+                JoinForm::Interval(IntervalBounds {
+                    left_time: 3,
+                    right_time: 3,
+                    is_event_time: true,
+                    lower_ms: -10_000,
+                    upper_ms: 0,
+                }),
+            ),
+        ),
+        ("temporal join, 3 strings", join(JoinKind::Left, JoinForm::Temporal(VersionTimes { left: 3, right: 3 }))),
     ]
 }
 
@@ -182,6 +213,49 @@ fn window(kind: WindowKind) -> Round {
     Box::new(move |batches| {
         let mut operator = WindowAggregate::new(&node, &input, &output, &context).expect("the node is one of ours");
         run(&mut operator, batches, |step| i64::try_from((step + 1) * ROWS_PER_BATCH).unwrap_or(i64::MAX))
+    })
+}
+
+fn unique_side() -> JoinSide {
+    JoinSide { unique_key: Some(vec![0, 1, 2]), state_ttl_ms: 0 }
+}
+
+/// Batches come to both sides in turn.
+fn join(kind: JoinKind, form: JoinForm) -> Round {
+    let input = schema();
+    let fields = input.fields().to_vec();
+    let both = if kind == JoinKind::Semi { fields } else { [fields.clone(), fields].concat() };
+    let keys = (0..3).map(|column| JoinKey { left: column, right: column, null_safe: false }).collect();
+    let node = Node {
+        kind: NodeKind::Join(JoinNode { kind, left_width: input.fields().len(), keys, condition: None, form }),
+        inputs: vec![0, 1],
+        schema: Schema::new(both),
+        changelog_mode: ChangelogMode::Insert,
+        upsert_keys: Vec::new(),
+        rowtime: None,
+        label: String::new(),
+    };
+    let context = OperatorContext { worker: 0, workers: 1, is_batch: false };
+    Box::new(move |batches| {
+        let mut operator = build(&node, &[&input, &input], &context).expect("the node is one of ours");
+        let mut context = EvalContext {
+            now_ms: 0,
+            seed: 0,
+            watermark_ms: i64::MIN,
+            session: Session { time_zone: "UTC".into(), legacy_cast: false },
+        };
+        let mut rows = 0;
+        for (step, batch) in batches.iter().enumerate() {
+            let mut output = Output::default();
+            rows += batch.num_rows();
+            let changes = ChangeBatch::inserts(batch.clone());
+            operator.process(step % 2, changes, &context, &mut output).expect("the batches have the operator's schema");
+            let watermark = i64::try_from(step * ROWS_PER_BATCH).unwrap_or(i64::MAX);
+            operator.advance(watermark, &context, &mut output).expect("the batches have the operator's schema");
+            context.watermark_ms = watermark;
+            std::hint::black_box(&output);
+        }
+        rows
     })
 }
 

@@ -43,6 +43,9 @@ const PREFIX_BYTES: usize = 16;
 /// Added to the kind of a waiting row whose key has a NULL: it meets no version.
 const NULL_KEY: u8 = 0x80;
 
+/// A row since the last checkpoint: what it is now, or that it is gone.
+type Changed = Option<Box<[u8]>>;
+
 /// See the module's head.
 pub struct TemporalJoin {
     kind: JoinKind,
@@ -310,7 +313,7 @@ impl Operator for TemporalJoin {
     }
 
     fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<()> {
-        let mut changes: BTreeMap<(u8, Box<[u8]>), Option<Box<[u8]>>> = BTreeMap::new();
+        let mut changes: BTreeMap<(u8, Box<[u8]>), Changed> = BTreeMap::new();
         for (table, rows) in [(LEFT_TABLE, &mut self.waiting), (RIGHT_TABLE, &mut self.versions)] {
             rows.take_changes(full, |key, value| {
                 changes.insert((table, key.into()), value.cloned());
