@@ -14,12 +14,13 @@ use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, 
 use wiesel_core::env::monotonic;
 use wiesel_core::{ChangeBatch, ChangelogMode, DataType, Field, Schema, TypeKind};
 use wiesel_engine::operator::{Operator, OperatorContext, Output};
-use wiesel_engine::operators::{Calc, GroupAggregate, WindowAggregate, build};
+use wiesel_engine::operators::{Calc, GroupAggregate, Materialize, Over, Rank, Sort, WindowAggregate, build};
 use wiesel_engine::state::vnode::KeyHasher;
 use wiesel_expr::{AggregateCall, AggregateFunction, EvalContext, ScalarExpr, Session};
 use wiesel_plan::join::{IntervalBounds, VersionTimes};
 use wiesel_plan::{
-    CalcNode, GroupAggregateNode, JoinForm, JoinKey, JoinKind, JoinNode, JoinSide, Node, NodeKind, WindowAggregateNode,
+    CalcNode, GroupAggregateNode, JoinForm, JoinKey, JoinKind, JoinNode, JoinSide, MaterializeNode, Node, NodeKind,
+    OverCall, OverFrame, OverNode, RankEnd, RankNode, RankStrategy, SortColumn, SortNode, WindowAggregateNode,
     WindowKind, WindowNode, WindowProperty,
 };
 
@@ -127,6 +128,14 @@ fn cases() -> Vec<Case> {
             window(WindowKind::Hop { slide_ms: 2_000, size_ms: 10_000, offset_ms: 0 }),
         ),
         ("calc, filter half, 3 of 6 columns", calc()),
+        ("top-10 per 2 strings, inserts, without rank", rank(RankStrategy::Append, false)),
+        ("top-10 per 2 strings, inserts, with rank", rank(RankStrategy::Append, true)),
+        ("top-10 per 2 strings, any changelog", rank(RankStrategy::Retract, false)),
+        ("over, rows unbounded, SUM", over(OverFrame::Rows(None))),
+        ("over, rows 9 preceding, SUM", over(OverFrame::Rows(Some(9)))),
+        ("over, range 10 s preceding, SUM", over(OverFrame::Range(Some(10_000)))),
+        ("sort by time and a number", sort()),
+        ("upsert materializer, some 5 rows per key", materialize()),
         (
             "regular join of inserts, 3 strings",
             join(JoinKind::Inner, JoinForm::Regular([JoinSide::default(), JoinSide::default()])),
@@ -256,6 +265,62 @@ fn join(kind: JoinKind, form: JoinForm) -> Round {
             std::hint::black_box(&output);
         }
         rows
+    })
+}
+
+fn rank(strategy: RankStrategy, outputs_number: bool) -> Round {
+    let node = RankNode {
+        partition: vec![0, 1],
+        order: vec![SortColumn { column: 4, descending: true, nulls_first: false }],
+        start: 1,
+        end: RankEnd::Constant(10),
+        outputs_number,
+        strategy,
+        is_limit: false,
+        state_ttl_ms: 0,
+    };
+    let input = schema();
+    let mut fields = input.fields().to_vec();
+    if outputs_number {
+        fields.push(Field::new("rn", DataType::bigint()));
+    }
+    let output = Schema::new(fields);
+    Box::new(move |batches| {
+        let mut operator = Rank::new(&node, &input, &output, ChangelogMode::Full).expect("the node is one of ours");
+        run(&mut operator, batches, |_| 0)
+    })
+}
+
+fn over(frame: OverFrame) -> Round {
+    let sum = OverCall::Aggregate(call(AggregateFunction::Sum, &[4], TypeKind::BigInt));
+    let node = OverNode { partition: vec![0], order: Some(3), frame, calls: vec![sum], state_ttl_ms: 0 };
+    let input = schema();
+    let mut fields = input.fields().to_vec();
+    fields.push(Field::new("sum", DataType::bigint()));
+    let output = Schema::new(fields);
+    Box::new(move |batches| {
+        let mut operator = Over::new(&node, &input, &output).expect("the node is one of ours");
+        run(&mut operator, batches, |step| i64::try_from((step + 1) * ROWS_PER_BATCH).unwrap_or(i64::MAX))
+    })
+}
+
+fn sort() -> Round {
+    let order = vec![SortColumn { column: 4, descending: false, nulls_first: true }];
+    let node = SortNode { time: Some(3), order };
+    let input = schema();
+    Box::new(move |batches| {
+        let mut operator = Sort::new(&node, &input).expect("the node is one of ours");
+        run(&mut operator, batches, |step| i64::try_from((step + 1) * ROWS_PER_BATCH).unwrap_or(i64::MAX))
+    })
+}
+
+fn materialize() -> Round {
+    // A key holds about five rows, each of them looked at by the next.
+    let node = MaterializeNode { primary_key: vec![0, 1, 2, 4], upsert_key: vec![3], state_ttl_ms: 0 };
+    let input = schema();
+    Box::new(move |batches| {
+        let mut operator = Materialize::new(&node, &input).expect("the node is one of ours");
+        run(&mut operator, batches, |_| 0)
     })
 }
 

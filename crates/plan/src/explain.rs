@@ -185,6 +185,13 @@ pub fn describe(node: &Node, inputs: &[&Node]) -> String {
                 if sort.order.is_empty() { String::new() } else { format!(", {}", sort_text(&sort.order, &column)) };
             format!("TemporalSort(orderBy=[{time}{rest}])")
         }
+        NodeKind::BatchSort(order) => format!("Sort(orderBy=[{}], at the end)", sort_text(order, &column)),
+        NodeKind::BatchOver(over) => format!(
+            "OverAggregate(partitionBy=[{}], orderBy=[{}], functions={}, at the end)",
+            columns(&over.partition),
+            sort_text(&over.order, &column),
+            over.calls.len()
+        ),
         NodeKind::Replicate => format!("ReplicateRows(columns=[{}])", names()),
         NodeKind::Materialize(node) => format!(
             "SinkMaterializer(primaryKey=[{}], upsertKey=[{}])",

@@ -8,6 +8,7 @@
 //! Source -> WatermarkAssigner -> Calc -> Exchange -> GroupAggregate -> Calc -> Sink
 //! ```
 
+mod batch;
 pub mod explain;
 pub mod join;
 mod over;
@@ -20,6 +21,7 @@ use wiesel_core::table::{ConnectorInfo, TableDescriptor};
 use wiesel_core::{ChangelogMode, Schema, Value};
 use wiesel_expr::{AggregateCall, ScalarExpr};
 
+pub use self::batch::{BatchFrame, BatchOverCall, BatchOverNode};
 pub use self::join::{JoinForm, JoinKey, JoinKind, JoinNode, JoinSide, LookupJoinNode};
 pub use self::over::{MaterializeNode, OverCall, OverFrame, OverNode, SortNode};
 pub use self::rank::{RankEnd, RankNode, RankStrategy};
@@ -94,6 +96,10 @@ pub enum NodeKind {
     Over(OverNode),
     /// ORDER BY with a time attribute in front.
     Sort(SortNode),
+    /// Batch mode: the rows that stand at the end, ordered.
+    BatchSort(Vec<SortColumn>),
+    /// Batch mode: functions over the ordered rows of a partition.
+    BatchOver(BatchOverNode),
     /// Every row as often as its last column says; output columns: the others.
     Replicate,
     /// The upsert materializer in front of a sink whose primary key is not the key of the changes.

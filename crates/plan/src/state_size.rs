@@ -115,7 +115,7 @@ pub fn state_size(plan: &StreamPlan, id: NodeId) -> Option<StateSize> {
                 },
             }
         }
-        NodeKind::Sort(_) => {
+        NodeKind::Sort(_) | NodeKind::BatchSort(_) | NodeKind::BatchOver(_) => {
             StateSize { unit: StateUnit::Row, bytes: ENTRY_BYTES + row_bytes(first), life: StateLife::Time }
         }
         NodeKind::Materialize(node) => {

@@ -42,7 +42,7 @@ const KEYS: &[(&str, Fate)] = &[
         Taken("a failed checkpoint is retried at the next interval"),
     ),
     ("execution.checkpointing.unaligned.enabled", Taken("checkpoints are taken between steps and need no alignment")),
-    ("execution.runtime-mode", Only(&["STREAMING"])),
+    ("execution.runtime-mode", Only(&["STREAMING", "BATCH"])),
     ("jobmanager.memory.process.size", Taken(CLUSTER)),
     ("parallelism.default", Used),
     ("pipeline.auto-watermark-interval", Used),
@@ -202,8 +202,17 @@ impl Config {
         self.get("pipeline.name")
     }
 
+    /// `execution.runtime-mode` = batch.
+    pub fn is_batch(&self) -> bool {
+        self.get("execution.runtime-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("BATCH"))
+    }
+
     /// `table.exec.state.ttl` in ms; 0 = keep.
     pub fn state_ttl_ms(&self) -> u64 {
+        // A bounded run ends before anything is idle.
+        if self.is_batch() {
+            return 0;
+        }
         self.duration_ms("table.exec.state.ttl").unwrap_or(0)
     }
 
@@ -219,6 +228,9 @@ impl Config {
 
     /// `table.exec.mini-batch.*`, when enabled.
     pub fn mini_batch(&self) -> Option<MiniBatch> {
+        if self.is_batch() {
+            return None;
+        }
         if !self.is_true("table.exec.mini-batch.enabled") {
             return None;
         }
@@ -269,7 +281,7 @@ impl Config {
                 .map(str::to_owned),
             time_zone: self.time_zone(),
             legacy_cast: self.legacy_cast(),
-            is_batch: false,
+            is_batch: self.is_batch(),
             dml_sync: self.is_true("table.dml-sync"),
         }
     }

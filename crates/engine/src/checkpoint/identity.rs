@@ -84,6 +84,8 @@ fn describe(node: &Node) -> String {
         NodeKind::Deduplicate(d) => format!("deduplicate {:?} {:?} {}", d.keys, d.order, d.keep_last),
         NodeKind::Over(o) => format!("over {:?} {:?} {:?} {:?}", o.partition, o.order, o.frame, o.calls),
         NodeKind::Sort(s) => format!("sort {:?} {:?}", s.time, s.order),
+        NodeKind::BatchSort(order) => format!("batch sort {order:?}"),
+        NodeKind::BatchOver(o) => format!("batch over {:?} {:?} {:?}", o.partition, o.order, o.calls),
         NodeKind::Replicate => "replicate".to_owned(),
         NodeKind::Materialize(m) => format!("materialize {:?} {:?}", m.primary_key, m.upsert_key),
         NodeKind::Rank(r) => format!(

@@ -1,6 +1,8 @@
 //! One file per operator, and the one function that builds the operator of a plan node.
 
 pub(crate) mod aggregate;
+mod batch_over;
+mod batch_sort;
 mod calc;
 mod deduplicate;
 mod expand;
@@ -35,6 +37,8 @@ mod window_table;
 use wiesel_core::{Error, Result, Schema};
 use wiesel_plan::{JoinForm, Node, NodeKind, WindowKind};
 
+pub use self::batch_over::BatchOver;
+pub use self::batch_sort::BatchSort;
 pub use self::calc::Calc;
 pub use self::deduplicate::Deduplicate;
 pub use self::expand::Expand;
@@ -94,6 +98,8 @@ pub fn build(node: &Node, input_schemas: &[&Schema], context: &OperatorContext) 
         },
         NodeKind::Over(over) => Box::new(Over::new(over, input()?, &node.schema)?),
         NodeKind::Sort(sort) => Box::new(Sort::new(sort, input()?)?),
+        NodeKind::BatchSort(order) => Box::new(BatchSort::new(order, input()?)?),
+        NodeKind::BatchOver(over) => Box::new(BatchOver::new(over, input()?, &node.schema)?),
         NodeKind::Replicate => Box::new(Replicate::new(input()?, &node.schema)?),
         NodeKind::Materialize(materialize) => Box::new(Materialize::new(materialize, input()?)?),
         NodeKind::UnionAll => Box::new(UnionAll::new(input_schemas, &node.schema)?),

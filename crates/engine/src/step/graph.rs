@@ -146,7 +146,8 @@ impl Builder<'_> {
             NodeKind::Rank(rank) => by_keys(&rank.partition),
             NodeKind::Join(join) => by_keys(&join.keys_on(port)),
             NodeKind::Over(over) => by_keys(&over.partition),
-            NodeKind::Sort(_) => Some(Distribution::Single),
+            NodeKind::Sort(_) | NodeKind::BatchSort(_) => Some(Distribution::Single),
+            NodeKind::BatchOver(over) => by_keys(&over.partition),
             NodeKind::Materialize(node) => by_keys(&node.primary_key),
             NodeKind::Collect => Some(Distribution::Single),
             NodeKind::Sink(sink) => match sinks.get(self.sink_index(id)) {

@@ -1,5 +1,6 @@
 //! From the tree of a query to the typed query: names resolved, types decided, Flink's rules applied, every refusal named and placed.
 
+mod batch;
 pub mod expr;
 mod grouping;
 pub mod join;

@@ -5,6 +5,7 @@
 //! | ORDER BY time attribute [ASC] [, more], no LIMIT | a sort by time |
 //! | ORDER BY anything LIMIT n [OFFSET m] | a Top-N without partitions |
 //! | LIMIT n [OFFSET m] | the same by arrival |
+//! | ORDER BY in batch mode | a sort at the end, and LIMIT the first rows of it |
 //! | ORDER BY without LIMIT inside another query | nothing, as in Flink: no outer query sees an order |
 //!
 //! A key may be the number of an output column, an output column's name, an expression over output columns or over FROM; in the last case
@@ -29,7 +30,13 @@ pub(super) fn bind(binder: &mut QueryBinder<'_>, query: &Query, is_nested: bool)
         return binder.bind_set(&query.body);
     }
     let (rel, order, width) = ordered(binder, &query.body, &query.order_by)?;
-    let rel = if is_limited { limit(binder, rel, order, query)? } else { sort(rel, &order, &query.order_by)? };
+    let is_batch = binder.config.is_batch() && !order.is_empty();
+    let (rel, order) = if is_batch { (batch_sort(rel, order), Vec::new()) } else { (rel, order) };
+    let rel = match (is_limited, is_batch) {
+        (true, _) => limit(binder, rel, order, query)?,
+        (false, true) => rel,
+        (false, false) => sort(rel, &order, &query.order_by)?,
+    };
     if rel.columns.len() == width {
         return Ok(rel);
     }
@@ -140,6 +147,12 @@ fn row_count(binder: &QueryBinder<'_>, expr: &Expr) -> Bound<u64> {
                 .label("expected a whole number that is not negative"),
         ]),
     }
+}
+
+/// Batch mode sorts by anything; a limit then takes the first rows that come.
+fn batch_sort(rel: Rel, order: Vec<SortColumn>) -> Rel {
+    let columns = rel.columns.clone();
+    Rel { kind: RelKind::BatchSort { input: Box::new(rel), order }, columns }
 }
 
 /// A sort without a limit must begin with time.

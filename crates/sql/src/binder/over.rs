@@ -170,7 +170,7 @@ fn bind_frame(frame: &WindowFrame, session: &Session) -> Bound<OverFrame> {
     }
 }
 
-fn constant(expr: &Expr, session: &Session) -> Bound<Value> {
+pub(super) fn constant(expr: &Expr, session: &Session) -> Bound<Value> {
     let scope = Scope::default();
     match wiesel_expr::fold(ExprBinder::plain(&scope).bind(expr)?, session) {
         ScalarExpr::Literal { value, .. } => Ok(value),
@@ -178,7 +178,7 @@ fn constant(expr: &Expr, session: &Session) -> Bound<Value> {
     }
 }
 
-fn bind_lag(call: &FunctionCall, columns: &mut Columns<'_>, session: &Session) -> Bound<OverCall> {
+pub(super) fn bind_lag(call: &FunctionCall, columns: &mut Columns<'_>, session: &Session) -> Bound<OverCall> {
     let usage = || {
         vec![
             Diagnostic::error("W0305", "arguments do not fit LAG")
@@ -213,7 +213,7 @@ fn bind_lag(call: &FunctionCall, columns: &mut Columns<'_>, session: &Session) -
 }
 
 /// An aggregate as below a GROUP BY, without its OVER.
-fn bind_aggregate(call: &FunctionCall, columns: &mut Columns<'_>) -> Bound<OverCall> {
+pub(super) fn bind_aggregate(call: &FunctionCall, columns: &mut Columns<'_>) -> Bound<OverCall> {
     if let Some(filter) = &call.tail.filter {
         return Err(vec![refused("FILTER of an OVER aggregate", filter.span)]);
     }

@@ -13,7 +13,7 @@ use super::grouping;
 use super::rank;
 use super::scope::Scope;
 use super::window;
-use super::{order, over, set_operation};
+use super::{batch, order, over, set_operation};
 use crate::catalog::{Catalog, Object, Table};
 use crate::config::Config;
 use crate::parser::ast::{
@@ -60,6 +60,7 @@ impl<'a> QueryBinder<'a> {
         let rel = self.bind_query(query)?;
         match rank::row_number_left(&rel) {
             None => Ok(rel),
+            Some(_) if self.config.is_batch() => Ok(rel),
             Some(span) => Err(vec![rank::unbounded(span)]),
         }
     }
@@ -346,7 +347,11 @@ impl<'a> QueryBinder<'a> {
         } else {
             let calls = over_calls(&items);
             if !calls.is_empty() {
-                rel = over::bind(rel, &mut scope, &calls, &select.windows, &self.config.session())?;
+                rel = if self.config.is_batch() {
+                    batch::bind(rel, &mut scope, &calls, &select.windows, &self.config.session())?
+                } else {
+                    over::bind(rel, &mut scope, &calls, &select.windows, &self.config.session())?
+                };
             }
             bind_projection(rel, scope, select, &items)?
         };

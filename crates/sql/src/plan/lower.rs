@@ -9,9 +9,9 @@ use wiesel_core::table::ColumnKind;
 use wiesel_core::{ChangelogMode, DataType, Field, Schema, TypeKind};
 use wiesel_expr::{AggregateCall, AggregateFunction, ScalarExpr};
 use wiesel_plan::{
-    CalcNode, DeduplicateNode, ExpandNode, GroupAggregateNode, Node, NodeId, NodeKind, OverCall, OverFrame, OverNode,
-    RankNode, RankStrategy, SessionTableNode, SinkNode, SortNode, SourceNode, UnnestNode, WatermarkNode,
-    WindowAggregateNode, WindowKind,
+    BatchOverCall, BatchOverNode, CalcNode, DeduplicateNode, ExpandNode, GroupAggregateNode, Node, NodeId, NodeKind,
+    OverCall, OverFrame, OverNode, RankNode, RankStrategy, SessionTableNode, SinkNode, SortNode, SourceNode,
+    UnnestNode, WatermarkNode, WindowAggregateNode, WindowKind,
 };
 
 use super::rel::{Rel, RelColumn, RelKind, TimeAttribute, ascending_time, schema_of};
@@ -171,6 +171,14 @@ impl Lowering {
                 let kind = NodeKind::Sort(SortNode { time: *time, order: order.clone() });
                 self.share(kind, vec![input], schema, rowtime, String::new())
             }
+            RelKind::BatchSort { input, order } => {
+                let input = self.lower(input, config)?;
+                self.share(NodeKind::BatchSort(order.clone()), vec![input], schema, None, String::new())
+            }
+            RelKind::BatchOver { input, over } => {
+                let input = self.lower(input, config)?;
+                self.share(NodeKind::BatchOver(over.clone()), vec![input], schema, None, String::new())
+            }
             RelKind::Replicate(input) => {
                 let input = self.lower(input, config)?;
                 self.share(NodeKind::Replicate, vec![input], schema, None, String::new())
@@ -180,6 +188,15 @@ impl Lowering {
                 self.share(NodeKind::UnionAll, inputs, schema, rowtime, String::new())
             }
             RelKind::RowNumber { input, partition, order, span } => {
+                if config.is_batch() {
+                    let over = BatchOverNode {
+                        partition: partition.clone(),
+                        order: order.clone(),
+                        calls: vec![BatchOverCall::RowNumber],
+                    };
+                    let input = self.lower(input, config)?;
+                    return Ok(self.share(NodeKind::BatchOver(over), vec![input], schema, None, String::new()));
+                }
                 let input_columns = &input.columns;
                 let Some(time) = ascending_time(input_columns, order) else {
                     return Err(crate::binder::rank::unbounded(*span));

@@ -1,5 +1,6 @@
 //! From the typed query to StreamPlan: lowering, a few rewrites, the traits of each node.
 
+pub mod batch;
 pub mod interval;
 pub mod join;
 pub mod lookup;

@@ -11,19 +11,32 @@ use wiesel_plan::{CalcNode, Distribution, Node, NodeId, NodeKind, OverCall, Rank
 
 use super::{join, lookup};
 
+/// What stands in front of the sinks.
+#[derive(Debug, Clone, Copy)]
+pub enum Ends {
+    /// Batch mode: only final rows reach them.
+    Batch,
+    /// Streaming: changes, materialized where the keys ask for it.
+    Streaming {
+        /// When.
+        materialization: Materialization,
+        /// How long an idle key is kept; 0 = for ever.
+        state_ttl_ms: u64,
+    },
+}
+
 /// Applies every rewrite. Returns the new nodes and sinks.
-pub fn optimize(
-    nodes: Vec<Node>,
-    sinks: Vec<NodeId>,
-    session: &Session,
-    materialization: Materialization,
-    state_ttl_ms: u64,
-) -> (Vec<Node>, Vec<NodeId>) {
+pub fn optimize(nodes: Vec<Node>, sinks: Vec<NodeId>, session: &Session, ends: Ends) -> (Vec<Node>, Vec<NodeId>) {
     let (nodes, sinks) = fold_constants(nodes, sinks, session);
     let (nodes, sinks) = merge_calcs(nodes, sinks);
     let (nodes, sinks) = prune_columns(nodes, sinks);
     let (nodes, sinks) = merge_calcs(nodes, sinks);
-    let (nodes, sinks) = super::materialize::insert(nodes, sinks, materialization, state_ttl_ms);
+    let (nodes, sinks) = match ends {
+        Ends::Batch => super::batch::make_final(nodes, sinks),
+        Ends::Streaming { materialization, state_ttl_ms } => {
+            super::materialize::insert(nodes, sinks, materialization, state_ttl_ms)
+        }
+    };
     place_exchanges(nodes, sinks)
 }
 
@@ -322,6 +335,16 @@ fn needed_of_input(node: &Node, own: &BTreeSet<usize>, input_width: usize) -> Ve
             wanted.extend(&sort.time);
             wanted.extend(sort.order.iter().map(|key| key.column));
         }
+        NodeKind::BatchSort(order) => {
+            wanted.extend(own);
+            wanted.extend(order.iter().map(|key| key.column));
+        }
+        NodeKind::BatchOver(over) => {
+            wanted.extend(own.iter().filter(|c| **c < input_width));
+            wanted.extend(&over.partition);
+            wanted.extend(over.order.iter().map(|key| key.column));
+            over.calls.iter().for_each(|call| wanted.extend(super::batch::columns_of(call)));
+        }
         NodeKind::Replicate => {
             wanted.extend(own);
             wanted.extend(input_width.checked_sub(1));
@@ -455,6 +478,17 @@ fn rebuild(node: &mut Node, own: &[usize], inputs: &[(NodeId, Vec<usize>)], node
             sort.order.iter_mut().for_each(|key| key.column = place(key.column));
             below.clone()
         }
+        NodeKind::BatchSort(order) => {
+            order.iter_mut().for_each(|key| key.column = place(key.column));
+            below.clone()
+        }
+        NodeKind::BatchOver(over) => {
+            let width = node.schema.len() - over.calls.len();
+            over.partition.iter_mut().for_each(|p| *p = place(*p));
+            over.order.iter_mut().for_each(|key| key.column = place(key.column));
+            over.calls.iter_mut().for_each(|call| super::batch::replace_columns(call, &place));
+            below.iter().copied().chain(width..node.schema.len()).collect()
+        }
         // The count is the last column below.
         NodeKind::Replicate => below.split_last().map_or_else(Vec::new, |(_, columns)| columns.to_vec()),
         NodeKind::UnionAll => {
@@ -562,7 +596,8 @@ fn wanted_on(node: &Node, port: usize) -> Option<Distribution> {
         NodeKind::WindowRank(r) => Some(by_keys(&r.keys)),
         NodeKind::Rank(r) => Some(by_keys(&r.partition)),
         NodeKind::Over(o) => Some(by_keys(&o.partition)),
-        NodeKind::Sort(_) => Some(Distribution::Single),
+        NodeKind::Sort(_) | NodeKind::BatchSort(_) => Some(Distribution::Single),
+        NodeKind::BatchOver(o) => Some(by_keys(&o.partition)),
         NodeKind::Materialize(m) => Some(by_keys(&m.primary_key)),
         NodeKind::Join(j) => Some(by_keys(&j.keys_on(port))),
         NodeKind::Sink(s) if !s.primary_key.is_empty() => Some(by_keys(&s.primary_key)),
@@ -600,6 +635,8 @@ fn lie_of(node: &Node, below: Option<Distribution>) -> Option<Distribution> {
         | NodeKind::Rank(_)
         | NodeKind::Over(_)
         | NodeKind::Sort(_)
+        | NodeKind::BatchSort(_)
+        | NodeKind::BatchOver(_)
         | NodeKind::Replicate
         | NodeKind::Materialize(_)
         | NodeKind::Unnest(_) => below,

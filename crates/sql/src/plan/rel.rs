@@ -8,7 +8,9 @@ use std::sync::Arc;
 use wiesel_core::diagnostic::Span;
 use wiesel_core::{DataType, Schema, Value};
 use wiesel_expr::{AggregateCall, ScalarExpr};
-use wiesel_plan::{OverCall, OverFrame, RankEnd, SortColumn, WindowNode, WindowProperty, WindowRankNode};
+use wiesel_plan::{
+    BatchOverNode, OverCall, OverFrame, RankEnd, SortColumn, WindowNode, WindowProperty, WindowRankNode,
+};
 
 use super::join::JoinRel;
 use crate::catalog::Table;
@@ -189,6 +191,20 @@ pub enum RelKind {
         /// The keys behind it.
         order: Vec<SortColumn>,
     },
+    /// Batch mode: the rows that stand at the end, ordered.
+    BatchSort {
+        /// The input.
+        input: Box<Rel>,
+        /// ORDER BY.
+        order: Vec<SortColumn>,
+    },
+    /// Batch mode: functions over the ordered rows of a partition.
+    BatchOver {
+        /// The input.
+        input: Box<Rel>,
+        /// The window and the functions.
+        over: BatchOverNode,
+    },
     /// Every row as often as its last column says, without that column.
     Replicate(Box<Rel>),
     /// UNION ALL.
@@ -221,6 +237,8 @@ impl Rel {
             | RelKind::Rank { input, .. }
             | RelKind::Over { input, .. }
             | RelKind::Sort { input, .. }
+            | RelKind::BatchSort { input, .. }
+            | RelKind::BatchOver { input, .. }
             | RelKind::Replicate(input)
             | RelKind::WindowRank { input, .. }
             | RelKind::Expand { input, .. }

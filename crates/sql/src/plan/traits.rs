@@ -80,6 +80,7 @@ pub(super) fn updating(nodes: &[Node]) -> Vec<bool> {
             NodeKind::WindowAggregate(_) | NodeKind::WindowRank(_) => false,
             // The first row by row time may be replaced by an earlier one that comes later.
             NodeKind::Deduplicate(deduplicate) => deduplicate.keep_last || deduplicate.order.is_some(),
+            NodeKind::BatchSort(_) | NodeKind::BatchOver(_) => false,
             // A limit by arrival takes nothing back.
             NodeKind::Rank(rank) => below || !(rank.is_limit && rank.order.is_empty()),
             NodeKind::Join(join) => {

@@ -15,7 +15,7 @@ use crate::catalog::{Object, Table};
 use crate::parser::ast::{self, Insert};
 use crate::plan::lower::{Lowering, SinkTarget, writable_columns};
 use crate::plan::materialize::Materialization;
-use crate::plan::optimize::optimize;
+use crate::plan::optimize::{Ends, optimize};
 use crate::plan::rel::{Rel, identity};
 use crate::plan::traits::infer;
 
@@ -101,8 +101,13 @@ impl Session {
     pub(super) fn finish(&self, lowering: Lowering, default_name: &str, span: Span) -> Bound<Vec<PlannedJob>> {
         let materialization =
             Materialization::of(self.config.values().get("table.exec.sink.upsert-materialize").map(String::as_str));
-        let (session, ttl_ms) = (self.config.session(), self.config.state_ttl_ms());
-        let (mut nodes, sinks) = optimize(lowering.nodes, lowering.sinks, &session, materialization, ttl_ms);
+        let ends = if self.config.is_batch() {
+            check_bounded(&lowering.nodes).map_err(|e| place(e, span))?;
+            Ends::Batch
+        } else {
+            Ends::Streaming { materialization, state_ttl_ms: self.config.state_ttl_ms() }
+        };
+        let (mut nodes, sinks) = optimize(lowering.nodes, lowering.sinks, &self.config.session(), ends);
         let materialize_is_off = materialization == Materialization::Off;
         infer(&mut nodes, materialize_is_off).map_err(|e| place(e, span))?;
         let job_name = self.config.pipeline_name().unwrap_or(default_name).to_owned();
@@ -116,6 +121,19 @@ impl Session {
                 query_schema: None,
             })
             .collect())
+    }
+}
+
+/// Batch mode ends, so its sources must.
+fn check_bounded(nodes: &[Node]) -> Result<(), Diagnostic> {
+    let endless = nodes.iter().find_map(|node| match &node.kind {
+        NodeKind::Source(source) if !source.info.is_bounded => Some(source.table.path.clone()),
+        _ => None,
+    });
+    match endless {
+        None => Ok(()),
+        Some(path) => Err(Diagnostic::error("W0504", format!("batch mode cannot read `{path}`, which has no end"))
+            .hint("bound the source, or SET 'execution.runtime-mode' = 'streaming'")),
     }
 }
 
