@@ -1,10 +1,12 @@
 //! A SQL file, read and planned whole before anything starts: every error of it is reported at once, and nothing starts beside an error.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use wiesel_core::diagnostic::{Diagnostic, SourceFile};
 use wiesel_core::table::ConnectorRegistry;
+use wiesel_sql::parser::ast::{Statement, StatementKind};
 use wiesel_sql::parser::parse_script;
 use wiesel_sql::session::{Outcome, Session, TableOption};
 
@@ -49,11 +51,23 @@ pub(crate) fn load_text(
     let mut session = Session::new(registry, table_options);
     let mut outcomes = Vec::new();
     let mut errors: Vec<Diagnostic> = Vec::new();
+    // Tables and views whose own statement is wrong: that they are not there is no second error.
+    let mut failed: BTreeSet<&str> = BTreeSet::new();
     for statement in &statements {
+        let created = created_name(statement);
         match session.execute(statement, source.text()) {
-            Ok(Outcome::Done) => {}
-            Ok(outcome) => outcomes.push(outcome),
-            Err(mut found) => errors.append(&mut found),
+            Ok(outcome) => {
+                if let Some(name) = created {
+                    failed.remove(name);
+                }
+                if !matches!(outcome, Outcome::Done) {
+                    outcomes.push(outcome);
+                }
+            }
+            Err(found) => {
+                errors.extend(found.into_iter().filter(|e| !is_about_failed(e, &failed, source.text())));
+                failed.extend(created);
+            }
         }
     }
     log.diagnostics(&source, &session.take_warnings());
@@ -71,4 +85,21 @@ pub(crate) fn load_text(
         return Err(Exit::Usage);
     }
     Ok(Script { outcomes, session })
+}
+
+/// The last part of the name of a table or view that a statement creates.
+fn created_name(statement: &Statement) -> Option<&str> {
+    let name = match &statement.kind {
+        StatementKind::CreateTable(create) => &create.name,
+        StatementKind::CreateView(create) => &create.name,
+        _ => return None,
+    };
+    Some(&name.last().value)
+}
+
+/// Whether an error says that a table is missing whose own statement failed.
+fn is_about_failed(error: &Diagnostic, failed: &BTreeSet<&str>, text: &str) -> bool {
+    let named = error.span.filter(|_| error.code == "W0201").map(|span| span.text(text));
+    let last = named.and_then(|name| name.rsplit('.').next()).map(|name| name.trim().trim_matches('`'));
+    last.is_some_and(|name| failed.contains(name))
 }

@@ -102,6 +102,12 @@ pub(crate) const CASES: &[Case] = &[
         run: bad_input::check_names_every_system_that_does_not_answer,
     },
     Case {
+        name: "bad_input_check_tells_all_errors_of_a_file_at_once",
+        needs: &[],
+        limit_s: 60,
+        run: bad_input::check_tells_all_errors_of_a_file_at_once,
+    },
+    Case {
         name: "demo_shows_totals_and_writes_sums",
         needs: &[],
         limit_s: 120,

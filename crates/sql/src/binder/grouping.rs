@@ -58,9 +58,16 @@ const GROUPING_SETS_MAX: usize = 4096;
 pub(super) fn bind_group_by(group_by: Option<&ast::GroupBy>, scope: &Scope) -> Bound<GroupBy> {
     let mut binder = GroupBinder { scope, keys: Vec::new(), window: None };
     let mut sets: Vec<Vec<usize>> = vec![Vec::new()];
+    let mut errors = Vec::new();
     for item in group_by.iter().flat_map(|g| &g.items) {
         // Several items multiply: each set of the one with each set of the other.
-        let more = binder.sets(item, true)?;
+        let more = match binder.sets(item, true) {
+            Ok(more) => more,
+            Err(mut e) => {
+                errors.append(&mut e);
+                continue;
+            }
+        };
         sets = sets.iter().flat_map(|left| more.iter().map(move |right| united(left, right))).collect();
         if sets.len() > GROUPING_SETS_MAX {
             return Err(vec![
@@ -68,6 +75,9 @@ pub(super) fn bind_group_by(group_by: Option<&ast::GroupBy>, scope: &Scope) -> B
                     .at(group_by.map_or_else(Span::default, |g| g.span)),
             ]);
         }
+    }
+    if !errors.is_empty() {
+        return Err(errors);
     }
     let mut seen = std::collections::BTreeSet::new();
     sets.retain(|set| seen.insert(set.clone()));

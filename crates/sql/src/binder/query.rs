@@ -328,9 +328,30 @@ impl<'a> QueryBinder<'a> {
             }
             None => (single_row(), Scope::default()),
         };
+        let mut errors: Diagnostics = Vec::new();
         if let Some(selection) = &select.selection {
-            (rel, scope, _) = self.bind_where(rel, scope, selection)?;
+            // The clauses behind a wrong WHERE see the columns in front of it, so that their errors are told together.
+            let unfiltered = (rel.clone(), scope.clone());
+            match self.bind_where(rel, scope, selection) {
+                Ok(filtered) => (rel, scope, _) = filtered,
+                Err(mut e) => {
+                    errors.append(&mut e);
+                    (rel, scope) = unfiltered;
+                }
+            }
         }
+        match self.bind_items(rel, scope, select) {
+            Ok(rel) if errors.is_empty() => Ok(rel),
+            Ok(_) => Err(errors),
+            Err(mut e) => {
+                errors.append(&mut e);
+                Err(errors)
+            }
+        }
+    }
+
+    /// GROUP BY, HAVING and the select list, over the rows that WHERE lets through.
+    fn bind_items(&mut self, mut rel: Rel, mut scope: Scope, select: &Select) -> Bound<Rel> {
         for item in &select.items {
             if let SelectItem::Expr { expr, .. } = item {
                 (rel, scope) = self.bind_scalars(rel, scope, expr)?;
@@ -362,10 +383,20 @@ impl<'a> QueryBinder<'a> {
     }
 
     fn bind_grouped(&mut self, rel: Rel, scope: &Scope, select: &Select, items: &[Item<'_>]) -> Bound<Rel> {
-        let bound = grouping::bind_group_by(select.group_by.as_ref(), scope)?;
+        let mut errors: Diagnostics = Vec::new();
+        let has_keys = |result: Bound<grouping::GroupBy>, errors: &mut Diagnostics| match result {
+            Ok(bound) => Ok((bound, true)),
+            Err(mut e) => {
+                errors.append(&mut e);
+                // Without its keys the rest is bound for the sake of its own errors.
+                grouping::bind_group_by(None, scope).map(|bound| (bound, false))
+            }
+        };
+        let (bound, has_keys) = has_keys(grouping::bind_group_by(select.group_by.as_ref(), scope), &mut errors)?;
+        // That a column is not being grouped says nothing when the keys are not known.
+        let is_told = |e: &Diagnostic| has_keys || e.code != "W0306";
         let mut grouping = bound.grouping(scope);
         let mut project = Vec::new();
-        let mut errors: Diagnostics = Vec::new();
         for (position, item) in items.iter().enumerate() {
             let bound = match item {
                 Item::Expr { expr, .. } => ExprBinder { scope, grouping: Some(&mut grouping) }.bind(expr),
@@ -382,15 +413,15 @@ impl<'a> QueryBinder<'a> {
             };
             match bound {
                 Ok(expr) => project.push((item.name(position, scope), expr)),
-                Err(mut e) => errors.append(&mut e),
+                Err(e) => errors.extend(e.into_iter().filter(is_told)),
             }
         }
         let having = select.having.as_ref().and_then(|having| {
             let bound = ExprBinder { scope, grouping: Some(&mut grouping) }.bind(having);
             match bound.and_then(|e| boolean(e, having.span)) {
                 Ok(expr) => Some(expr),
-                Err(mut e) => {
-                    errors.append(&mut e);
+                Err(e) => {
+                    errors.extend(e.into_iter().filter(is_told));
                     None
                 }
             }

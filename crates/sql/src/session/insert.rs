@@ -41,8 +41,14 @@ impl Session {
         if insert.overwrite {
             return Err(vec![refused("INSERT OVERWRITE", insert.table.span)]);
         }
-        let table = self.sink_table(insert)?;
-        let query = self.binder().bind(&insert.source)?;
+        let (table, query) = match (self.sink_table(insert), self.binder().bind(&insert.source)) {
+            (Ok(table), Ok(query)) => (table, query),
+            (Err(mut errors), Err(mut more)) => {
+                errors.append(&mut more);
+                return Err(errors);
+            }
+            (Err(errors), _) | (_, Err(errors)) => return Err(errors),
+        };
         let (rel, target) = fit(query, table, insert, &insert.source)?;
         let path = target.table.descriptor.path.clone();
         lowering.sink(&rel, target, &self.config).map_err(|e| place(e, span))?;

@@ -121,19 +121,25 @@ impl Session {
             }
         }
         self.unused_overrides.retain(|o| o.table != create.name.last().value);
-        let primary_key = bind_primary_key(create, &mut self.warnings)?;
-        let mut columns = bind_columns(create, &primary_key)?;
-        let watermark = match &create.watermark {
-            Some(watermark) => Some(bind_watermark(watermark, &mut columns.all)?),
-            None => None,
+        let mut errors: Diagnostics = Vec::new();
+        let primary_key = told(bind_primary_key(create, &mut self.warnings), &mut errors).unwrap_or_default();
+        // Nothing more can be said of a table whose columns are not known.
+        let mut columns = match bind_columns(create, &primary_key) {
+            Ok(columns) => columns,
+            Err(mut e) => {
+                errors.append(&mut e);
+                return Err(errors);
+            }
         };
+        let watermark = create.watermark.as_ref();
+        let watermark = watermark.and_then(|w| told(bind_watermark(w, &mut columns.all), &mut errors));
         for key in &create.partitioned_by {
             if !columns.connector.iter().any(|c| c.name == key.value) {
-                return Err(vec![
+                errors.push(
                     Diagnostic::error("W0301", format!("no column `{}` to partition by", key.value))
                         .at(key.span)
                         .did_you_mean(&key.value, columns.connector.iter().map(|c| c.name.as_str())),
-                ]);
+                );
             }
         }
         let descriptor = TableDescriptor {
@@ -146,10 +152,22 @@ impl Session {
         };
         // A table may be declared for LIKE alone; reading or writing it says what it lacks.
         let info = if descriptor.options.contains_key("connector") {
-            self.registry.info(&descriptor).map_err(|e| vec![from_connector(&e, option_span(create, &e, span))])?
+            // A key or partition that is wrong itself would only be named once more by the connector.
+            let is_sound = errors.is_empty();
+            match self.registry.info(&descriptor) {
+                Ok(info) => info,
+                Err(error) if is_sound || is_about_option(create, &error) => {
+                    errors.extend(self.option_errors(create, &descriptor, error, span));
+                    no_connector()
+                }
+                Err(_) => no_connector(),
+            }
         } else {
             no_connector()
         };
+        if !errors.is_empty() {
+            return Err(errors);
+        }
         for note in &info.notes {
             self.notes.push(format!("table `{}`: {note}", descriptor.name));
         }
@@ -165,6 +183,65 @@ impl Session {
             temporary: create.temporary,
             definition,
         })
+    }
+}
+
+impl Session {
+    /// A connector names one wrong option at a time; the others are found by asking again without it.
+    fn option_errors(
+        &self,
+        create: &ast::CreateTable,
+        descriptor: &TableDescriptor,
+        first: wiesel_core::Error,
+        span: Span,
+    ) -> Diagnostics {
+        let mut given = descriptor.clone();
+        let mut left_away: Vec<String> = Vec::new();
+        let mut errors: Diagnostics = Vec::new();
+        let mut error = first;
+        loop {
+            // What is said because an option was left away is no error of the file.
+            if left_away.iter().any(|key| names(&error, key)) {
+                break;
+            }
+            errors.push(from_connector(&error, option_span(create, &error, span)));
+            // Unknown options are named all at once, of others only one is wrong.
+            let wrong_max = if error.code() == "W0502" { usize::MAX } else { 1 };
+            let is_wrong = |key: &&String| *key != "connector" && names(&error, key);
+            let wrong: Vec<String> = given.options.keys().filter(is_wrong).take(wrong_max).cloned().collect();
+            if wrong.is_empty() {
+                break;
+            }
+            given.options.retain(|key, _| !wrong.contains(key));
+            left_away.extend(wrong);
+            match self.registry.info(&given) {
+                Err(next) if errors.len() < OPTION_ERRORS_MAX => error = next,
+                _ => break,
+            }
+        }
+        errors
+    }
+}
+
+/// Wrong options of one table that are told at once.
+const OPTION_ERRORS_MAX: usize = 20;
+
+fn names(error: &wiesel_core::Error, key: &str) -> bool {
+    error.message().contains(&format!("'{key}'"))
+}
+
+fn is_about_option(create: &ast::CreateTable, error: &wiesel_core::Error) -> bool {
+    create.options.iter().any(|pair| names(error, &pair.key.value))
+}
+
+/// The value, or `None` with its errors put to the others.
+fn told<T>(bound: Bound<T>, errors: &mut Diagnostics) -> Option<T> {
+    match bound {
+        Ok(value) => Some(value),
+        Err(mut e) => {
+            errors.append(&mut e);
+            None
+        }
     }
 }
 

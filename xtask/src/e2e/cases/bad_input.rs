@@ -117,3 +117,43 @@ pub(crate) fn check_names_every_system_that_does_not_answer(context: &Context) -
     ensure!(!finished.stderr.contains("canary"), "the password is shown");
     context.run(["check", "--offline", &job], 30)?.expect_code(0).map(drop)
 }
+
+pub(crate) fn check_tells_all_errors_of_a_file_at_once(context: &Context) -> Result<()> {
+    let job = context.write(
+        "job.sql",
+        "CREATE TABLE clicks (user_id STRING, n INT) WITH ('connector' = 'datagen');\n\
+         CREATE TABLE broken (id INT, dt STRNG) WITH ('connector' = 'datagen');\n\
+         CREATE TABLE events (id INT, PRIMARY KEY (nope) NOT ENFORCED) PARTITIONED BY (neither) WITH ('connector' = 'kafka', \
+         'topic' = 't', 'properties.bootstrap.servers' = 'k:9092', 'format' = 'json', 'scan.startup.mod' = 'x', \
+         'scan.bounded.mode' = 'sometimes', 'json.fail' = 'true', 'scan.startup.mode' = 'earliest');\n\
+         CREATE TABLE console (a STRING, b BIGINT) WITH ('connector' = 'print');\n\
+         INSERT INTO console SELECT usr, COUNT(m) FROM clicks WHERE q > 1 GROUP BY UPPPER(user_id), z HAVING y > 1;\n\
+         INSERT INTO console SELECT id, 1 FROM broken;\n\
+         INSERT INTO nowhere SELECT bad FROM clicks;\n\
+         INSERT INTO console SELECT id, 1 FROM events AS e;\n",
+    )?;
+    let finished = context.run(["check", "--offline", &job], 30)?.expect_code(2)?;
+    let expected = [
+        "no type `STRNG`",
+        "no physical column `nope` for the primary key",
+        "no column `neither` to partition by",
+        "unknown options 'json.fail', 'scan.startup.mod'",
+        "option 'scan.bounded.mode'",
+        "option 'scan.startup.mode'",
+        "no column `usr`",
+        "no column `m`",
+        "no column `q`",
+        "no function `UPPPER`",
+        "no column `z`",
+        "no column `y`",
+        "no table `nowhere`",
+        "no column `bad`",
+    ];
+    for part in expected {
+        ensure!(finished.stderr.contains(part), "`{part}` is missing in: {}", finished.stderr);
+    }
+    let count = finished.stderr.lines().filter(|line| line.starts_with("error[")).count();
+    // Not among them: that `broken` and `events` are not there, which follows from their own errors.
+    ensure!(count == expected.len(), "expected {} errors, found {count}: {}", expected.len(), finished.stderr);
+    Ok(())
+}
