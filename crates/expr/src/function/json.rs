@@ -86,7 +86,7 @@ fn bind_json(
 fn compile(text: &str) -> Result<Path> {
     Path::parse(text).map_err(|what| {
         Error::config(format!("the JSON path `{text}` uses {what}, which is not supported"))
-            .hint("paths may use `.name`, `['name']`, `[n]`, `[*]`, `.*` and `..name`")
+            .hint("paths may use `.name`, `['name']`, `[n]`, `[m:n]`, `[m, n]`, `[*]`, `.*` and `..name`")
     })
 }
 
@@ -684,6 +684,14 @@ mod tests {
             (query(DOCUMENT, "$..b", "WITHOUT"), "[1,2,3]"),
             (query(DOCUMENT, "$..[0]", "WITHOUT"), r#"[{"b":3},6]"#),
             (query(DOCUMENT, "$..l..b", "WITHOUT"), "[3]"),
+            (query("[1,2,3]", "$[0:2]", "WITHOUT"), "[1,2]"),
+            (query("[1,2,3]", "$[-2:]", "WITHOUT"), "[2,3]"),
+            (query("[1,2,3]", "$[:-1]", "WITHOUT"), "[1,2]"),
+            (query("[1,2,3]", "$[1:-1]", "WITHOUT"), "[]"),
+            (query("[1,2,3]", "$[-9:2]", "WITHOUT"), "[1,2,3,1,2]"),
+            (query("[1,2,3]", "$[0,2]", "WITHOUT"), "[1,3]"),
+            (query("[1,2,3]", "$[0,9,-1]", "WITHOUT"), "[1,3]"),
+            (query(r#"[{"a":1},{"a":2},{"b":3}]"#, "$[0:2].a", "WITHOUT"), "[1,2]"),
             (query(DOCUMENT, "$..zz", "WITHOUT"), "[]"),
             (
                 query(DOCUMENT, "$..*", "WITHOUT"),

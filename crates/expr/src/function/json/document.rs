@@ -459,7 +459,20 @@ impl<'a> Work<'a> {
                 Some(next) => self.collect(next, rest, is_definite),
                 None => Ok(true),
             },
-            (Step::Member(_) | Step::Index(_), _) => Ok(!is_definite),
+            (Step::Indices(_) | Step::Slice(..), Kind::Array) => {
+                let mut elements = Vec::new();
+                self.each_child(value, &mut |_, child| {
+                    elements.push(child);
+                    Ok(())
+                })?;
+                for place in places(step, elements.len()) {
+                    if let Some(element) = elements.get(place) {
+                        self.collect(element, rest, false)?;
+                    }
+                }
+                Ok(true)
+            }
+            (Step::Member(_) | Step::Index(_) | Step::Indices(_) | Step::Slice(..), _) => Ok(!is_definite),
             (Step::Wildcard, _) => {
                 self.each_child(value, &mut |work, child| work.collect(child, rest, false).map(drop))?;
                 Ok(true)
@@ -498,6 +511,26 @@ impl<'a> Work<'a> {
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// Which elements of an array of that length a step leads to.
+fn places(step: &Step, length: usize) -> Vec<usize> {
+    let count = i64::try_from(length).unwrap_or(i64::MAX);
+    let place = |position: i64| if position < 0 { count.saturating_add(position) } else { position };
+    match step {
+        Step::Indices(indices) => indices.iter().filter_map(|index| usize::try_from(place(*index)).ok()).collect(),
+        // With both bounds these are taken as written, and each position between them is counted from behind when it is negative.
+        Step::Slice(Some(from), Some(to)) => {
+            let (from, to) = ((*from).max(-count), (*to).min(count));
+            (from..to).filter_map(|position| usize::try_from(place(position)).ok()).collect()
+        }
+        Step::Slice(from, to) => {
+            let from = from.map_or(0, place).max(0);
+            let to = to.map_or(count, place).min(count);
+            (from..to).filter_map(|place| usize::try_from(place).ok()).collect()
+        }
+        _ => Vec::new(),
     }
 }
 

@@ -1,7 +1,7 @@
-//! JSON paths: `$.name`, `$['name']`, `[n]`, `[*]`, `.*`, `..name`, with `lax` or `strict` in front.
+//! JSON paths: `$.name`, `$['name']`, `[n]`, `[m:n]`, `[m, n]`, `[*]`, `.*`, `..name`, with `lax` or `strict` in front.
 //!
 //! A path without a mode is strict. Strict mode makes a missing value an error (ON ERROR), lax mode makes it an empty result (ON EMPTY).
-//! A text that is no path is an error of the row, as in Flink. Filters, slices, unions and functions are paths in Flink but not here;
+//! A text that is no path is an error of the row, as in Flink. Filters, unions of names and functions are paths in Flink but not here;
 //! they are refused by name, because any answer would be a wrong one.
 
 /// What happens when a path leads nowhere.
@@ -20,6 +20,10 @@ pub(super) enum Step {
     Member(String),
     /// An element of an array, counted from 0, or from behind when negative.
     Index(i64),
+    /// Several elements, each as [`Step::Index`] counts; those that are not there are passed over.
+    Indices(Vec<i64>),
+    /// The elements from the first position up to, and without, the second; a single negative bound counts from behind.
+    Slice(Option<i64>, Option<i64>),
     /// Every member or element.
     Wildcard,
     /// The next step is taken from every object and array below, and here.
@@ -49,7 +53,7 @@ impl Path {
         let (mode, spec) = split_mode(text);
         match Parser::new(spec).and_then(Parser::steps) {
             Ok(steps) => {
-                let is_definite = !steps.iter().any(|s| matches!(s, Step::Wildcard | Step::Deep));
+                let is_definite = steps.iter().all(|s| matches!(s, Step::Member(_) | Step::Index(_)));
                 Ok(Path { mode, steps: Some(steps), is_definite })
             }
             Err(Reject::Malformed) => Ok(Path { mode, steps: None, is_definite: true }),
@@ -141,24 +145,39 @@ impl<'a> Parser<'a> {
             }
             Some(quote @ ('\'' | '"')) => Step::Member(self.quoted(quote)?),
             Some('?') => return Err(Reject::Unsupported("a filter")),
-            Some(':') => return Err(Reject::Unsupported("a slice")),
-            Some('-' | '0'..='9') => {
-                let end = self.rest.find(|c: char| c != '-' && !c.is_ascii_digit()).unwrap_or(self.rest.len());
-                let (digits, rest) = self.rest.split_at(end);
-                self.rest = rest;
-                Step::Index(digits.parse().map_err(|_| Reject::Malformed)?)
-            }
+            Some('-' | '0'..='9' | ':') => self.positions()?,
             _ => return Err(Reject::Malformed),
         };
         self.rest = self.rest.trim_start_matches(' ');
         match self.rest.chars().next() {
             Some(']') => self.rest = &self.rest[1..],
-            Some(',') => return Err(Reject::Unsupported("a union")),
-            Some(':') => return Err(Reject::Unsupported("a slice")),
+            Some(',') => return Err(Reject::Unsupported("a union of names")),
             _ => return Err(Reject::Malformed),
         }
         self.steps.push(step);
         Ok(())
+    }
+
+    /// `n`, `m, n`, `m:n`, `m:` or `:n`, up to the closing bracket.
+    fn positions(&mut self) -> Parsed<Step> {
+        let end = self.rest.find(']').ok_or(Reject::Malformed)?;
+        let (inside, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        let number = |text: &str| text.trim_matches(' ').parse::<i64>().map_err(|_| Reject::Malformed);
+        let bound = |text: &str| if text.trim_matches(' ').is_empty() { Ok(None) } else { number(text).map(Some) };
+        if let Some((from, to)) = inside.split_once(':') {
+            // What stands behind a second colon does not count.
+            let to = to.split(':').next().unwrap_or(to);
+            return match (bound(from)?, bound(to)?) {
+                (None, None) => Err(Reject::Malformed),
+                (from, to) => Ok(Step::Slice(from, to)),
+            };
+        }
+        let indices = inside.split(',').map(number).collect::<Parsed<Vec<_>>>()?;
+        Ok(match indices.as_slice() {
+            [index] => Step::Index(*index),
+            _ => Step::Indices(indices),
+        })
     }
 
     fn quoted(&mut self, quote: char) -> Parsed<String> {
@@ -208,6 +227,10 @@ mod tests {
             ("$['\\u0041']", Mode::Strict, Some(vec![member("A")])),
             ("$.a[*].*", Mode::Strict, Some(vec![member("a"), Step::Wildcard, Step::Wildcard])),
             ("$..a", Mode::Strict, Some(vec![Step::Deep, member("a")])),
+            ("$[0:2]", Mode::Strict, Some(vec![Step::Slice(Some(0), Some(2))])),
+            ("$[ :-1]", Mode::Strict, Some(vec![Step::Slice(None, Some(-1))])),
+            ("$[0, 2]", Mode::Strict, Some(vec![Step::Indices(vec![0, 2])])),
+            ("$[:]", Mode::Strict, None),
             ("$..[0]", Mode::Strict, Some(vec![Step::Deep, Step::Index(0)])),
             ("a.b", Mode::Strict, Some(vec![member("a"), member("b")])),
             ("lax", Mode::Strict, Some(vec![member("lax")])),
@@ -232,14 +255,9 @@ mod tests {
 
     #[test]
     fn unsupported_constructs_are_named() {
-        for (text, what) in [
-            ("$[?(@.a == 1)]", "a filter"),
-            ("$[0:2]", "a slice"),
-            ("$[:2]", "a slice"),
-            ("$[0,1]", "a union"),
-            ("$['a','b']", "a union"),
-            ("$.a.length()", "a function"),
-        ] {
+        for (text, what) in
+            [("$[?(@.a == 1)]", "a filter"), ("$['a','b']", "a union of names"), ("$.a.length()", "a function")]
+        {
             assert_eq!(Path::parse(text), Err(what), "{text}");
         }
     }
