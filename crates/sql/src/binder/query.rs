@@ -357,7 +357,7 @@ impl<'a> QueryBinder<'a> {
                 (rel, scope) = self.bind_scalars(rel, scope, expr)?;
             }
         }
-        rel = settle(rel);
+        rel = self.settle_ranks(settle(rel), select.span)?;
         scope = scope.over(rel.columns.clone());
         let items = expand(&select.items, &scope)?;
         let is_grouped = select.group_by.is_some()

@@ -19,8 +19,8 @@ use super::query::QueryBinder;
 use super::scope::{OUTER_BASE, Scope};
 use super::{grouping, rank};
 use crate::parser::ast::{BinaryOp, Expr, ExprKind, Query, Select, SelectItem, SetExprKind, UnaryOp};
-use crate::plan::join::{JoinForm, JoinRel, conjuncts, join as join_rels, settle};
-use crate::plan::rel::{Rel, identity};
+use crate::plan::join::{JoinForm, JoinRel, conjuncts, holds_join, join as join_rels, settle};
+use crate::plan::rel::{Rel, RelKind, identity};
 
 /// A subquery's rows, its select list over them, and the conditions that tie them to the row outside.
 struct Subquery {
@@ -62,15 +62,44 @@ impl QueryBinder<'_> {
         }
         if !plain.is_empty() {
             let predicate = if plain.len() == 1 { plain.remove(0) } else { ScalarExpr::And(plain) };
-            rel = rank::filter(rel, predicate, &self.config.session(), selection.span)?;
+            rel = if holds_join(&rel) {
+                rel.filter(predicate)
+            } else {
+                rank::filter(rel, predicate, &self.config.session(), selection.span)?
+            };
         }
-        rel = settle(rel);
+        rel = self.settle_ranks(settle(rel), selection.span)?;
         scope = scope.over(rel.columns.clone());
         for found in memberships {
             rel = self.semi_join(rel, &scope, &found)?;
             scope = scope.over(rel.columns.clone());
         }
         Ok((rel, scope, correlated))
+    }
+
+    /// Conditions on a row number that moved below a join become the bounds of their Top-N.
+    pub(super) fn settle_ranks(&self, rel: Rel, span: Span) -> Bound<Rel> {
+        let Rel { kind, columns } = rel;
+        let kind = match kind {
+            RelKind::Join { left, right, join } => RelKind::Join {
+                left: Box::new(self.settle_ranks(*left, span)?),
+                right: Box::new(self.settle_ranks(*right, span)?),
+                join,
+            },
+            RelKind::Calc { input, filter: None, project } if holds_join(&input) => {
+                RelKind::Calc { input: Box::new(self.settle_ranks(*input, span)?), filter: None, project }
+            }
+            RelKind::Calc { input, filter: Some(filter), project } if is_identity(&project, &input) => {
+                let is_join = holds_join(&input);
+                let input = self.settle_ranks(*input, span)?;
+                if !is_join && input.columns.iter().any(|c| c.is_row_number) {
+                    return rank::filter(input, filter, &self.config.session(), span);
+                }
+                RelKind::Calc { input: Box::new(input), filter: Some(filter), project }
+            }
+            other => other,
+        };
+        Ok(Rel { kind, columns })
     }
 
     /// Joins the scalar subqueries of an expression to the rows, each as one more column that the scope knows by its place in the text.
@@ -231,6 +260,11 @@ fn nullable_columns(expr: ScalarExpr, width: usize) -> ScalarExpr {
         }
         other => other,
     })
+}
+
+fn is_identity(project: &[ScalarExpr], input: &Rel) -> bool {
+    project.len() == input.columns.len()
+        && project.iter().enumerate().all(|(i, e)| matches!(e, ScalarExpr::Column { index, .. } if *index == i))
 }
 
 fn regular(kind: JoinKind, condition: Vec<ScalarExpr>, span: Span) -> JoinRel {

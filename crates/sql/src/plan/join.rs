@@ -97,7 +97,8 @@ pub fn settle(rel: Rel) -> Rel {
     if holds_join(&rel) { down(rel, Vec::new()) } else { rel }
 }
 
-fn holds_join(rel: &Rel) -> bool {
+/// Whether a join stands in a FROM, under projections at most.
+pub fn holds_join(rel: &Rel) -> bool {
     match &rel.kind {
         RelKind::Join { .. } => true,
         RelKind::Calc { input, .. } => holds_join(input),
@@ -314,6 +315,7 @@ fn decided(left: Rel, right: Rel, mut join: JoinRel) -> Rel {
         if !keeps_window {
             column.window = None;
         }
+        column.is_row_number = false;
     }
     Rel { kind: RelKind::Join { left: Box::new(left), right: Box::new(right), join: Box::new(join) }, columns }
 }
