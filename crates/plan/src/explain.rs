@@ -151,6 +151,16 @@ pub fn describe(node: &Node, inputs: &[&Node]) -> String {
                 order.join(", ")
             )
         }
+        NodeKind::MatchRecognize(pattern) => {
+            let within = pattern.within_ms.map_or_else(String::new, |ms| format!(", within=[{ms} ms]"));
+            format!(
+                "Match(partitionBy=[{}], orderBy=[{}], pattern=[{}], after=[{}]{within})",
+                columns(&pattern.partition),
+                pattern.time_column.map_or_else(|| "PROCTIME()".to_owned(), &column),
+                pattern.pattern_text(),
+                pattern.skip_text(),
+            )
+        }
         NodeKind::Expand(expand) => {
             let set = |set: &Vec<bool>| {
                 let names: Vec<String> =

@@ -11,6 +11,7 @@
 mod batch;
 pub mod explain;
 pub mod join;
+mod match_recognize;
 mod over;
 mod rank;
 pub mod state_size;
@@ -23,6 +24,9 @@ use wiesel_expr::{AggregateCall, ScalarExpr};
 
 pub use self::batch::{BatchFrame, BatchOverCall, BatchOverNode};
 pub use self::join::{JoinForm, JoinKey, JoinKind, JoinNode, JoinSide, LookupJoinNode};
+pub use self::match_recognize::{
+    AfterMatchSkip, MatchRecognizeNode, PatternExpr, PatternSlot, PatternVariable, SlotSource,
+};
 pub use self::over::{MaterializeNode, OverCall, OverFrame, OverNode, SortNode};
 pub use self::rank::{RankEnd, RankNode, RankStrategy};
 
@@ -82,6 +86,8 @@ pub enum NodeKind {
     SessionTable(SessionTableNode),
     /// ROW_NUMBER() per window: the first rows of each window and key, when the window ends.
     WindowRank(WindowRankNode),
+    /// MATCH_RECOGNIZE: one row per match of a row pattern.
+    MatchRecognize(MatchRecognizeNode),
     /// GROUPING SETS: every row once per set, the keys outside of the set NULL.
     Expand(ExpandNode),
     /// UNNEST: a row per element of a collection.

@@ -92,6 +92,12 @@ pub fn state_size(plan: &StreamPlan, id: NodeId) -> Option<StateSize> {
         NodeKind::SessionTable(_) | NodeKind::WindowRank(_) => {
             StateSize { unit: StateUnit::Row, bytes: ENTRY_BYTES + row_bytes(first), life: StateLife::Time }
         }
+        // Without WITHIN a loop may run, and keep its rows, for ever.
+        NodeKind::MatchRecognize(pattern) => {
+            let ends = pattern.within_ms.is_some() || pattern.variables.iter().all(|v| v.max.is_some());
+            let life = if ends { StateLife::Time } else { StateLife::Forever };
+            StateSize { unit: StateUnit::Row, bytes: ENTRY_BYTES + row_bytes(first), life }
+        }
         NodeKind::Deduplicate(deduplicate) => StateSize {
             unit: StateUnit::Key,
             bytes: GROUP_BYTES + columns_bytes(first, &deduplicate.keys) + row_bytes(first),
@@ -146,6 +152,7 @@ pub fn state_owner(node: &Node) -> &'static str {
         NodeKind::Over(_) => "the OVER window",
         NodeKind::Sort(_) => "the ORDER BY",
         NodeKind::Materialize(_) => "the upsert materializer",
+        NodeKind::MatchRecognize(_) => "MATCH_RECOGNIZE",
         NodeKind::Join(_) => "the join",
         _ => "the query",
     }

@@ -9,7 +9,9 @@ use std::fmt::Write;
 
 use wiesel_core::table::TableDescriptor;
 use wiesel_expr::ScalarExpr;
-use wiesel_plan::{JoinForm, Node, NodeKind, StreamPlan, WindowNode};
+use wiesel_plan::{
+    JoinForm, MatchRecognizeNode, Node, NodeKind, PatternExpr, PatternSlot, SlotSource, StreamPlan, WindowNode,
+};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::manifest::OperatorEntry;
@@ -79,6 +81,7 @@ fn describe(node: &Node) -> String {
             r.last_wins,
             r.with_number
         ),
+        NodeKind::MatchRecognize(m) => row_pattern(m),
         NodeKind::Expand(e) => format!("expand {:?}", e.sets),
         NodeKind::Unnest(u) => format!("unnest {} {}", u.column, u.is_left),
         NodeKind::Deduplicate(d) => format!("deduplicate {:?} {:?} {}", d.keys, d.order, d.keep_last),
@@ -121,6 +124,32 @@ fn table(table: &TableDescriptor, columns: &[usize]) -> String {
     let mut text = table.path.clone();
     for column in columns.iter().filter_map(|&c| table.columns.get(c)) {
         write!(text, " {} {}", column.name, column.data_type).expect("writing into a String cannot fail");
+    }
+    text
+}
+
+fn row_pattern(m: &MatchRecognizeNode) -> String {
+    let value = |e: &PatternExpr| {
+        let slot = |slot: &PatternSlot| match &slot.source {
+            SlotSource::Current { column } => format!("${column}"),
+            SlotSource::Row { variable, from_first, offset, column } => {
+                format!("row({variable:?}, {from_first}, {offset}, ${column})")
+            }
+            SlotSource::Aggregate { variable, function, args } => {
+                let args: Vec<String> = args.iter().map(expr).collect();
+                format!("{function:?}({variable:?}, {})", args.join(", "))
+            }
+            SlotSource::MatchTime => "time".to_owned(),
+        };
+        format!("{} of {}", expr(&e.expr), e.slots.iter().map(slot).collect::<Vec<_>>().join(" "))
+    };
+    let mut text = format!("match {:?} {:?} {:?} {:?} {:?}", m.partition, m.time_column, m.order, m.skip, m.within_ms);
+    for v in &m.variables {
+        let condition = v.condition.as_ref().map_or_else(String::new, value);
+        _ = write!(text, " {}..{:?} {} [{condition}]", v.min, v.max, v.is_greedy);
+    }
+    for measure in &m.measures {
+        _ = write!(text, "; {}", value(measure));
     }
     text
 }

@@ -14,6 +14,7 @@ mod join_side;
 mod join_tests;
 mod keyed_rows;
 mod lookup_join;
+mod match_recognize;
 mod materialize;
 mod over;
 mod rank;
@@ -46,6 +47,7 @@ pub use self::group_aggregate::GroupAggregate;
 pub use self::interval_join::IntervalJoin;
 pub use self::join::Join;
 pub use self::lookup_join::LookupJoin;
+pub use self::match_recognize::MatchRecognize;
 pub use self::materialize::Materialize;
 pub use self::over::Over;
 pub use self::rank::Rank;
@@ -85,6 +87,7 @@ pub fn build(node: &Node, input_schemas: &[&Schema], context: &OperatorContext) 
         NodeKind::SessionTable(session) => Box::new(SessionTable::new(session, input()?, &node.schema)?),
         NodeKind::WindowAggregate(window) => Box::new(WindowAggregate::new(window, input()?, &node.schema, context)?),
         NodeKind::WindowRank(rank) => Box::new(WindowRank::new(rank, input()?, &node.schema)?),
+        NodeKind::MatchRecognize(pattern) => Box::new(MatchRecognize::new(pattern, input()?, &node.schema)?),
         NodeKind::Expand(expand) => Box::new(Expand::new(expand, input()?, &node.schema)?),
         NodeKind::Unnest(unnest) => Box::new(Unnest::new(unnest, input()?, &node.schema)?),
         NodeKind::WindowTable(window) => Box::new(WindowTable::new(window, input()?, &node.schema)?),

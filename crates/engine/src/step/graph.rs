@@ -143,6 +143,7 @@ impl Builder<'_> {
             NodeKind::Deduplicate(deduplicate) => by_keys(&deduplicate.keys),
             NodeKind::SessionTable(session) => by_keys(&session.keys),
             NodeKind::WindowRank(rank) => by_keys(&rank.keys),
+            NodeKind::MatchRecognize(pattern) => by_keys(&pattern.partition),
             NodeKind::Rank(rank) => by_keys(&rank.partition),
             NodeKind::Join(join) => by_keys(&join.keys_on(port)),
             NodeKind::Over(over) => by_keys(&over.partition),
@@ -215,6 +216,7 @@ impl Builder<'_> {
             NodeKind::Deduplicate(deduplicate) => columns == deduplicate.keys,
             NodeKind::SessionTable(session) => columns == session.keys,
             NodeKind::WindowRank(rank) => columns == rank.keys,
+            NodeKind::MatchRecognize(pattern) => is_the_keys(columns, pattern.partition.len()),
             NodeKind::Rank(rank) => !columns.is_empty() && columns == rank.partition,
             NodeKind::LookupJoin(join) => columns.iter().all(|&c| c < join.left_width) && through(columns),
             // A row that is padded on one side lies by the key of the other.

@@ -10,6 +10,7 @@ use wiesel_expr::{AggregateCall, AggregateFunction, ScalarExpr, cast};
 use wiesel_plan::WindowProperty;
 
 use super::literal::{bind_literal, string};
+use super::match_recognize::PatternScope;
 use super::scope::{Scope, fields_of};
 use super::types::bind_type;
 use crate::parser::ast::{self, BinaryOp, Expr, ExprKind, FunctionArgValue, FunctionCall, IsTest, UnaryOp};
@@ -148,12 +149,14 @@ pub struct ExprBinder<'a, 'g> {
     pub scope: &'a Scope,
     /// Set above a GROUP BY; `scope` is then the grouped input's.
     pub grouping: Option<&'g mut Grouping<'a>>,
+    /// Set inside MATCH_RECOGNIZE: what names and calls mean there.
+    pub pattern: Option<&'g mut PatternScope<'a>>,
 }
 
 impl<'a, 'g> ExprBinder<'a, 'g> {
     /// A binder of plain expressions.
     pub fn plain(scope: &'a Scope) -> Self {
-        ExprBinder { scope, grouping: None }
+        ExprBinder { scope, grouping: None, pattern: None }
     }
 
     /// Binds one expression.
@@ -350,6 +353,9 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
     }
 
     fn bind_name(&mut self, parts: &[ast::Ident], span: Span) -> Bound<ScalarExpr> {
+        if let Some(pattern) = &mut self.pattern {
+            return pattern.name(parts, span);
+        }
         let Some(grouping) = &self.grouping else {
             return match (parts, self.scope.resolve(parts, span)) {
                 // PI is a function that needs no parentheses, unless a column has its name.
@@ -518,6 +524,9 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
                         .hint("OVER stands in the select list of a query without GROUP BY; use a subquery"),
                 ]
             });
+        }
+        if let Some(bound) = self.bind_pattern_call(&name, function) {
+            return bound;
         }
         if is_grouping_name(&name) {
             return self.bind_grouping_number(&name, function);

@@ -6,6 +6,7 @@ mod grouping;
 pub mod join;
 mod json;
 pub mod literal;
+pub mod match_recognize;
 mod order;
 mod over;
 pub mod query;

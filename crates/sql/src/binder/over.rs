@@ -229,7 +229,7 @@ pub(super) fn bind_aggregate(call: &FunctionCall, columns: &mut Columns<'_>) -> 
         window: None,
         properties: Vec::new(),
     };
-    ExprBinder { scope, grouping: Some(&mut grouping) }.bind(&expr)?;
+    ExprBinder { scope, grouping: Some(&mut grouping), pattern: None }.bind(&expr)?;
     let [aggregate] = grouping.aggregates.as_slice() else {
         return Err(vec![refused(&format!("{}() OVER", call.name.last().value), call.span)]);
     };

@@ -10,6 +10,7 @@ use wiesel_expr::ScalarExpr;
 
 use super::expr::{Bound, Diagnostics, ExprBinder, boolean, cast_to, common_type, contains_aggregate, refused};
 use super::grouping;
+use super::match_recognize;
 use super::rank;
 use super::scope::Scope;
 use super::window;
@@ -200,7 +201,11 @@ impl<'a> QueryBinder<'a> {
             },
             TableRefKind::Join(join) => self.bind_join(join),
             TableRefKind::Parenthesised(inner) => self.bind_from(inner),
-            TableRefKind::MatchRecognize(m) => Err(vec![refused("MATCH_RECOGNIZE", m.span)]),
+            TableRefKind::MatchRecognize(clause) => {
+                let (input, _) = self.bind_from(&clause.input)?;
+                let rel = match_recognize::bind(clause, input)?;
+                aliased(rel, clause.alias.as_ref(), None)
+            }
         }
     }
 
@@ -399,7 +404,9 @@ impl<'a> QueryBinder<'a> {
         let mut project = Vec::new();
         for (position, item) in items.iter().enumerate() {
             let bound = match item {
-                Item::Expr { expr, .. } => ExprBinder { scope, grouping: Some(&mut grouping) }.bind(expr),
+                Item::Expr { expr, .. } => {
+                    ExprBinder { scope, grouping: Some(&mut grouping), pattern: None }.bind(expr)
+                }
                 Item::Column(index) => match grouping
                     .keys
                     .iter()
@@ -417,7 +424,7 @@ impl<'a> QueryBinder<'a> {
             }
         }
         let having = select.having.as_ref().and_then(|having| {
-            let bound = ExprBinder { scope, grouping: Some(&mut grouping) }.bind(having);
+            let bound = ExprBinder { scope, grouping: Some(&mut grouping), pattern: None }.bind(having);
             match bound.and_then(|e| boolean(e, having.span)) {
                 Ok(expr) => Some(expr),
                 Err(e) => {

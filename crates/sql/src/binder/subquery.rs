@@ -215,7 +215,7 @@ impl QueryBinder<'_> {
             window: None,
             properties: Vec::new(),
         };
-        let value = ExprBinder { scope: &inner, grouping: Some(&mut grouping) }.bind(item)?;
+        let value = ExprBinder { scope: &inner, grouping: Some(&mut grouping), pattern: None }.bind(item)?;
         let value = grouping.settle(value);
         let key_count = grouping.keys.len();
         let mut on = Vec::new();

@@ -95,6 +95,11 @@ impl Lowering {
                 let input = self.lower(input, config)?;
                 self.share(NodeKind::WindowRank(rank.clone()), vec![input], schema, rowtime, String::new())
             }
+            RelKind::MatchRecognize { input, pattern } => {
+                let input = self.lower(input, config)?;
+                let kind = NodeKind::MatchRecognize((**pattern).clone());
+                self.share(kind, vec![input], schema, rowtime, String::new())
+            }
             RelKind::Expand { input, sets } => {
                 let input = self.lower(input, config)?;
                 let kind = NodeKind::Expand(ExpandNode { sets: sets.clone() });

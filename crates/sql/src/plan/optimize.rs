@@ -56,6 +56,7 @@ fn fold_constants(mut nodes: Vec<Node>, sinks: Vec<NodeId>, session: &Session) -
                 calc.filter.iter_mut().for_each(fold);
             }
             NodeKind::Watermark(watermark) => fold(&mut watermark.expr),
+            NodeKind::MatchRecognize(pattern) => pattern.expressions_mut().for_each(|e| fold(&mut e.expr)),
             NodeKind::Join(join) => join.condition.iter_mut().for_each(fold),
             NodeKind::LookupJoin(join) => join.condition.iter_mut().for_each(fold),
             _ => {}
@@ -298,6 +299,10 @@ fn needed_of_input(node: &Node, own: &BTreeSet<usize>, input_width: usize) -> Ve
             wanted.extend(rank.order.iter().map(|o| o.column));
             wanted.push(rank.window.time_column);
         }
+        NodeKind::MatchRecognize(pattern) => {
+            let keys = pattern.partition.len();
+            wanted.extend(pattern.columns_read(|measure| own.contains(&(keys + measure))));
+        }
         NodeKind::Expand(expand) => {
             // The keys stand in front and keep their places.
             wanted.extend(0..expand.sets.first().map_or(0, Vec::len));
@@ -429,6 +434,13 @@ fn rebuild(node: &mut Node, own: &[usize], inputs: &[(NodeId, Vec<usize>)], node
             rank.with_number &= own.contains(&input_width);
             let number = rank.with_number.then_some(input_width);
             below.iter().copied().chain(number).collect()
+        }
+        NodeKind::MatchRecognize(pattern) => {
+            let keys = pattern.partition.len();
+            let kept: Vec<usize> = (0..pattern.measures.len()).filter(|i| own.contains(&(keys + i))).collect();
+            pattern.measures = kept.iter().filter_map(|i| pattern.measures.get(*i).cloned()).collect();
+            pattern.move_columns(&place);
+            (0..keys).chain(kept.iter().map(|i| keys + i)).collect()
         }
         NodeKind::Expand(_) => {
             let number = node.schema.len() - 1;
@@ -594,6 +606,7 @@ fn wanted_on(node: &Node, port: usize) -> Option<Distribution> {
         NodeKind::Deduplicate(d) => Some(by_keys(&d.keys)),
         NodeKind::SessionTable(s) => Some(by_keys(&s.keys)),
         NodeKind::WindowRank(r) => Some(by_keys(&r.keys)),
+        NodeKind::MatchRecognize(m) => Some(by_keys(&m.partition)),
         NodeKind::Rank(r) => Some(by_keys(&r.partition)),
         NodeKind::Over(o) => Some(by_keys(&o.partition)),
         NodeKind::Sort(_) | NodeKind::BatchSort(_) => Some(Distribution::Single),
@@ -627,6 +640,7 @@ fn lie_of(node: &Node, below: Option<Distribution>) -> Option<Distribution> {
         NodeKind::Exchange(distribution) => Some(distribution.clone()),
         NodeKind::GroupAggregate(g) => Some(by_keys(&(0..g.keys.len()).collect::<Vec<_>>())),
         NodeKind::WindowAggregate(w) => Some(by_keys(&(0..w.keys.len()).collect::<Vec<_>>())),
+        NodeKind::MatchRecognize(m) => Some(by_keys(&(0..m.partition.len()).collect::<Vec<_>>())),
         NodeKind::Deduplicate(_)
         | NodeKind::Watermark(_)
         | NodeKind::WindowTable(_)

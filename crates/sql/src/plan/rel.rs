@@ -83,6 +83,13 @@ pub enum RelKind {
         /// What is ranked.
         rank: WindowRankNode,
     },
+    /// MATCH_RECOGNIZE: the partition columns and the measures.
+    MatchRecognize {
+        /// The input.
+        input: Box<Rel>,
+        /// The pattern.
+        pattern: Box<wiesel_plan::MatchRecognizeNode>,
+    },
     /// GROUPING SETS: the input's columns, its first ones being the keys, and the number of the set.
     Expand {
         /// The input.
@@ -241,6 +248,7 @@ impl Rel {
             | RelKind::BatchOver { input, .. }
             | RelKind::Replicate(input)
             | RelKind::WindowRank { input, .. }
+            | RelKind::MatchRecognize { input, .. }
             | RelKind::Expand { input, .. }
             | RelKind::Unnest { input, .. } => vec![input],
             RelKind::Join { left, right, .. } => vec![left, right],

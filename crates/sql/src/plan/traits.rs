@@ -77,7 +77,7 @@ pub(super) fn updating(nodes: &[Node]) -> Vec<bool> {
         updates.push(match &node.kind {
             NodeKind::Source(source) => source.info.source_mode != ChangelogMode::Insert,
             NodeKind::GroupAggregate(group) => below || !group.aggregates.is_empty(),
-            NodeKind::WindowAggregate(_) | NodeKind::WindowRank(_) => false,
+            NodeKind::WindowAggregate(_) | NodeKind::WindowRank(_) | NodeKind::MatchRecognize(_) => false,
             // The first row by row time may be replaced by an earlier one that comes later.
             NodeKind::Deduplicate(deduplicate) => deduplicate.keep_last || deduplicate.order.is_some(),
             NodeKind::BatchSort(_) | NodeKind::BatchOver(_) => false,
@@ -121,6 +121,18 @@ fn wanted_of_input(
         }
         NodeKind::SessionTable(_) => return Err(refused("SESSION without aggregation over an updating input")),
         NodeKind::WindowRank(_) => return Err(refused("a window Top-N over an updating input")),
+        NodeKind::MatchRecognize(_) => {
+            return Err(Diagnostic::error(
+                "W0310",
+                format!(
+                    "MATCH_RECOGNIZE doesn't support consuming update changes, which are produced by {}",
+                    updating_operator(nodes, input)
+                ),
+            )
+            .hint(
+                "search the rows before they are aggregated, or aggregate in a window so that each result is final",
+            ));
+        }
         _ => ChangelogMode::Full,
     })
 }
