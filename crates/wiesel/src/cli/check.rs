@@ -75,11 +75,11 @@ fn warn_of_growth(plan: &StreamPlan, log: &Log) {
         if is_bounded {
             continue;
         }
-        log.info(&format!(
-            "warning: {} keeps {size}: {}; SET 'table.exec.state.ttl' = '1 d' before the INSERT drops what was idle for a day",
-            state_owner(node),
-            describe(node, &inputs)
-        ));
+        let advice = match &node.kind {
+            NodeKind::MatchRecognize(_) => "WITHIN ends what takes too long",
+            _ => "SET 'table.exec.state.ttl' = '1 d' before the INSERT drops what was idle for a day",
+        };
+        log.info(&format!("warning: {} keeps {size}: {}; {advice}", state_owner(node), describe(node, &inputs)));
     }
 }
 
