@@ -115,7 +115,8 @@ impl Partition {
             BatchOverCall::PercentRank => {
                 shares(&|row| if count < 2 { 0.0 } else { self.first[row] as f64 / (count - 1) as f64 })
             }
-            BatchOverCall::CumeDist => shares(&|row| self.end[row] as f64 / count as f64),
+            // Flink counts the rows up to this one, and not its peers behind it.
+            BatchOverCall::CumeDist => shares(&|row| (row + 1) as f64 / count as f64),
             BatchOverCall::Ntile(buckets) => {
                 let buckets = usize::try_from(*buckets).unwrap_or(usize::MAX).max(1);
                 // The first buckets get one row more when the rows do not divide evenly.

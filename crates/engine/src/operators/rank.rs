@@ -7,8 +7,8 @@
 //! | update | the rows up to the last rank, and where each key's row stands | updates that only move rows forward |
 //! | retract | every row | anything else |
 //!
-//! - **Input**: by the strategy. **Output**: the input's columns, then the rank when it is asked for. With the rank (or a first rank above
-//!   1) a row that comes in or goes shifts the rows behind it: -U and +U for each rank, +I or -D at the end. Without it only the row that
+//! - **Input**: by the strategy. **Output**: the input's columns, then the rank when it is asked for. With the rank, or with a first rank
+//!   above 1, a row that comes in or goes shifts the rows behind it: -U and +U for each rank, +I or -D at the end. Without it only the row that
 //!   comes in and the row that falls out are told: -D and +I; and an update of a row that stays in by the update strategy is -U and +U.
 //!   The very first row of `= 1` over inserts is replaced by -U and +U. -U are left out towards a reader that keeps rows by key.
 //! - **State**: rows by partition, sort key and arrival. Rows that are equal in the sort key keep the order of their arrival.
