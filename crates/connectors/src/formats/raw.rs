@@ -196,13 +196,14 @@ mod tests {
 
     #[test]
     fn a_value_survives_the_way_there_and_back() {
-        let little = ("raw.endianness", "little-endian");
-        let cases: &[(TypeKind, &[(&str, &str)], Value, &[u8])] = &[
+        type Case = (TypeKind, &'static [(&'static str, &'static str)], Value, &'static [u8]);
+        const LITTLE: &[(&str, &str)] = &[("raw.endianness", "little-endian")];
+        let cases: &[Case] = &[
             (DataType::string().kind, &[], Value::String("ü".to_owned()), "ü".as_bytes()),
             (TypeKind::VarBinary(9), &[], Value::Bytes(vec![0, 255]), &[0, 255]),
             (TypeKind::Boolean, &[], Value::Boolean(true), &[1]),
             (TypeKind::Int, &[], Value::Int(258), &[0, 0, 1, 2]),
-            (TypeKind::Int, &[little], Value::Int(258), &[2, 1, 0, 0]),
+            (TypeKind::Int, LITTLE, Value::Int(258), &[2, 1, 0, 0]),
             (TypeKind::Double, &[], Value::Double(1.0), &[0x3f, 0xf0, 0, 0, 0, 0, 0, 0]),
         ];
         for (kind, options, value, bytes) in cases {

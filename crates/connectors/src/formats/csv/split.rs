@@ -84,13 +84,11 @@ impl Dialect {
                 None => memchr::memchr(quote, rest)?,
             };
             let at = position + found;
-            if bytes[at] != quote {
-                position = at + 2;
-            } else if bytes.get(at + 1) == Some(&quote) {
-                position = at + 2;
-            } else {
+            // An escape and a doubled quote both take the next character along.
+            if bytes[at] == quote && bytes.get(at + 1) != Some(&quote) {
                 return Some(at);
             }
+            position = at + 2;
         }
     }
 
