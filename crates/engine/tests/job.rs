@@ -505,3 +505,22 @@ fn the_end_of_a_bounded_read_is_kept_over_restarts() {
     let expected = [vec![], vec![("t-0".to_owned(), 20)], vec![]];
     script.sources["t"].restored_ends.change(|ends| assert_eq!(*ends, expected));
 }
+
+#[test]
+fn a_job_with_nothing_left_to_do_says_so_and_one_that_is_over_keeps_nobody_waiting() {
+    let patience = std::time::Duration::from_secs(30);
+    let mut source = bounded(vec![rows(0..10)]);
+    source.events.insert(1, Event::Gate(1));
+    let script = script(source, exactly_once());
+    let plan = copy_plan(&script);
+    let dir = tempfile::tempdir().unwrap();
+    let job = start(spec(&plan, &script, dir.path(), 2));
+    script.sinks["out"].written.wait("rows before the gate", |w| w.len() == 10);
+    let control = job.control.clone();
+    assert!(control.wait_until_quiet(patience));
+    assert!(!control.wait_until_over(std::time::Duration::ZERO), "it waits for its source");
+    script.sources["t"].gate.change(|g| *g = 1);
+    assert!(control.wait_until_over(patience));
+    assert!(control.wait_until_quiet(std::time::Duration::ZERO));
+    assert_eq!(job.end().unwrap(), JobEnd::Finished);
+}

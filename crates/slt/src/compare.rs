@@ -1,5 +1,7 @@
 //! Expected against found, and a diff that can be read; and the rewriting of a file's expected parts.
 
+use std::collections::BTreeMap;
+
 use crate::record::{Record, TestFile};
 
 /// What stands where there are no rows.
@@ -45,6 +47,20 @@ pub(crate) fn diff(expected: &[String], found: &[String]) -> Option<String> {
     Some(text)
 }
 
+/// What changes come to, without their order and whatever they passed on the way: several workers may take another way. Upserts alone do
+/// not say what they replace; the record `table` looks at those.
+pub(crate) fn net_effect(changes: &[String]) -> Vec<String> {
+    let is_upsert = changes.iter().any(|c| c.starts_with("+U")) && !changes.iter().any(|c| c.starts_with("-U"));
+    let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
+    for change in changes.iter().filter(|_| !is_upsert) {
+        if let Some((kind, row)) = change.split_once(' ') {
+            *counts.entry(row).or_default() += if kind.starts_with('+') { 1 } else { -1 };
+        }
+    }
+    counts.retain(|_, count| *count != 0);
+    counts.into_iter().map(|(row, count)| format!("{count:+} {row}")).collect()
+}
+
 /// The file with the expected part of each record replaced by what was found.
 pub(crate) fn complete(file: &TestFile, found: &[(usize, Vec<String>)]) -> String {
     let mut out: Vec<String> = Vec::new();
@@ -85,6 +101,14 @@ mod tests {
         let text = diff(&lines("a b c"), &lines("a x c d")).unwrap();
         let rows: Vec<&str> = text.lines().skip(1).map(str::trim).collect();
         assert_eq!(rows, ["a", "< b", "> x", "c", "> d"]);
+    }
+
+    #[test]
+    fn changes_of_several_workers_are_compared_by_what_they_come_to() {
+        let lines = |changes: &[&str]| changes.iter().map(|c| (*c).to_owned()).collect::<Vec<_>>();
+        let long = lines(&["+I a | 1", "-U a | 1", "+U a | 2", "+I b | 1", "-D b | 1", "-D c | 9"]);
+        assert_eq!(net_effect(&long), ["+1 a | 2", "-1 c | 9"]);
+        assert_eq!(net_effect(&lines(&["(nothing)"])), Vec::<String>::new());
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! | `connector` | every table's connector, replaced by the stage |
 //! | `job` | one planned job in its thread: start, stop with a checkpoint, start again |
 //! | `run` | the records, one after the other |
+//! | `files` | a file as a whole: once, in all ways, or for another engine to compare with |
 //! | `fold`, `compare` | a changelog as a table; diffs, and the rewriting of expected parts |
 //! | `suite` | many files at once |
 
@@ -22,6 +23,8 @@
 mod compare;
 #[cfg(feature = "run")]
 mod connector;
+#[cfg(feature = "run")]
+mod files;
 #[cfg(feature = "run")]
 mod fold;
 #[cfg(feature = "run")]
@@ -35,4 +38,4 @@ mod stage;
 pub mod suite;
 
 #[cfg(feature = "run")]
-pub use run::{Failure, Output, Outputs, Report, RunOptions, outputs_of_file, run_file, run_file_in_all_ways};
+pub use files::{Failure, Output, Outputs, Report, RunOptions, outputs_of_file, run_file, run_file_in_all_ways};

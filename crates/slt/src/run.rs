@@ -3,7 +3,6 @@
 //! After every record the jobs are brought to rest: each source has handed its rows over, each job has nothing left to do. So a record
 //! sees everything that the records before it caused, and nothing depends on threads or time.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,8 +14,9 @@ use wiesel_core::{ChangelogMode, Error, RowKind};
 use wiesel_sql::parser::parse_script;
 use wiesel_sql::session::{Outcome, PlannedJob, Session};
 
-use crate::compare::{complete, diff, shown};
+use crate::compare::{diff, net_effect, shown};
 use crate::connector::ScriptedRegistry;
+use crate::files::{Failure, Output, Outputs, Report, RunOptions};
 use crate::fold::{fold, row_text};
 use crate::job::{FileJob, PATIENCE, ScriptedClock, World, query_output};
 use crate::record::{Directive, InputRow, ParseError, Record, TestFile, parse};
@@ -28,97 +28,16 @@ const CLOCK_START_MS: i64 = 1_704_067_200_000;
 /// Settings that hold in every file until it sets its own: time zones and the pace of watermarks must not depend on the machine.
 const PREAMBLE: &str = "SET 'table.local-time-zone' = 'UTC'; SET 'pipeline.auto-watermark-interval' = '0';";
 
-/// How files are run.
-#[derive(Debug, Clone)]
-pub struct RunOptions {
-    /// Worker threads of jobs, where the file does not say. With more than one, changes are
-    /// compared by what they come to.
-    pub workers: usize,
-    /// Rewrite the expected parts instead of comparing them.
-    pub completes: bool,
-    /// Stop every job with a checkpoint and start it again after each record `input`.
-    pub restores: bool,
-    /// Make each row of a record `input` a step of its own.
-    pub splits: bool,
-}
-
-impl Default for RunOptions {
-    fn default() -> Self {
-        RunOptions { workers: 1, completes: false, restores: false, splits: false }
-    }
-}
-
-/// What a run of a file gave.
-#[derive(Debug, Clone, Default)]
-pub struct Report {
-    /// Records carried out.
-    pub records: usize,
-    /// What went wrong.
-    pub failures: Vec<Failure>,
-    /// The file's new text, when expected parts were to be rewritten and something changed.
-    pub completed: Option<String>,
-}
-
-/// Something that went wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// The line, from 1.
-    pub line: usize,
-    /// What is wrong, on one or more lines.
-    pub message: String,
-}
-
-/// Runs one file.
-pub fn run_file(path: &Path, options: &RunOptions) -> Report {
-    let opened = match Opened::new(path) {
-        Ok(opened) => opened,
-        Err(failure) => return Report { failures: vec![failure], ..Report::default() },
-    };
-    let mut run = Run::new(&opened, options);
-    run.all();
-    let mut report = run.report;
-    if options.completes {
-        let new = complete(&opened.file, &run.found);
-        report.completed = (new != opened.text).then_some(new);
-    }
-    report
-}
-
-/// Runs one file as it stands, and if it passes, again under conditions that must not show in an answer: each row a step of its own, a
-/// restart after every input, two workers.
-pub fn run_file_in_all_ways(path: &Path) -> Report {
-    let plain = RunOptions::default();
-    let mut report = run_file(path, &plain);
-    let is_plain_only = |opened: Opened| {
-        let mut directives = opened.file.records.into_iter().map(|r| r.directive);
-        directives.any(|d| matches!(d, Directive::OnlyPlain(_)))
-    };
-    if !report.failures.is_empty() || Opened::new(path).is_ok_and(is_plain_only) {
-        return report;
-    }
-    let ways = [
-        ("each row a step, a restart after each input", RunOptions { restores: true, splits: true, ..plain.clone() }),
-        ("two workers", RunOptions { workers: 2, ..plain.clone() }),
-        ("two workers, a restart after each input", RunOptions { workers: 2, restores: true, ..plain }),
-    ];
-    for (name, way) in ways {
-        let again = run_file(path, &way);
-        let failures = again.failures.into_iter();
-        report.failures.extend(failures.map(|f| Failure { message: format!("with {name}:\n{}", f.message), ..f }));
-    }
-    report
-}
-
 /// A file that was read, and a folder for its checkpoints.
-struct Opened {
-    text: String,
-    file: TestFile,
+pub(crate) struct Opened {
+    pub(crate) text: String,
+    pub(crate) file: TestFile,
     place: PathBuf,
     folder: tempfile::TempDir,
 }
 
 impl Opened {
-    fn new(path: &Path) -> Result<Opened, Failure> {
+    pub(crate) fn new(path: &Path) -> Result<Opened, Failure> {
         let at = |line, message| Failure { line, message };
         let text = std::fs::read_to_string(path).map_err(|e| at(0, format!("cannot read the file: {e}")))?;
         let file = parse(&text).map_err(|ParseError { line, message }| at(line, message))?;
@@ -127,54 +46,10 @@ impl Opened {
     }
 }
 
-/// All that the jobs of a file gave once its inputs ended, for a comparison with another engine.
-#[derive(Debug, Clone, Default)]
-pub struct Outputs {
-    /// Of every query and every table that a job wrote to.
-    pub outputs: Vec<Output>,
-    /// What records with an expected part gave, by the line of the record.
-    pub found: Vec<(usize, Vec<String>)>,
-    /// Jobs that failed.
-    pub failed_jobs: Vec<String>,
-    /// What went wrong beside that.
-    pub failures: Vec<Failure>,
-}
-
-/// The changes that one query gave or one table took.
-#[derive(Debug, Clone)]
-pub struct Output {
-    /// The job of a query, or the last part of the table's name.
-    pub name: String,
-    /// A query and not a table.
-    pub is_query: bool,
-    /// The columns.
-    pub columns: Vec<String>,
-    /// The columns to fold by; empty: whole rows.
-    pub keys: Vec<String>,
-    /// Kinds and values.
-    pub rows: Vec<(RowKind, Vec<Option<String>>)>,
-}
-
-/// Runs one file to the end of its inputs, whatever it expects.
-pub fn outputs_of_file(path: &Path, options: &RunOptions) -> Outputs {
-    let opened = match Opened::new(path) {
-        Ok(opened) => opened,
-        Err(failure) => return Outputs { failures: vec![failure], ..Outputs::default() },
-    };
-    let mut run = Run::new(&opened, &RunOptions { completes: true, ..options.clone() });
-    run.all_records();
-    if run.report.failures.is_empty()
-        && let Err(message) = run.end()
-    {
-        run.fail(opened.file.lines.len(), message);
-    }
-    run.outputs()
-}
-
 /// A failure that ends the file.
-type Step<T = ()> = Result<T, String>;
+pub(crate) type Step<T = ()> = Result<T, String>;
 
-struct Run<'a> {
+pub(crate) struct Run<'a> {
     file: &'a TestFile,
     place: PathBuf,
     session: Session,
@@ -185,13 +60,13 @@ struct Run<'a> {
     workers: usize,
     options: RunOptions,
     is_ended: bool,
-    report: Report,
+    pub(crate) report: Report,
     /// What each record with an expected part gave, by its place in the file.
-    found: Vec<(usize, Vec<String>)>,
+    pub(crate) found: Vec<(usize, Vec<String>)>,
 }
 
 impl<'a> Run<'a> {
-    fn new(opened: &'a Opened, options: &RunOptions) -> Self {
+    pub(crate) fn new(opened: &'a Opened, options: &RunOptions) -> Self {
         let stage = Arc::new(Stage::default());
         let registry = Arc::new(ScriptedRegistry { stage: Arc::clone(&stage), real: Registry::default() });
         let clock = Arc::new(ScriptedClock(AtomicI64::new(CLOCK_START_MS)));
@@ -210,14 +85,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn all(&mut self) {
+    pub(crate) fn all(&mut self) {
         self.all_records();
         for job in &mut self.jobs {
             job.abort();
         }
     }
 
-    fn all_records(&mut self) {
+    pub(crate) fn all_records(&mut self) {
         if let Err(message) = self.execute(PREAMBLE) {
             self.fail(0, message);
         }
@@ -232,7 +107,7 @@ impl<'a> Run<'a> {
     }
 
     /// Ends the inputs and waits for the jobs.
-    fn end(&mut self) -> Step {
+    pub(crate) fn end(&mut self) -> Step {
         self.is_ended = true;
         self.world.stage.end();
         for job in &mut self.jobs {
@@ -244,7 +119,7 @@ impl<'a> Run<'a> {
     }
 
     /// What the jobs gave; they end at once if they have not.
-    fn outputs(mut self) -> Outputs {
+    pub(crate) fn outputs(mut self) -> Outputs {
         for job in &mut self.jobs {
             job.abort();
         }
@@ -271,7 +146,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn fail(&mut self, line: usize, message: String) {
+    pub(crate) fn fail(&mut self, line: usize, message: String) {
         self.report.failures.push(Failure { line, message });
     }
 
@@ -545,20 +420,6 @@ fn key_columns(captured: &Captured, names: &[String]) -> Step<Vec<usize>> {
         position.ok_or_else(|| format!("no column `{name}`, there are {}", captured.columns.join(", ")))
     };
     names.iter().map(column).collect()
-}
-
-/// What changes come to, without their order and whatever they passed on the way: several workers may take another way. Upserts alone do
-/// not say what they replace; the record `table` looks at those.
-fn net_effect(changes: &[String]) -> Vec<String> {
-    let is_upsert = changes.iter().any(|c| c.starts_with("+U")) && !changes.iter().any(|c| c.starts_with("-U"));
-    let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
-    for change in changes.iter().filter(|_| !is_upsert) {
-        if let Some((kind, row)) = change.split_once(' ') {
-            *counts.entry(row).or_default() += if kind.starts_with('+') { 1 } else { -1 };
-        }
-    }
-    counts.retain(|_, count| *count != 0);
-    counts.into_iter().map(|(row, count)| format!("{count:+} {row}")).collect()
 }
 
 fn not_done(job: &FileJob, what: &str) -> String {

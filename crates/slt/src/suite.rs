@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::run::{Failure, Report};
+use crate::files::{Failure, Report};
 
 /// How many files passed and failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

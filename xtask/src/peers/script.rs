@@ -177,14 +177,16 @@ impl Tables {
                 self.sinks.extend(name_at(sql, &tokens, at + 2));
             }
         }
-        if let Some(create) = CreateTable::find(sql)
-            && create
-                .options
-                .get("format")
-                .or_else(|| create.options.get("value.format"))
-                .is_some_and(|f| f == CHANGELOG_FORMAT)
-        {
-            self.changelogs.insert(create.name);
+        if let Some(create) = CreateTable::find(sql) {
+            let format = create.options.get("format").or_else(|| create.options.get("value.format"));
+            if format.is_some_and(|f| f == CHANGELOG_FORMAT) {
+                self.changelogs.insert(create.name.clone());
+            }
+            // CREATE TABLE ... WITH (...) AS SELECT writes.
+            let behind = sql.get(create.with_end..).unwrap_or_default();
+            if behind.trim_start().get(..2).is_some_and(|word| word.eq_ignore_ascii_case("AS")) {
+                self.sinks.insert(create.name);
+            }
         }
     }
 
@@ -255,8 +257,8 @@ impl CreateTable {
     fn find(sql: &str) -> Option<CreateTable> {
         let tokens = tokens(sql);
         let words = words(sql, &tokens);
-        let table = words.iter().take(3).position(|w| w == "TABLE")?;
-        if words.first().is_none_or(|w| w != "CREATE") {
+        let table = words.iter().take(5).position(|w| w == "TABLE")?;
+        if words.first().is_none_or(|w| w != "CREATE" && w != "REPLACE") {
             return None;
         }
         let has_condition = words.get(table + 1).is_some_and(|w| w == "IF");

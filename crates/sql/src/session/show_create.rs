@@ -116,7 +116,7 @@ fn table_text(table: &Table, path: &crate::catalog::Path) -> String {
     let mut separator = if table.comment.is_some() { "\n" } else { " " };
     if !table.descriptor.partition_keys.is_empty() {
         let keys: Vec<String> = table.descriptor.partition_keys.iter().map(|k| backticks(k)).collect();
-        _ = write!(text, "\nPARTITIONED BY ({})", keys.join(", "));
+        _ = write!(text, "{separator}PARTITIONED BY ({})", keys.join(", "));
         separator = "\n";
     }
     let options = table.descriptor.options.iter().map(|(k, v)| (k.as_str(), v.as_str()));
