@@ -524,3 +524,30 @@ fn a_job_with_nothing_left_to_do_says_so_and_one_that_is_over_keeps_nobody_waiti
     assert!(control.wait_until_quiet(std::time::Duration::ZERO));
     assert_eq!(job.end().unwrap(), JobEnd::Finished);
 }
+
+#[test]
+fn a_key_that_was_idle_for_its_time_to_live_starts_anew() {
+    let mut source = bounded(vec![vec![(1, 7, 0)], vec![(1, 7, 0)], vec![(1, 7, 0)]]);
+    source.events.insert(1, Event::Gate(1));
+    source.events.insert(3, Event::Gate(2));
+    let script = script(source, exactly_once());
+    let mut builder = PlanBuilder::new();
+    let input = builder.source(&script, "t");
+    let counts = builder.count_by(input, 0);
+    builder.sink(&script, "out", counts, &[]);
+    if let NodeKind::GroupAggregate(node) = &mut builder.plan.nodes[counts].kind {
+        node.state_ttl_ms = 10_000;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let job = start(spec(&builder.plan, &script, dir.path(), 1));
+    let (input, out) = (&script.sources["t"], &script.sinks["out"]);
+    out.written.wait("the first row", |w| w.len() == 1);
+    // Just inside its time: the row counts, and writing keeps the key for another ten seconds.
+    job.set_time(1_009_999);
+    input.gate.change(|g| *g = 1);
+    out.written.wait("the second row", |w| w.len() == 3);
+    job.set_time(1_019_999);
+    input.gate.change(|g| *g = 2);
+    assert_eq!(job.end().unwrap(), JobEnd::Finished);
+    out.written.change(|w| assert_eq!(*w, ["+I 1 1 1", "-U 1 1 1", "+U 1 2 2", "+I 1 1 1"]));
+}

@@ -35,7 +35,9 @@ pub(crate) fn rows_without_a_key_are_appended(context: &Context) -> Result<()> {
 }
 
 /// Name, Flink type, PostgreSQL type, Flink expression, and what PostgreSQL shows.
-const TYPES: &[(&str, &str, &str, &str, &str)] = &[
+type Column = (&'static str, &'static str, &'static str, &'static str, &'static str);
+
+const TYPES: &[Column] = &[
     ("t_boolean", "BOOLEAN", "BOOLEAN", "TRUE", "t"),
     ("t_tinyint", "TINYINT", "SMALLINT", "CAST(-128 AS TINYINT)", "-128"),
     ("t_smallint", "SMALLINT", "SMALLINT", "CAST(32767 AS SMALLINT)", "32767"),
@@ -76,9 +78,7 @@ const TYPES: &[(&str, &str, &str, &str, &str)] = &[
 
 pub(crate) fn every_type_comes_back_as_it_went(context: &Context) -> Result<()> {
     let table = context.unique("types");
-    let list = |part: &dyn Fn(&(&str, &str, &str, &str, &str)) -> String| {
-        TYPES.iter().map(part).collect::<Vec<_>>().join(", ")
-    };
+    let list = |part: &dyn Fn(&Column) -> String| TYPES.iter().map(part).collect::<Vec<_>>().join(", ");
     let mut postgres = context.postgres()?;
     postgres
         .execute(&format!("CREATE TABLE {table} (id INT PRIMARY KEY, {})", list(&|t| format!("{} {}", t.0, t.2))))?;
