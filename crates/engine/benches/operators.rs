@@ -10,18 +10,22 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
+use arrow_array::types::Int64Type;
+use arrow_array::{ArrayRef, BooleanArray, Int64Array, ListArray, RecordBatch, StringArray, TimestampMillisecondArray};
 use wiesel_core::env::monotonic;
 use wiesel_core::{ChangeBatch, ChangelogMode, DataType, Field, Schema, TypeKind};
 use wiesel_engine::operator::{Operator, OperatorContext, Output};
-use wiesel_engine::operators::{Calc, GroupAggregate, Materialize, Over, Rank, Sort, WindowAggregate, build};
+use wiesel_engine::operators::{
+    Calc, Expand, GroupAggregate, Materialize, Over, Rank, SessionAggregate, SessionTable, Sort, Unnest,
+    WindowAggregate, WindowJoin, WindowRank, build,
+};
 use wiesel_engine::state::vnode::KeyHasher;
 use wiesel_expr::{AggregateCall, AggregateFunction, EvalContext, ScalarExpr, Session};
-use wiesel_plan::join::{IntervalBounds, VersionTimes};
+use wiesel_plan::join::{IntervalBounds, VersionTimes, WindowEnds};
 use wiesel_plan::{
-    CalcNode, GroupAggregateNode, JoinForm, JoinKey, JoinKind, JoinNode, JoinSide, MaterializeNode, Node, NodeKind,
-    OverCall, OverFrame, OverNode, RankEnd, RankNode, RankStrategy, SortColumn, SortNode, WindowAggregateNode,
-    WindowKind, WindowNode, WindowProperty,
+    CalcNode, ExpandNode, GroupAggregateNode, JoinForm, JoinKey, JoinKind, JoinNode, JoinSide, MaterializeNode, Node,
+    NodeKind, OverCall, OverFrame, OverNode, RankEnd, RankNode, RankStrategy, SessionTableNode, SortColumn, SortNode,
+    UnnestNode, WindowAggregateNode, WindowKind, WindowNode, WindowProperty, WindowRankNode,
 };
 
 const ROWS_PER_BATCH: usize = 16 * 1024;
@@ -127,6 +131,16 @@ fn cases() -> Vec<Case> {
             "hop of 5 slices, COUNT(*) and SUM, 3 strings",
             window(WindowKind::Hop { slide_ms: 2_000, size_ms: 10_000, offset_ms: 0 }),
         ),
+        (
+            "cumulate of 5 steps, COUNT(*) and SUM, 3 strings",
+            window(WindowKind::Cumulate { step_ms: 2_000, size_ms: 10_000, offset_ms: 0 }),
+        ),
+        ("session, COUNT(*) and SUM, 3 strings", session_aggregate()),
+        ("session rows, 3 strings", session_table()),
+        ("window top 3, 1 string", window_rank()),
+        ("window join, 3 strings", window_join()),
+        ("expand to 3 sets, 3 strings", expand()),
+        ("unnest of 2 elements", unnest()),
         ("calc, filter half, 3 of 6 columns", calc()),
         ("top-10 per 2 strings, inserts, without rank", rank(RankStrategy::Append, false)),
         ("top-10 per 2 strings, inserts, with rank", rank(RankStrategy::Append, true)),
@@ -322,6 +336,129 @@ fn materialize() -> Round {
         let mut operator = Materialize::new(&node, &input).expect("the node is one of ours");
         run(&mut operator, batches, |_| 0)
     })
+}
+
+/// The input's columns and the given TIMESTAMP(3) ones behind them.
+fn with_times(names: &[&str]) -> Schema {
+    let mut fields: Vec<Field> = schema().fields().to_vec();
+    fields.extend(names.iter().map(|name| Field::new(*name, DataType::new(TypeKind::Timestamp(3)))));
+    Schema::new(fields)
+}
+
+fn event_time(kind: WindowKind) -> WindowNode {
+    WindowNode { kind, time_column: 3, is_event_time: true, time_zone: None }
+}
+
+/// The watermark that stands at the last row of a step.
+fn last_row(step: usize) -> i64 {
+    i64::try_from((step + 1) * ROWS_PER_BATCH).unwrap_or(i64::MAX)
+}
+
+fn session_aggregate() -> Round {
+    let node = WindowAggregateNode {
+        window: event_time(WindowKind::Session { gap_ms: 2_000 }),
+        is_legacy: false,
+        keys: vec![0, 1, 2],
+        aggregates: vec![
+            call(AggregateFunction::CountStar, &[], TypeKind::BigInt),
+            call(AggregateFunction::Sum, &[4], TypeKind::BigInt),
+        ],
+        properties: vec![WindowProperty::Start, WindowProperty::End],
+        input_retracts: false,
+    };
+    let mut fields: Vec<Field> = schema().fields()[..3].to_vec();
+    for (name, kind) in [("count", TypeKind::BigInt), ("sum", TypeKind::BigInt)] {
+        fields.push(Field::new(name, DataType::new(kind)));
+    }
+    for name in ["window_start", "window_end"] {
+        fields.push(Field::new(name, DataType::new(TypeKind::Timestamp(3))));
+    }
+    let output = Schema::new(fields);
+    Box::new(move |batches| {
+        let mut operator = SessionAggregate::new(&node, &schema(), &output).expect("the node is one of ours");
+        run(&mut operator, batches, last_row)
+    })
+}
+
+fn session_table() -> Round {
+    let node = SessionTableNode { window: event_time(WindowKind::Session { gap_ms: 2_000 }), keys: vec![0, 1, 2] };
+    let output = with_times(&["window_start", "window_end", "window_time"]);
+    Box::new(move |batches| {
+        let mut operator = SessionTable::new(&node, &schema(), &output).expect("the node is one of ours");
+        run(&mut operator, batches, last_row)
+    })
+}
+
+/// Every row is a window of its own by its time: the dearest case.
+fn window_rank() -> Round {
+    let node = WindowRankNode {
+        window: event_time(WindowKind::Attached),
+        keys: vec![0],
+        order: vec![SortColumn { column: 4, descending: true, nulls_first: false }],
+        first: 1,
+        last: 3,
+        last_wins: false,
+        with_number: false,
+    };
+    Box::new(move |batches| {
+        let mut operator = WindowRank::new(&node, &schema(), &schema()).expect("the node is one of ours");
+        run(&mut operator, batches, last_row)
+    })
+}
+
+/// The left side alone: what keeping and giving back a row costs.
+fn window_join() -> Round {
+    let key = |column| JoinKey { left: column, right: column, null_safe: false };
+    let ends = WindowEnds { left: 3, right: 3, is_event_time: true, time_zone: None };
+    let node = JoinNode {
+        kind: JoinKind::Anti,
+        left_width: schema().len(),
+        keys: vec![key(0), key(1), key(2)],
+        condition: None,
+        form: JoinForm::Window(ends.clone()),
+    };
+    Box::new(move |batches| {
+        let input = schema();
+        let mut operator = WindowJoin::new(&node, &ends, &[&input, &input], &input).expect("the node is one of ours");
+        run(&mut operator, batches, last_row)
+    })
+}
+
+fn expand() -> Round {
+    let node = ExpandNode { sets: vec![vec![true, true, true], vec![true, true, false], vec![false, false, false]] };
+    let mut fields: Vec<Field> = schema().fields().to_vec();
+    fields.push(Field::new("$set", DataType::not_null(TypeKind::BigInt)));
+    let output = Schema::new(fields);
+    let mut operator = Expand::new(&node, &schema(), &output).expect("the node is one of ours");
+    Box::new(move |batches| run(&mut operator, batches, |_| 0))
+}
+
+fn unnest() -> Round {
+    let node = UnnestNode { column: 1, is_left: false, input_width: 2 };
+    let array = DataType::new(TypeKind::Array(Box::new(DataType::bigint())));
+    let input = Schema::new(vec![Field::new("org", DataType::string()), Field::new("numbers", array)]);
+    let mut fields: Vec<Field> = input.fields().to_vec();
+    fields.push(Field::new("x", DataType::bigint()));
+    let output = Schema::new(fields);
+    let mut operator = Unnest::new(&node, &input, &output).expect("the node is one of ours");
+    let mut lists: Vec<RecordBatch> = Vec::new();
+    Box::new(move |batches| {
+        if lists.is_empty() {
+            lists = batches.iter().map(|batch| with_numbers(batch, &input)).collect();
+        }
+        run(&mut operator, &lists, |_| 0)
+    })
+}
+
+/// The rows of a batch with an array of two numbers each.
+fn with_numbers(batch: &RecordBatch, schema: &Schema) -> RecordBatch {
+    let numbers = (0..batch.num_rows()).map(|row| {
+        let row = i64::try_from(row).unwrap_or(0);
+        Some(vec![Some(row), Some(row + 1)])
+    });
+    let lists = ListArray::from_iter_primitive::<Int64Type, _, _>(numbers);
+    RecordBatch::try_new(schema.arrow().clone(), vec![batch.column(0).clone(), Arc::new(lists)])
+        .expect("the columns are the schema's")
 }
 
 fn calc() -> Round {

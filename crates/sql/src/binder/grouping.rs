@@ -245,7 +245,17 @@ pub(super) fn aggregate(
         .map(|c| RelColumn { time: None, window: None, ..c.clone() })
         .collect();
     output.extend(aggregates.iter().enumerate().map(|(i, a)| RelColumn::new(format!("EXPR${i}"), a.data_type.clone())));
-    Ok(Rel { kind: RelKind::Aggregate { input: Box::new(input), keys, aggregates }, columns: output })
+    let kind = RelKind::Aggregate { input: Box::new(input), keys, aggregates, state_ttl_ms: None };
+    Ok(Rel { kind, columns: output })
+}
+
+/// Gives the GROUP BY of a SELECT the time to live that a hint names; one per window has none.
+pub(super) fn set_state_ttl(rel: &mut Rel, ttl_ms: u64) {
+    match &mut rel.kind {
+        RelKind::Aggregate { state_ttl_ms, .. } => *state_ttl_ms = Some(ttl_ms),
+        RelKind::Calc { input, .. } => set_state_ttl(input, ttl_ms),
+        _ => {}
+    }
 }
 
 /// The number of a row's grouping set, as a key: a column that no input has, put in by [`expanded`].

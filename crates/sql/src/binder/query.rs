@@ -326,7 +326,7 @@ impl<'a> QueryBinder<'a> {
         }
         let (mut rel, mut scope) = match &select.from {
             Some(from) => {
-                let outer_hints = std::mem::replace(&mut self.state_ttl_hints, hints);
+                let outer_hints = std::mem::replace(&mut self.state_ttl_hints, hints.clone());
                 let bound = self.bind_from(from);
                 self.state_ttl_hints = outer_hints;
                 bound?
@@ -369,7 +369,11 @@ impl<'a> QueryBinder<'a> {
             || select.having.is_some()
             || items.iter().any(|item| matches!(item, Item::Expr { expr, .. } if contains_aggregate(expr)));
         let rel = if is_grouped {
-            self.bind_grouped(rel, &scope, select, &items)?
+            let mut grouped = self.bind_grouped(rel, &scope, select, &items)?;
+            if let Some((_, ttl_ms)) = hints.iter().find(|(name, _)| scope.relation(name).is_some()) {
+                grouping::set_state_ttl(&mut grouped, *ttl_ms);
+            }
+            grouped
         } else {
             let calls = over_calls(&items);
             if !calls.is_empty() {

@@ -43,7 +43,7 @@ pub(super) fn combine(op: SetOperator, all: bool, left: Rel, right: Rel, span: S
 pub(super) fn distinct(rel: Rel) -> Rel {
     let keys: Vec<usize> = (0..rel.columns.len()).collect();
     let columns = rel.columns.iter().map(|c| RelColumn { time: None, ..c.clone() }).collect();
-    Rel { kind: RelKind::Aggregate { input: Box::new(rel), keys, aggregates: Vec::new() }, columns }
+    Rel { kind: RelKind::Aggregate { input: Box::new(rel), keys, aggregates: Vec::new(), state_ttl_ms: None }, columns }
 }
 
 /// The output columns, and both sides with their types.
@@ -126,6 +126,7 @@ fn counted(columns: Vec<RelColumn>, left: Rel, right: Rel, span: Span, count: &C
         input: Box::new(Rel { kind: RelKind::UnionAll(vec![left, right]), columns: both.clone() }),
         keys: (0..width).collect(),
         aggregates: vec![sum(width), sum(width + 1)],
+        state_ttl_ms: None,
     };
     let sums = both.iter().enumerate().map(|(i, c)| {
         if i < width { c.clone() } else { RelColumn::new(c.name.clone(), DataType::new(TypeKind::BigInt)) }

@@ -111,7 +111,7 @@ impl Lowering {
                 let kind = NodeKind::Unnest(UnnestNode { column: *column, is_left: *is_left, input_width });
                 self.share(kind, vec![input], schema, rowtime, String::new())
             }
-            RelKind::Aggregate { input, keys, aggregates } => {
+            RelKind::Aggregate { input, keys, aggregates, state_ttl_ms } => {
                 let input = self.lower(input, config)?;
                 let kind = NodeKind::GroupAggregate(GroupAggregateNode {
                     keys: keys.clone(),
@@ -119,7 +119,7 @@ impl Lowering {
                     input_retracts: false,
                     fold_per_step: false,
                     mini_batch: config.mini_batch(),
-                    state_ttl_ms: config.state_ttl_ms(),
+                    state_ttl_ms: state_ttl_ms.unwrap_or_else(|| config.state_ttl_ms()),
                 });
                 self.share(kind, vec![input], schema, None, String::new())
             }

@@ -114,6 +114,8 @@ pub enum RelKind {
         keys: Vec<usize>,
         /// Aggregates.
         aggregates: Vec<AggregateCall>,
+        /// A STATE_TTL hint.
+        state_ttl_ms: Option<u64>,
     },
     /// GROUP BY with a window.
     WindowAggregate {
