@@ -106,22 +106,21 @@ impl Side {
     }
 
     fn snapshot(&mut self, table: u8, full: bool, writer: &mut dyn StateWriter) {
-        let mut changes: Vec<(Box<[u8]>, Option<Vec<u8>>)> = Vec::new();
-        self.rows.take_changes(full, |place, row| {
-            let value = row.map(|row| {
+        let mut deletes: Vec<Box<[u8]>> = Vec::new();
+        let mut puts: Vec<(Box<[u8]>, Vec<u8>)> = Vec::new();
+        self.rows.take_changes(full, |place, row| match row {
+            None => deletes.push(place.into()),
+            Some(row) => {
                 let mut value = Vec::new();
                 row.encode(&mut value);
-                value
-            });
-            changes.push((place.into(), value));
+                puts.push((place.into(), value));
+            }
         });
-        for (place, _) in changes.iter().filter(|(_, value)| value.is_none()) {
+        for place in &deletes {
             writer.delete(table, self.vnode_of_place(place), place);
         }
-        for (place, value) in &changes {
-            if let Some(value) = value {
-                writer.put(table, self.vnode_of_place(place), place, value);
-            }
+        for (place, value) in &puts {
+            writer.put(table, self.vnode_of_place(place), place, value);
         }
     }
 }

@@ -313,7 +313,9 @@ mod tests {
             }
             events.push(Event::Rows(rest.to_vec()));
             events.push(Event::Advance(WATERMARK_MAX, 0));
-            let mut windows: BTreeMap<(i64, i32), Vec<(i64, i64, Vec<Value>)>> = BTreeMap::new();
+            // By window and key: order, arrival, row.
+            type Member = (i64, i64, Vec<Value>);
+            let mut windows: BTreeMap<(i64, i32), Vec<Member>> = BTreeMap::new();
             for (place, ((key, window, number), (_, row))) in (0_i64..).zip(rows.iter().zip(&changes)) {
                 let by = if descending { -number } else { *number };
                 let arrival = if last_wins { -place } else { place };

@@ -48,7 +48,7 @@ pub fn join_ends(left: &Rel, right: &Rel, join: &JoinRel) -> Option<WindowEnds> 
     let is_same = of_left.kind == of_right.kind
         && of_left.is_event_time == of_right.is_event_time
         && of_left.time_zone == of_right.time_zone;
-    is_same.then(|| WindowEnds {
+    is_same.then_some(WindowEnds {
         left: left_end,
         right: right_end,
         is_event_time: of_left.is_event_time,
