@@ -345,7 +345,7 @@ impl<'a> QueryBinder<'a> {
                 }
             }
         }
-        match self.bind_items(rel, scope, select) {
+        match self.bind_items(rel, scope, select, &hints) {
             Ok(rel) if errors.is_empty() => Ok(rel),
             Ok(_) => Err(errors),
             Err(mut e) => {
@@ -356,7 +356,7 @@ impl<'a> QueryBinder<'a> {
     }
 
     /// GROUP BY, HAVING and the select list, over the rows that WHERE lets through.
-    fn bind_items(&mut self, mut rel: Rel, mut scope: Scope, select: &Select) -> Bound<Rel> {
+    fn bind_items(&mut self, mut rel: Rel, mut scope: Scope, select: &Select, hints: &[(String, u64)]) -> Bound<Rel> {
         for item in &select.items {
             if let SelectItem::Expr { expr, .. } = item {
                 (rel, scope) = self.bind_scalars(rel, scope, expr)?;
