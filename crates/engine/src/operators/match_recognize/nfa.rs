@@ -481,6 +481,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// A pattern, the rows, and the matches as (variable, row number).
+    type Case<'a> = (Vec<PatternVariable>, &'a [u32], &'a [&'a [(u32, u64)]]);
+
     /// A row is a set of variables that it fits, as bits.
     struct Bits(u32);
 
@@ -543,7 +546,7 @@ mod tests {
     fn patterns_find_the_matches_that_flink_finds() {
         let (a, b, c) = (1, 2, 4);
         let one = |name| variable(name, (1, Some(1), true));
-        let cases: [(Vec<PatternVariable>, &[u32], &[&[(u32, u64)]]); 5] = [
+        let cases: [Case<'_>; 5] = [
             // A B C
             (vec![one("A"), one("B"), one("C")], &[a, a, b, c], &[&[(0, 1), (1, 2), (2, 3)]]),
             // A B+ C, greedy: a row that fits B is not C.
