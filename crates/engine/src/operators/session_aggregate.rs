@@ -153,10 +153,14 @@ impl SessionAggregate {
 
     fn join(&mut self, slot: u32, joined: Joined, now_ms: i64) -> Result<()> {
         let (from, into) = (joined.from as usize, joined.into as usize);
-        let highest = from.max(into);
-        if highest >= self.levels.len() {
+        if from >= self.levels.len() {
             return Ok(());
         }
+        // A session whose rows were all taken back has no group, so after a restart its level may not be there.
+        while self.levels.len() <= into {
+            self.levels.push(Groups::new(&self.spec, 0)?);
+        }
+        let highest = from.max(into);
         let (low, high) = self.levels.split_at_mut(highest);
         let (source, target) =
             if from < into { (&mut low[from], &mut high[0]) } else { (&mut high[0], &mut low[into]) };
@@ -405,6 +409,18 @@ mod tests {
             at(WATERMARK_MAX),
         ];
         assert_eq!(show(&drive(&node(true), &events)), ["+I a 1 5 5 1 @1 @8 @7"]);
+    }
+
+    #[test]
+    fn after_a_restart_a_session_joins_one_that_was_emptied_before() {
+        let events = [
+            rows(&["+I a @13 1", "+I a @43 2", "+I a @36 3", "-D a @36 3"]),
+            at(0),
+            Event::Restart(false),
+            rows(&["+I a @38 4"]),
+            at(WATERMARK_MAX),
+        ];
+        assert_eq!(show(&drive(&node(true), &events)), ["+I a 1 1 1 1 @13 @18 @17", "+I a 2 6 4 2 @36 @48 @47"]);
     }
 
     #[test]
