@@ -334,6 +334,14 @@ impl<'a> QueryBinder<'a> {
             None => (single_row(), Scope::default()),
         };
         let mut errors: Diagnostics = Vec::new();
+        if let Some((name, _)) = hints.iter().find(|(name, _)| scope.relation(name).is_none())
+            && let Some(hint) = select.hints.iter().find(|hint| hint.name.value.eq_ignore_ascii_case("STATE_TTL"))
+        {
+            errors.push(
+                Diagnostic::error("W0201", format!("the hint STATE_TTL names `{name}`, which is not in FROM"))
+                    .at(hint.span),
+            );
+        }
         if let Some(selection) = &select.selection {
             // The clauses behind a wrong WHERE see the columns in front of it, so that their errors are told together.
             let unfiltered = (rel.clone(), scope.clone());
