@@ -1,7 +1,7 @@
 //! What an operator keeps: about how many bytes for each key or row, and until when. EXPLAIN prints it, `wiesel check` warns of what
 //! grows for ever.
 //!
-//! The figures are estimates from the layout of the state tables, for texts of [`TEXT_BYTES`]; what they are for is the choice of a
+//! The figures are estimates from the layout of the state tables, for texts of 16 bytes; what they are for is the choice of a
 //! time to live, where a factor of two does not matter and "for ever" does.
 
 use std::fmt;

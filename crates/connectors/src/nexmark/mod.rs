@@ -4,7 +4,7 @@
 //!   fixed seed (`generator.rs`). So any two runs bring the same bytes, a restored job continues exactly, and any worker can make any event:
 //!   the source thread hands out numbers only.
 //! - Bounded when 'events.num' is set.
-//! - The time of event `n` is [`generator::BASE_TIME_MS`] plus `n` divided by the rate; the source never waits.
+//! - The time of event `n` is `generator::BASE_TIME_MS` plus `n` divided by the rate; the source never waits.
 //!
 //! The table has the columns `event_type INT` (0 person, 1 auction, 2 bid) and `person`, `auction`, `bid`, each a ROW of the benchmark's
 //! fields, of which one is not NULL; `tests/nexmark/ddl.sql` has them, and the usual views over them.
