@@ -133,9 +133,10 @@ impl Nexmark<'_> {
         let other = format!("{query}.flink.sql");
         let has_other = self.root.join("tests/nexmark").join(&other).exists();
         let file = if engine == Engine::Flink && has_other { other } else { format!("{query}.sql") };
-        let sink =
-            Regex::new(r"(?s)(PARTITIONED BY \([^)]*\) )?WITH\s*\(\s*'connector' = '(blackhole|filesystem)'.*?\n?\);")?;
-        let print = format!("WITH ('connector' = 'print', 'print-identifier' = 'nexmark-{query}');");
+        let sink = Regex::new(
+            r"(?s)(CREATE TABLE nexmark_q\d+ \(.*?\n\)) (?:PARTITIONED BY \([^)]*\) )?WITH \(\s*'connector' = '(?:blackhole|filesystem)'.*?\);",
+        )?;
+        let print = format!("$1 WITH ('connector' = 'print', 'print-identifier' = 'nexmark-{query}');");
         let text = self.text(&file)?;
         Ok(format!(
             "SET 'parallelism.default' = '1';\n{}\n{}",
