@@ -37,8 +37,17 @@ pub(super) fn option_statement(connector: &str, option: &str, sample: &str) -> S
         _ => option.to_owned(),
     };
     let key = key.replace('*', "x").replace('#', "a");
+    // A key that only means something for a column of some type, or beside others.
+    let (column_type, base) = match option {
+        "fields.#.length" => ("STRING", base),
+        "fields.#.max-past" => ("TIMESTAMP(3)", base),
+        "fields.#.start" => ("INT", format!("{base},'fields.a.kind'='sequence','fields.a.end'='9'")),
+        "fields.#.end" => ("INT", format!("{base},'fields.a.kind'='sequence','fields.a.start'='0'")),
+        _ if connector == "format:raw" => ("STRING", base),
+        _ => ("INT", base),
+    };
     let with = if base.contains(&format!("'{key}'=")) { base } else { format!("{base},'{key}'='{sample}'") };
-    format!("CREATE TABLE t (a INT, PRIMARY KEY (a) NOT ENFORCED) WITH ({with});")
+    format!("CREATE TABLE t (a {column_type}, PRIMARY KEY (a) NOT ENFORCED) WITH ({with});")
 }
 
 /// How an option stands in a test or an example.

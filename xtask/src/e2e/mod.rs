@@ -40,7 +40,7 @@ use anyhow::Result;
 use crate::services::Service::{self, Es7, Es8, Kafka, Postgres};
 use cases::{
     bad_input, demo, elasticsearch as elasticsearch_cases, examples, filesystem, filesystem_source, harness, jdbc,
-    jdbc_source, kafka_sink, kafka_source, outage, stop, workload,
+    jdbc_source, kafka_sink, kafka_source, lookup_join, outage, stop, workload,
 };
 use context::Context;
 
@@ -346,6 +346,12 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[Kafka],
         limit_s: 300,
         run: outage::a_broker_that_is_away_is_said_once_and_waited_for,
+    },
+    Case {
+        name: "lookup_join_rows_meet_what_postgres_holds",
+        needs: &[Postgres],
+        limit_s: 120,
+        run: lookup_join::rows_meet_what_postgres_holds,
     },
     Case {
         name: "stop_a_filesystem_sink_goes_on",
