@@ -6,18 +6,24 @@
 //! graph    plan -> stages and exchanges       exchange  rows to the worker that owns their key
 //! fetch    source threads                     barrier   where workers meet
 //! cycle    the life of a checkpoint
-//! job      the loop itself: steps, parking, checkpoints, ends
+//! job      what a job is given, how it opens and ends
+//! assemble sources, workers and state of a run put together
+//! running  the loop itself: steps, parking, checkpoints, ends
+//! flow     event time and the tasks of a step
 //! ```
 
+mod assemble;
 mod barrier;
 pub mod control;
 mod cycle;
 mod exchange;
 mod fetch;
+mod flow;
 mod graph;
 mod intake;
 pub mod job;
 pub mod metrics;
+mod running;
 mod worker;
 
 pub use worker::Collector;
