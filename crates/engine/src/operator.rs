@@ -3,7 +3,7 @@
 //! Within a step an operator gets everything of the step in `process` (what its upstream fired in this step included), then one
 //! `advance`, then the next operator down runs. Across an exchange the consumer starts when all producers are done.
 
-use wiesel_core::{ChangeBatch, Result};
+use wiesel_core::{ChangeBatch, Error, Result};
 use wiesel_expr::EvalContext;
 
 /// The watermark before any row, and the one after the last row of a bounded input.
@@ -76,6 +76,49 @@ pub trait Operator: Send {
     /// Retractions that found nothing to take back (the key was never there, or its time to live had passed) and were dropped.
     fn ignored_retractions(&self) -> u64 {
         0
+    }
+}
+
+/// An operator that keeps nothing from one step to the next: what it is given is all it answers from.
+pub(crate) trait Stateless: Send {
+    /// What to say when a checkpoint holds state for it after all.
+    const NO_STATE: &'static str;
+    /// Takes rows on an input port.
+    fn take(&mut self, batch: ChangeBatch, context: &EvalContext, output: &mut Output) -> Result<()>;
+    /// The step's rows are all in.
+    fn end_step(&mut self, _context: &EvalContext, _output: &mut Output) -> Result<()> {
+        Ok(())
+    }
+    /// Bytes of the buffers that it uses again.
+    fn buffer_bytes(&self) -> usize {
+        0
+    }
+}
+
+impl<T: Stateless> Operator for T {
+    fn process(&mut self, _: usize, batch: ChangeBatch, context: &EvalContext, output: &mut Output) -> Result<()> {
+        self.take(batch, context, output)
+    }
+
+    fn advance(&mut self, watermark: i64, context: &EvalContext, output: &mut Output) -> Result<i64> {
+        self.end_step(context, output)?;
+        Ok(watermark)
+    }
+
+    fn snapshot(&mut self, _: bool, _: &mut dyn StateWriter) -> Result<()> {
+        Ok(())
+    }
+
+    fn restore(&mut self, _: u8, _: u8, _: &[u8], _: &[u8]) -> Result<()> {
+        Err(Error::internal(T::NO_STATE))
+    }
+
+    fn restored(&mut self, _: i64) -> Result<()> {
+        Ok(())
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.buffer_bytes()
     }
 }
 

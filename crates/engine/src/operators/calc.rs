@@ -10,7 +10,7 @@ use wiesel_core::{ChangeBatch, Error, Result, RowKind, Schema};
 use wiesel_expr::{EvalContext, Evaluator};
 use wiesel_plan::CalcNode;
 
-use crate::operator::{Operator, Output, StateWriter};
+use crate::operator::{Output, Stateless};
 
 /// See the module's head.
 pub struct Calc {
@@ -49,8 +49,10 @@ impl Calc {
     }
 }
 
-impl Operator for Calc {
-    fn process(&mut self, _: usize, batch: ChangeBatch, context: &EvalContext, output: &mut Output) -> Result<()> {
+impl Stateless for Calc {
+    const NO_STATE: &'static str = "a checkpoint holds state of a projection, which has none";
+
+    fn take(&mut self, batch: ChangeBatch, context: &EvalContext, output: &mut Output) -> Result<()> {
         let ChangeBatch { rows, kinds } = self.filter(batch, context)?;
         if rows.num_rows() == 0 {
             return Ok(());
@@ -61,31 +63,12 @@ impl Operator for Calc {
         output.emit(ChangeBatch { rows, kinds });
         Ok(())
     }
-
-    fn advance(&mut self, watermark: i64, _: &EvalContext, _: &mut Output) -> Result<i64> {
-        Ok(watermark)
-    }
-
-    fn snapshot(&mut self, _: bool, _: &mut dyn StateWriter) -> Result<()> {
-        Ok(())
-    }
-
-    fn restore(&mut self, _: u8, _: u8, _: &[u8], _: &[u8]) -> Result<()> {
-        Err(Error::internal("a checkpoint holds state of a projection, which has none"))
-    }
-
-    fn restored(&mut self, _: i64) -> Result<()> {
-        Ok(())
-    }
-
-    fn state_bytes(&self) -> usize {
-        0
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operator::Operator;
     use crate::operators::testing::{Event, change, run, schema, show, string};
     use wiesel_core::TypeKind;
     use wiesel_expr::ScalarExpr;

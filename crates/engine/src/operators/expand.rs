@@ -13,7 +13,7 @@ use wiesel_expr::EvalContext;
 use wiesel_plan::ExpandNode;
 
 use super::ROWS_PER_BATCH;
-use crate::operator::{Operator, Output, StateWriter};
+use crate::operator::{Output, Stateless};
 
 /// See the module's head.
 pub struct Expand {
@@ -59,39 +59,22 @@ impl Expand {
     }
 }
 
-impl Operator for Expand {
-    fn process(&mut self, _: usize, batch: ChangeBatch, _: &EvalContext, output: &mut Output) -> Result<()> {
+impl Stateless for Expand {
+    const NO_STATE: &'static str = "a checkpoint holds state of GROUPING SETS, which have none";
+
+    fn take(&mut self, batch: ChangeBatch, _: &EvalContext, output: &mut Output) -> Result<()> {
         let step = (ROWS_PER_BATCH / self.sets.len().max(1)).max(1);
         for from in (0..batch.len()).step_by(step) {
             self.emit(&batch, from, (from + step).min(batch.len()), output)?;
         }
         Ok(())
     }
-
-    fn advance(&mut self, watermark: i64, _: &EvalContext, _: &mut Output) -> Result<i64> {
-        Ok(watermark)
-    }
-
-    fn snapshot(&mut self, _: bool, _: &mut dyn StateWriter) -> Result<()> {
-        Ok(())
-    }
-
-    fn restore(&mut self, _: u8, _: u8, _: &[u8], _: &[u8]) -> Result<()> {
-        Err(Error::internal("a checkpoint holds state of GROUPING SETS, which have none"))
-    }
-
-    fn restored(&mut self, _: i64) -> Result<()> {
-        Ok(())
-    }
-
-    fn state_bytes(&self) -> usize {
-        0
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operator::Operator;
     use crate::operators::testing::{Event, change, run, schema, show, string};
     use wiesel_core::TypeKind;
 

@@ -19,7 +19,7 @@ use wiesel_plan::join::{LookupJoinNode, LookupKeySource};
 
 use super::ROWS_PER_BATCH;
 use super::join::{PADDED, PairCondition, take_padded};
-use crate::operator::{Operator, Output, StateWriter};
+use crate::operator::{Output, Stateless};
 use crate::state::codec::{KeyBuffer, encode_keys};
 use crate::state::group_table::GroupTable;
 use crate::state::vnode::hash_key;
@@ -188,41 +188,27 @@ impl LookupJoin {
     }
 }
 
-impl Operator for LookupJoin {
-    fn process(&mut self, _: usize, batch: ChangeBatch, _: &EvalContext, _: &mut Output) -> Result<()> {
+impl Stateless for LookupJoin {
+    const NO_STATE: &'static str = "a checkpoint holds state of a lookup join, which has none";
+
+    fn take(&mut self, batch: ChangeBatch, _: &EvalContext, _: &mut Output) -> Result<()> {
         self.waiting.push(batch);
         Ok(())
     }
 
-    fn advance(&mut self, watermark: i64, context: &EvalContext, output: &mut Output) -> Result<i64> {
+    fn end_step(&mut self, context: &EvalContext, output: &mut Output) -> Result<()> {
         let waiting = std::mem::take(&mut self.waiting);
-        let Some(first) = waiting.first() else { return Ok(watermark) };
+        let Some(first) = waiting.first() else { return Ok(()) };
         let rows = concat_batches(first.rows.schema_ref(), waiting.iter().map(|b| &b.rows))?;
         let kinds = waiting.iter().flat_map(|b| (0..b.len()).map(|row| b.kind(row))).collect();
-        self.answer(&ChangeBatch::new(rows, kinds), context, output)?;
-        Ok(watermark)
-    }
-
-    fn snapshot(&mut self, _: bool, _: &mut dyn StateWriter) -> Result<()> {
-        Ok(())
-    }
-
-    fn restore(&mut self, _: u8, _: u8, _: &[u8], _: &[u8]) -> Result<()> {
-        Err(Error::internal("a checkpoint holds state of a lookup join, which has none"))
-    }
-
-    fn restored(&mut self, _: i64) -> Result<()> {
-        Ok(())
-    }
-
-    fn state_bytes(&self) -> usize {
-        0
+        self.answer(&ChangeBatch::new(rows, kinds), context, output)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operator::Operator;
     use crate::operators::testing::{Event, change, run, schema, show, string};
     use std::collections::BTreeMap;
     use std::sync::Arc;

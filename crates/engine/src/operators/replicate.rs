@@ -11,7 +11,7 @@ use wiesel_core::{ChangeBatch, Error, Result, Schema};
 use wiesel_expr::EvalContext;
 
 use super::ROWS_PER_BATCH;
-use crate::operator::{Operator, Output, StateWriter};
+use crate::operator::{Output, Stateless};
 
 /// See the module's head.
 pub struct Replicate {
@@ -40,8 +40,10 @@ impl Replicate {
     }
 }
 
-impl Operator for Replicate {
-    fn process(&mut self, _: usize, batch: ChangeBatch, _: &EvalContext, output: &mut Output) -> Result<()> {
+impl Stateless for Replicate {
+    const NO_STATE: &'static str = "an operator without state gets an entry of a checkpoint";
+
+    fn take(&mut self, batch: ChangeBatch, _: &EvalContext, output: &mut Output) -> Result<()> {
         let counts = batch.rows.column(self.schema.len()).as_primitive::<Int64Type>().clone();
         let mut picks = Vec::new();
         for row in 0..batch.len() {
@@ -54,25 +56,5 @@ impl Operator for Replicate {
             }
         }
         self.emit(&batch, &mut picks, output)
-    }
-
-    fn advance(&mut self, watermark: i64, _: &EvalContext, _: &mut Output) -> Result<i64> {
-        Ok(watermark)
-    }
-
-    fn snapshot(&mut self, _: bool, _: &mut dyn StateWriter) -> Result<()> {
-        Ok(())
-    }
-
-    fn restore(&mut self, _: u8, _: u8, _: &[u8], _: &[u8]) -> Result<()> {
-        Err(Error::internal("an operator without state gets an entry of a checkpoint"))
-    }
-
-    fn restored(&mut self, _: i64) -> Result<()> {
-        Ok(())
-    }
-
-    fn state_bytes(&self) -> usize {
-        0
     }
 }

@@ -7,7 +7,7 @@ use arrow_array::{RecordBatch, RecordBatchOptions};
 use wiesel_core::{ChangeBatch, Error, Result, Schema};
 use wiesel_expr::EvalContext;
 
-use crate::operator::{Operator, Output, StateWriter};
+use crate::operator::{Output, Stateless};
 
 /// See the module's head.
 pub struct UnionAll {
@@ -29,39 +29,22 @@ impl UnionAll {
     }
 }
 
-impl Operator for UnionAll {
-    fn process(&mut self, _: usize, batch: ChangeBatch, _: &EvalContext, output: &mut Output) -> Result<()> {
+impl Stateless for UnionAll {
+    const NO_STATE: &'static str = "a checkpoint holds state of a UNION ALL, which has none";
+
+    fn take(&mut self, batch: ChangeBatch, _: &EvalContext, output: &mut Output) -> Result<()> {
         let ChangeBatch { rows, kinds } = batch;
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         let rows = RecordBatch::try_new_with_options(self.schema.arrow().clone(), rows.columns().to_vec(), &options)?;
         output.emit(ChangeBatch { rows, kinds });
         Ok(())
     }
-
-    fn advance(&mut self, watermark: i64, _: &EvalContext, _: &mut Output) -> Result<i64> {
-        Ok(watermark)
-    }
-
-    fn snapshot(&mut self, _: bool, _: &mut dyn StateWriter) -> Result<()> {
-        Ok(())
-    }
-
-    fn restore(&mut self, _: u8, _: u8, _: &[u8], _: &[u8]) -> Result<()> {
-        Err(Error::internal("a checkpoint holds state of a UNION ALL, which has none"))
-    }
-
-    fn restored(&mut self, _: i64) -> Result<()> {
-        Ok(())
-    }
-
-    fn state_bytes(&self) -> usize {
-        0
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operator::Operator;
     use crate::operators::testing::{Event, change, run, schema, show, string};
     use wiesel_core::TypeKind;
 

@@ -21,7 +21,7 @@ use wiesel_expr::EvalContext;
 use wiesel_plan::UnnestNode;
 
 use super::ROWS_PER_BATCH;
-use crate::operator::{Operator, Output, StateWriter};
+use crate::operator::{Output, Stateless};
 
 /// See the module's head.
 pub struct Unnest {
@@ -125,8 +125,10 @@ fn with_nulls_of(rows: &arrow_array::StructArray, column: &ArrayRef) -> ArrayRef
     take(column, &picks, None).unwrap_or_else(|_| column.clone())
 }
 
-impl Operator for Unnest {
-    fn process(&mut self, _: usize, batch: ChangeBatch, _: &EvalContext, output: &mut Output) -> Result<()> {
+impl Stateless for Unnest {
+    const NO_STATE: &'static str = "a checkpoint holds state of UNNEST, which has none";
+
+    fn take(&mut self, batch: ChangeBatch, _: &EvalContext, output: &mut Output) -> Result<()> {
         let arrays = self.list(batch.rows.column(self.column));
         let width = self.schema.len() - batch.rows.num_columns();
         for start in (0..self.rows.len()).step_by(ROWS_PER_BATCH) {
@@ -148,23 +150,7 @@ impl Operator for Unnest {
         Ok(())
     }
 
-    fn advance(&mut self, watermark: i64, _: &EvalContext, _: &mut Output) -> Result<i64> {
-        Ok(watermark)
-    }
-
-    fn snapshot(&mut self, _: bool, _: &mut dyn StateWriter) -> Result<()> {
-        Ok(())
-    }
-
-    fn restore(&mut self, _: u8, _: u8, _: &[u8], _: &[u8]) -> Result<()> {
-        Err(Error::internal("a checkpoint holds state of UNNEST, which has none"))
-    }
-
-    fn restored(&mut self, _: i64) -> Result<()> {
-        Ok(())
-    }
-
-    fn state_bytes(&self) -> usize {
+    fn buffer_bytes(&self) -> usize {
         self.rows.capacity() * size_of::<u32>() + self.elements.capacity() * size_of::<Option<u32>>()
     }
 }
@@ -172,6 +158,7 @@ impl Operator for Unnest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operator::Operator;
     use crate::operators::testing::{batch, changes, context, schema, show, string};
     use wiesel_core::{DataType, Value};
 

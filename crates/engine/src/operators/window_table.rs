@@ -16,7 +16,7 @@ use wiesel_plan::WindowNode;
 use super::ROWS_PER_BATCH;
 use super::window::Windows;
 use super::window_aggregate::WindowTime;
-use crate::operator::{Operator, Output, StateWriter};
+use crate::operator::{Output, Stateless};
 
 /// See the module's head.
 pub struct WindowTable {
@@ -79,8 +79,10 @@ impl WindowTable {
     }
 }
 
-impl Operator for WindowTable {
-    fn process(&mut self, _: usize, batch: ChangeBatch, context: &EvalContext, output: &mut Output) -> Result<()> {
+impl Stateless for WindowTable {
+    const NO_STATE: &'static str = "a checkpoint holds state of a window table function, which has none";
+
+    fn take(&mut self, batch: ChangeBatch, context: &EvalContext, output: &mut Output) -> Result<()> {
         let row_count = u32::try_from(batch.len())
             .map_err(|_| Error::internal(format!("a batch of {} rows reaches a window", batch.len())))?;
         self.rows.clear();
@@ -98,31 +100,12 @@ impl Operator for WindowTable {
         }
         Ok(())
     }
-
-    fn advance(&mut self, watermark: i64, _: &EvalContext, _: &mut Output) -> Result<i64> {
-        Ok(watermark)
-    }
-
-    fn snapshot(&mut self, _: bool, _: &mut dyn StateWriter) -> Result<()> {
-        Ok(())
-    }
-
-    fn restore(&mut self, _: u8, _: u8, _: &[u8], _: &[u8]) -> Result<()> {
-        Err(Error::internal("a checkpoint holds state of a window table function, which has none"))
-    }
-
-    fn restored(&mut self, _: i64) -> Result<()> {
-        Ok(())
-    }
-
-    fn state_bytes(&self) -> usize {
-        0
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operator::Operator;
     use crate::operators::testing::{Event, change, run, schema, show, string};
     use wiesel_core::TypeKind;
     use wiesel_plan::WindowKind;
