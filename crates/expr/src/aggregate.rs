@@ -24,6 +24,8 @@ pub enum AggregateFunction {
     FirstValue,
     /// LAST_VALUE(x): the last value that is not NULL, in arrival order.
     LastValue,
+    /// The value of the one row that a scalar subquery may give; a second row is an error. No function of SQL text.
+    SingleValue,
     /// LISTAGG(text [, separator]): the texts in the order they came, joined by the separator, a comma if none is given.
     ListAgg,
     /// ARRAY_AGG(x [RESPECT | IGNORE NULLS]): the values in the order they came.
@@ -100,6 +102,7 @@ impl AggregateFunction {
             AggregateFunction::Max => "MAX",
             AggregateFunction::FirstValue => "FIRST_VALUE",
             AggregateFunction::LastValue => "LAST_VALUE",
+            AggregateFunction::SingleValue => "SINGLE_VALUE",
             AggregateFunction::ListAgg => "LISTAGG",
             AggregateFunction::ArrayAgg { .. } => "ARRAY_AGG",
             AggregateFunction::Collect => "COLLECT",
@@ -182,7 +185,9 @@ impl AggregateFunction {
                 }
                 kind => kind.clone(),
             },
-            (AggregateFunction::FirstValue | AggregateFunction::LastValue, [arg]) => arg.kind.clone(),
+            (AggregateFunction::FirstValue | AggregateFunction::LastValue | AggregateFunction::SingleValue, [arg]) => {
+                arg.kind.clone()
+            }
             _ => return Err(refused("one value")),
         };
         Ok(DataType::new(kind))

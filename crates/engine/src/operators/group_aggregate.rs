@@ -34,6 +34,8 @@ pub struct GroupAggregate {
     schema: Schema,
     changelog_mode: ChangelogMode,
     has_ttl: bool,
+    /// A scalar subquery: a second row of a group is an error.
+    is_single: bool,
     hasher: KeyHasher,
     groups: Groups,
     /// `None` emits per row.
@@ -106,6 +108,7 @@ impl GroupAggregate {
                 stored: Vec::new(),
             }),
             traces: spec.traces(),
+            is_single: spec.is_single(),
             spec,
             schema: schema.clone(),
             changelog_mode,
@@ -337,6 +340,10 @@ impl Operator for GroupAggregate {
             keeps_steps: self.bundle.is_none() || self.groups.has_columns(),
         };
         self.ignored_retractions += self.groups.plan(rows, &mut self.plan);
+        if self.is_single && self.plan.counts.iter().any(|count| *count > 1) {
+            return Err(Error::data("a scalar subquery gave more than one row")
+                .hint("make it give one: aggregate it with MAX, MIN or FIRST_VALUE, or filter by a unique key"));
+        }
         let traces = if self.bundle.is_some() { None } else { Some(&mut self.traces[..]) };
         self.groups.apply(&self.plan, &self.prepared, self.sequence, traces);
         self.sequence += u64::from(row_count);

@@ -122,10 +122,14 @@ impl Grouping<'_> {
         ScalarExpr::Column { index: PROPERTY_BASE + position, data_type }
     }
 
-    /// Moves property columns behind the aggregates; called once every expression above the GROUP BY is bound.
+    /// Moves property columns behind the aggregates and subqueries' values behind these; called once every expression above the GROUP BY
+    /// is bound.
     pub fn settle(&self, expr: ScalarExpr) -> ScalarExpr {
         let base = self.keys.len() + self.aggregates.len();
         expr.transform(&mut |e| match e {
+            ScalarExpr::Column { index, data_type } if index >= SUBQUERY_BASE => {
+                ScalarExpr::Column { index: base + self.properties.len() + index - SUBQUERY_BASE, data_type }
+            }
             ScalarExpr::Column { index, data_type } if index >= PROPERTY_BASE => {
                 ScalarExpr::Column { index: base + index - PROPERTY_BASE, data_type }
             }
@@ -136,6 +140,9 @@ impl Grouping<'_> {
 
 /// Where property columns are numbered from until all aggregates are known.
 const PROPERTY_BASE: usize = 1 << 24;
+
+/// Where the values of subqueries above a GROUP BY are numbered from until all aggregates are known.
+pub(super) const SUBQUERY_BASE: usize = 1 << 25;
 
 /// Two expressions with one fingerprint compute the same.
 pub fn fingerprint(expr: &ScalarExpr) -> String {
@@ -187,14 +194,7 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
     }
 
     pub(super) fn bind_pair(&mut self, left: &Expr, right: &Expr) -> Bound<(ScalarExpr, ScalarExpr)> {
-        match (self.bind(left), self.bind(right)) {
-            (Ok(l), Ok(r)) => Ok((l, r)),
-            (Err(mut l), Err(mut r)) => {
-                l.append(&mut r);
-                Err(l)
-            }
-            (Err(e), _) | (_, Err(e)) => Err(e),
-        }
+        both(self.bind(left), self.bind(right))
     }
 
     fn bind_parts(&mut self, expr: &Expr) -> Bound<ScalarExpr> {
@@ -328,11 +328,11 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
                 }
                 call("MAP", args, span)
             }
-            ExprKind::Subquery(_) if self.grouping.is_none() && self.scope.subquery(span).is_some() => {
-                Ok(self.scope.column(self.scope.subquery(span).unwrap_or_default()))
-            }
             ExprKind::InSubquery { .. } | ExprKind::Exists(_) | ExprKind::Subquery(_) | ExprKind::Quantified { .. } => {
-                Err(vec![refused("a subquery inside an expression", span)])
+                match self.scope.subquery(span) {
+                    Some(value) => Ok(value.clone()),
+                    None => Err(vec![refused("a subquery at this place", span)]),
+                }
             }
             ExprKind::JsonObject { entries, on_null, aggregate } => match aggregate {
                 None => self.bind_json_object(entries, *on_null, span),
@@ -796,6 +796,11 @@ pub fn ast_children<'a>(expr: &'a Expr, f: &mut dyn FnMut(&'a Expr)) {
             f(expr);
             list.iter().for_each(f);
         }
+        ExprKind::InSubquery { expr, .. } => f(expr),
+        ExprKind::Quantified { left, right, .. } => {
+            f(left);
+            f(right);
+        }
         ExprKind::Like { expr, pattern, escape, .. } => {
             f(expr);
             f(pattern);
@@ -903,11 +908,7 @@ pub fn call(name: &str, args: Vec<ScalarExpr>, span: Span) -> Bound<ScalarExpr> 
 
 fn call_at(name: &str, args: Vec<ScalarExpr>, span: Span, name_span: Span) -> Bound<ScalarExpr> {
     let Some(function) = lookup(name) else {
-        let known = wiesel_expr::function::all().iter().map(|f| f.name());
-        let known = known.filter(|n| n.starts_with(|c: char| c.is_ascii_alphabetic()));
-        return Err(vec![
-            Diagnostic::error("W0305", format!("no function `{name}`")).at(name_span).did_you_mean(name, known),
-        ]);
+        return Err(unknown_function(name, name_span).into_iter().collect());
     };
     let types: Vec<DataType> = args.iter().map(ScalarExpr::data_type).collect();
     let arguments: Vec<Argument<'_>> = args
@@ -928,6 +929,29 @@ fn call_at(name: &str, args: Vec<ScalarExpr>, span: Span, name_span: Span) -> Bo
     })?;
     let args = args.into_iter().zip(&signature.args).map(|(arg, wanted)| cast_to(arg, wanted)).collect();
     Ok(ScalarExpr::Call { function, args, data_type: signature.returns })
+}
+
+/// The error of a call whose function does not exist.
+pub(super) fn unknown_function(name: &str, span: Span) -> Option<Diagnostic> {
+    let name = name.to_ascii_uppercase();
+    if lookup(&name).is_some() {
+        return None;
+    }
+    let known = wiesel_expr::function::all().iter().map(|f| f.name());
+    let known = known.filter(|n| n.starts_with(|c: char| c.is_ascii_alphabetic()));
+    Some(Diagnostic::error("W0305", format!("no function `{name}`")).at(span).did_you_mean(&name, known))
+}
+
+/// Two results, or the errors of both.
+pub(super) fn both<A, B>(left: Bound<A>, right: Bound<B>) -> Bound<(A, B)> {
+    match (left, right) {
+        (Ok(left), Ok(right)) => Ok((left, right)),
+        (Err(mut errors), Err(mut more)) => {
+            errors.append(&mut more);
+            Err(errors)
+        }
+        (Err(errors), _) | (_, Err(errors)) => Err(errors),
+    }
 }
 
 /// A cast, where the type differs in more than nullability.

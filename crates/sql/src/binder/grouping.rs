@@ -253,7 +253,7 @@ pub(super) fn aggregate(
 pub(super) fn set_state_ttl(rel: &mut Rel, ttl_ms: u64) {
     match &mut rel.kind {
         RelKind::Aggregate { state_ttl_ms, .. } => *state_ttl_ms = Some(ttl_ms),
-        RelKind::Calc { input, .. } => set_state_ttl(input, ttl_ms),
+        RelKind::Calc { input, .. } | RelKind::Join { left: input, .. } => set_state_ttl(input, ttl_ms),
         _ => {}
     }
 }

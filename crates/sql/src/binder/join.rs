@@ -5,11 +5,11 @@ use wiesel_expr::ScalarExpr;
 use wiesel_plan::JoinKind;
 use wiesel_plan::join::VersionTimes;
 
-use super::expr::{Bound, ExprBinder, boolean, call, refused};
+use super::expr::{Bound, ExprBinder, boolean, both, call, refused};
 use super::query::{QueryBinder, aliased};
 use super::scope::Scope;
 use crate::parser::ast::{self, Ident, Join, JoinCondition, TableRefKind};
-use crate::plan::join::{JoinForm, JoinRel, conjuncts, join as join_rels};
+use crate::plan::join::{JoinForm, JoinRel, conjuncts, join as join_rels, over_right, settle};
 use crate::plan::rel::{Rel, TimeAttribute, identity};
 
 impl QueryBinder<'_> {
@@ -18,21 +18,24 @@ impl QueryBinder<'_> {
         if let Some(unnest) = super::unnest::unnest_ref(&join.right) {
             return self.bind_unnest_join(join, unnest);
         }
+        if let Some((query, alias)) = super::lateral::lateral_ref(&join.right) {
+            return self.bind_lateral(join, query, alias);
+        }
         let kind = match join.kind {
             ast::JoinKind::Inner | ast::JoinKind::Cross | ast::JoinKind::Comma => JoinKind::Inner,
             ast::JoinKind::Left => JoinKind::Left,
             ast::JoinKind::Right => JoinKind::Right,
             ast::JoinKind::Full => JoinKind::Full,
         };
-        let (left, left_scope) = self.bind_from(&join.left)?;
+        let left = self.bind_from(&join.left);
         if let TableRefKind::Table { name, hints, as_of: Some(as_of), alias } = &join.right.kind {
-            let (right, table) = self.bind_table(name, hints)?;
+            let ((left, left_scope), (right, table)) = both(left, self.bind_table(name, hints))?;
             let (right, right_scope) = aliased(right, alias.as_ref(), Some(table))?;
             let form = temporal_form(&left, &left_scope, &right, as_of, kind)?;
             return self.join_bound((left, left_scope), (right, right_scope), (kind, Some(form)), join);
         }
-        let (right, right_scope) = self.bind_from(&join.right)?;
-        self.join_bound((left, left_scope), (right, right_scope), (kind, None), join)
+        let (left, right) = both(left, self.bind_from(&join.right))?;
+        self.join_bound(left, right, (kind, None), join)
     }
 
     fn join_bound(
@@ -51,11 +54,17 @@ impl QueryBinder<'_> {
             state_ttl_ms: [self.state_ttl_hint(&left_scope), self.state_ttl_hint(&right_scope)],
             span,
         };
+        let (left_width, own_width) = (left.columns.len(), left.columns.len() + right.columns.len());
+        let mut right = right;
         let shared = match &join.condition {
             JoinCondition::Using(names) => names.clone(),
             _ if join.natural => common_names(&left_scope, &right_scope, span),
             JoinCondition::On(condition) => {
-                let scope = left_scope.beside(&right_scope);
+                let mut scope = left_scope.beside(&right_scope);
+                if let Some(outer) = &self.outer {
+                    scope.set_outer(outer);
+                }
+                right = self.bind_on_subqueries(condition, &mut scope, left_width, right)?;
                 let bound = boolean(ExprBinder::plain(&scope).bind(condition)?, condition.span)?;
                 node.condition = conjuncts(bound);
                 Vec::new()
@@ -63,7 +72,6 @@ impl QueryBinder<'_> {
             JoinCondition::None => Vec::new(),
         };
         let scope = left_scope.beside(&right_scope);
-        let left_width = left.columns.len();
         let mut pairs = Vec::new();
         for name in &shared {
             let (l, r) = (left_scope.position(name)?, right_scope.position(name)? + left_width);
@@ -71,6 +79,12 @@ impl QueryBinder<'_> {
             pairs.push((name.value.clone(), l, r));
         }
         let mut rel = join_rels(left, right, node);
+        if rel.columns.len() > own_width {
+            // The subqueries of ON are behind the columns of the tables.
+            let own = identity(&rel.columns).into_iter().zip(&rel.columns).take(own_width);
+            let own = own.map(|(e, c)| (c.name.clone(), e)).collect();
+            rel = rel.project(own);
+        }
         let mut scope = scope.over(rel.columns.clone());
         if kind == JoinKind::Full && !pairs.is_empty() {
             // The shared column has a value when either side has: one more column.
@@ -89,6 +103,37 @@ impl QueryBinder<'_> {
             scope.share(pairs.into_iter().map(|(name, l, r)| (name, l, vec![r])).collect());
         }
         Ok((rel, scope))
+    }
+
+    /// Joins the subqueries of ON to the right side, as Flink does. They may read nothing of the tables around them, and what they are
+    /// compared with may read the right side only: Flink has no plan for others.
+    fn bind_on_subqueries(
+        &mut self,
+        condition: &ast::Expr,
+        scope: &mut Scope,
+        left_width: usize,
+        mut right: Rel,
+    ) -> Bound<Rel> {
+        for found in super::subquery_value::value_subqueries(condition) {
+            let subquery = self.bind_uncorrelated(found.query, scope, "in ON")?;
+            let mut operands = Vec::new();
+            for operand in &found.operands {
+                let bound = ExprBinder::plain(scope).bind(operand)?;
+                let mut read = Vec::new();
+                bound.columns_read(&mut read);
+                if read.iter().any(|c| *c < left_width) {
+                    return Err(vec![
+                        refused("a subquery in ON that is compared with the left side of the join", operand.span)
+                            .hint("put the condition into WHERE, or into a subquery of the left side"),
+                    ]);
+                }
+                operands.push(over_right(&bound, left_width));
+            }
+            right = settle(found.join(right, subquery, operands)?);
+            let value = super::decorrelate::column(&right.columns, right.columns.len() - 1);
+            scope.add_subquery(found.span, super::decorrelate::shifted(&value, left_width));
+        }
+        Ok(right)
     }
 
     /// What a STATE_TTL hint of the SELECT says about a table.

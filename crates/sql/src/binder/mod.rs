@@ -1,10 +1,12 @@
 //! From the tree of a query to the typed query: names resolved, types decided, Flink's rules applied, every refusal named and placed.
 
 mod batch;
+mod decorrelate;
 pub mod expr;
 mod grouping;
 pub mod join;
 mod json;
+mod lateral;
 pub mod literal;
 pub mod match_recognize;
 mod order;
@@ -14,7 +16,10 @@ pub mod rank;
 pub mod scope;
 mod set_operation;
 mod subquery;
+mod subquery_grouped;
+mod subquery_value;
 pub mod types;
+mod unknown_scope;
 mod unnest;
 pub mod window;
 

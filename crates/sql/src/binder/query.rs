@@ -8,7 +8,7 @@ use wiesel_core::table::ConnectorRegistry;
 use wiesel_core::{DataType, TypeKind, Value};
 use wiesel_expr::ScalarExpr;
 
-use super::expr::{Bound, Diagnostics, ExprBinder, boolean, cast_to, common_type, contains_aggregate, refused};
+use super::expr::{Bound, Diagnostics, ExprBinder, both, cast_to, common_type, contains_aggregate, refused};
 use super::grouping;
 use super::match_recognize;
 use super::rank;
@@ -37,8 +37,11 @@ pub struct QueryBinder<'a> {
     pub registry: &'a dyn ConnectorRegistry,
     /// STATE_TTL hints of the SELECT being bound: table or alias, and milliseconds.
     pub(super) state_ttl_hints: Vec<(String, u64)>,
+    /// Inside a subquery: what names mean in the query around it.
+    pub(super) outer: Option<Scope>,
     place: Option<(String, String)>,
-    ctes: Vec<(String, Rel)>,
+    /// The queries of WITH by name; `None` for one that is wrong.
+    ctes: Vec<(String, Option<Rel>)>,
     nesting: usize,
 }
 
@@ -50,6 +53,7 @@ impl<'a> QueryBinder<'a> {
             config,
             registry,
             state_ttl_hints: Vec::new(),
+            outer: None,
             place: None,
             ctes: Vec::new(),
             nesting: 0,
@@ -93,10 +97,18 @@ impl<'a> QueryBinder<'a> {
             if let Some(span) = with.recursive {
                 return Err(vec![refused("WITH RECURSIVE", span)]);
             }
+            let mut errors = Vec::new();
             for cte in &with.ctes {
-                let mut rel = self.bind_query(&cte.query)?;
-                rename(&mut rel, &cte.columns, cte.name.span)?;
+                let bound = self.bind_query(&cte.query).and_then(|mut rel| {
+                    rename(&mut rel, &cte.columns, cte.name.span)?;
+                    Ok(rel)
+                });
+                let rel = bound.map_err(|mut e| errors.append(&mut e)).ok();
                 self.ctes.push((cte.name.value.clone(), rel));
+            }
+            if !errors.is_empty() {
+                errors.extend(order::bind(self, query, self.nesting > 1).err().unwrap_or_default());
+                return Err(errors);
             }
         }
         order::bind(self, query, self.nesting > 1)
@@ -109,7 +121,7 @@ impl<'a> QueryBinder<'a> {
             SetExprKind::Query(query) => self.bind_query(query),
             SetExprKind::Table(name) => self.bind_table(name, &[]).map(|(rel, _)| rel),
             SetExprKind::SetOperation { op, all, left, right } => {
-                let (left, right) = (self.bind_set(left)?, self.bind_set(right)?);
+                let (left, right) = both(self.bind_set(left), self.bind_set(right))?;
                 set_operation::combine(*op, *all, left, right, set.span)
             }
         }
@@ -181,10 +193,7 @@ impl<'a> QueryBinder<'a> {
                 let (rel, table) = self.bind_table(name, hints)?;
                 aliased(rel, alias.as_ref(), Some(table))
             }
-            TableRefKind::Derived { lateral, query, alias } => {
-                if *lateral {
-                    return Err(vec![refused("a LATERAL subquery", from.span)]);
-                }
+            TableRefKind::Derived { query, alias, .. } => {
                 let rel = self.bind_query(query)?;
                 aliased(rel, alias.as_ref(), None)
             }
@@ -215,7 +224,8 @@ impl<'a> QueryBinder<'a> {
         if let [single] = parts.as_slice()
             && let Some((_, rel)) = self.ctes.iter().rev().find(|(n, _)| n == single)
         {
-            return Ok((rel.clone(), label));
+            // A query of WITH that is wrong has been told already.
+            return rel.clone().map(|rel| (rel, label)).ok_or_else(Vec::new);
         }
         let path = self.catalog.path(&parts, self.place.as_ref());
         match self.catalog.get(&path) {
@@ -227,7 +237,9 @@ impl<'a> QueryBinder<'a> {
                 let view = view.clone();
                 let outer_place = self.place.replace(view.place.clone());
                 let outer_ctes = std::mem::take(&mut self.ctes);
+                let outer = self.outer.take();
                 let rel = self.bind_query(&view.query);
+                self.outer = outer;
                 self.place = outer_place;
                 self.ctes = outer_ctes;
                 let mut rel = rel.map_err(|errors| inside_view(errors, &label))?;
@@ -329,10 +341,19 @@ impl<'a> QueryBinder<'a> {
                 let outer_hints = std::mem::replace(&mut self.state_ttl_hints, hints.clone());
                 let bound = self.bind_from(from);
                 self.state_ttl_hints = outer_hints;
-                bound?
+                match bound {
+                    Ok(bound) => bound,
+                    Err(mut errors) => {
+                        errors.extend(self.errors_beside_from(select));
+                        return Err(errors);
+                    }
+                }
             }
             None => (single_row(), Scope::default()),
         };
+        if let Some(outer) = &self.outer {
+            scope.set_outer(outer);
+        }
         let mut errors: Diagnostics = Vec::new();
         if let Some((name, _)) = hints.iter().find(|(name, _)| scope.relation(name).is_none())
             && let Some(hint) = select.hints.iter().find(|hint| hint.name.value.eq_ignore_ascii_case("STATE_TTL"))
@@ -346,7 +367,10 @@ impl<'a> QueryBinder<'a> {
             // The clauses behind a wrong WHERE see the columns in front of it, so that their errors are told together.
             let unfiltered = (rel.clone(), scope.clone());
             match self.bind_where(rel, scope, selection) {
-                Ok(filtered) => (rel, scope, _) = filtered,
+                Ok((filtered, over, correlated)) => {
+                    let filtered = correlated.into_iter().fold(filtered, Rel::filter);
+                    (rel, scope) = (filtered, over);
+                }
                 Err(mut e) => {
                     errors.append(&mut e);
                     (rel, scope) = unfiltered;
@@ -365,17 +389,23 @@ impl<'a> QueryBinder<'a> {
 
     /// GROUP BY, HAVING and the select list, over the rows that WHERE lets through.
     fn bind_items(&mut self, mut rel: Rel, mut scope: Scope, select: &Select, hints: &[(String, u64)]) -> Bound<Rel> {
-        for item in &select.items {
-            if let SelectItem::Expr { expr, .. } = item {
+        let is_aggregate =
+            |item: &SelectItem| matches!(item, SelectItem::Expr { expr, .. } if contains_aggregate(expr));
+        let is_grouped = select.group_by.is_some() || select.having.is_some() || select.items.iter().any(is_aggregate);
+        if is_grouped {
+            for expr in super::subquery_grouped::below_group_by(select) {
                 (rel, scope) = self.bind_scalars(rel, scope, expr)?;
+            }
+        } else {
+            for item in &select.items {
+                if let SelectItem::Expr { expr, .. } = item {
+                    (rel, scope) = self.bind_scalars(rel, scope, expr)?;
+                }
             }
         }
         rel = self.settle_ranks(settle(rel), select.span)?;
         scope = scope.over(rel.columns.clone());
         let items = expand(&select.items, &scope)?;
-        let is_grouped = select.group_by.is_some()
-            || select.having.is_some()
-            || items.iter().any(|item| matches!(item, Item::Expr { expr, .. } if contains_aggregate(expr)));
         let rel = if is_grouped {
             let mut grouped = self.bind_grouped(rel, &scope, select, &items)?;
             if let Some((_, ttl_ms)) = hints.iter().find(|(name, _)| scope.relation(name).is_some()) {
@@ -401,6 +431,9 @@ impl<'a> QueryBinder<'a> {
 
     fn bind_grouped(&mut self, rel: Rel, scope: &Scope, select: &Select, items: &[Item<'_>]) -> Bound<Rel> {
         let mut errors: Diagnostics = Vec::new();
+        let exprs = items.iter().filter_map(|item| if let Item::Expr { expr, .. } = item { Some(*expr) } else { None });
+        let mut above = self.above_group_by(exprs.collect(), select.having.as_ref(), scope)?;
+        let scope = &above.take_scope();
         let has_keys = |result: Bound<grouping::GroupBy>, errors: &mut Diagnostics| match result {
             Ok(bound) => Ok((bound, true)),
             Err(mut e) => {
@@ -435,28 +468,17 @@ impl<'a> QueryBinder<'a> {
                 Err(e) => errors.extend(e.into_iter().filter(is_told)),
             }
         }
-        let having = select.having.as_ref().and_then(|having| {
-            let bound = ExprBinder { scope, grouping: Some(&mut grouping), pattern: None }.bind(having);
-            match bound.and_then(|e| boolean(e, having.span)) {
-                Ok(expr) => Some(expr),
-                Err(e) => {
-                    errors.extend(e.into_iter().filter(is_told));
-                    None
-                }
-            }
-        });
+        if let Err(e) = above.bind(scope, &mut grouping) {
+            errors.extend(e.into_iter().filter(is_told));
+        }
         if !errors.is_empty() {
             return Err(errors);
         }
         let project: Vec<(String, ScalarExpr)> =
             project.into_iter().map(|(name, expr)| (name, grouping.settle(expr))).collect();
-        let having = having.map(|h| grouping.settle(h));
         let span = select.group_by.as_ref().map_or(select.span, |g| g.span);
         let aggregated = grouping::aggregate(rel, &grouping, bound.window, &self.config.time_zone(), span)?;
-        let aggregated = match having {
-            Some(having) => aggregated.filter(having),
-            None => aggregated,
-        };
+        let aggregated = self.join_above(aggregated, above, scope, &grouping)?;
         Ok(aggregated.project(project))
     }
 }

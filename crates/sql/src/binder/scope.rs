@@ -5,7 +5,7 @@ use wiesel_core::{DataType, TypeKind};
 use wiesel_expr::ScalarExpr;
 
 use crate::parser::ast::Ident;
-use crate::plan::rel::{RelColumn, TimeAttribute};
+use crate::plan::rel::{OUTER_BASE, RelColumn, TimeAttribute};
 
 /// The relations of a FROM clause; their columns stand one after the other.
 #[derive(Debug, Clone, Default)]
@@ -14,16 +14,13 @@ pub struct Scope {
     columns: Vec<RelColumn>,
     /// Columns that USING and NATURAL made one of two: name, the column it means, the ones it stands for as well.
     shared: Vec<(String, usize, Vec<usize>)>,
-    /// Scalar subqueries that stand as columns, by their place in the text.
-    subqueries: Vec<(Span, usize)>,
+    /// What subqueries inside expressions stand for, by their place in the text.
+    subqueries: Vec<(Span, ScalarExpr)>,
     /// What names mean in the query around this subquery.
     outer: Option<Box<Scope>>,
     /// Calls with OVER, by their place in the text: the columns they became.
     overs: Vec<(Span, ScalarExpr)>,
 }
-
-/// Columns of the query around a subquery are numbered from here.
-pub const OUTER_BASE: usize = 1 << 26;
 
 #[derive(Debug, Clone)]
 struct Relation {
@@ -89,14 +86,14 @@ impl Scope {
         self.outer = Some(Box::new(Scope { outer: None, ..outer.clone() }));
     }
 
-    /// The column that a scalar subquery stands in.
-    pub fn subquery(&self, span: Span) -> Option<usize> {
-        self.subqueries.iter().find(|(at, _)| *at == span).map(|(_, column)| *column)
+    /// What the subquery that stands there is worth.
+    pub fn subquery(&self, span: Span) -> Option<&ScalarExpr> {
+        self.subqueries.iter().find(|(at, _)| *at == span).map(|(_, value)| value)
     }
 
-    /// A scalar subquery has become a column.
-    pub fn add_subquery(&mut self, span: Span, column: usize) {
-        self.subqueries.push((span, column));
+    /// A subquery has been joined: its value over the columns.
+    pub fn add_subquery(&mut self, span: Span, value: ScalarExpr) {
+        self.subqueries.push((span, value));
     }
 
     /// The columns of `*`: shared ones first, once, then the others.

@@ -1,26 +1,35 @@
-//! Subqueries in WHERE and as values: EXISTS and IN become semi joins, their negations anti joins, an aggregate of another table a left join.
+//! Subqueries in conditions and as values. A condition of WHERE, HAVING or ON that is one becomes a semi or anti join; everywhere else a
+//! subquery becomes columns beside the row, and an expression over them is its value. The plans are those of Flink's planner.
 //!
 //! ```text
 //! WHERE EXISTS (SELECT .. FROM s WHERE s.k = o.k AND s.v > 5)    ->   o SEMI JOIN (s WHERE v > 5) ON s.k = o.k
 //! WHERE x NOT IN (SELECT y FROM s)                               ->   o ANTI JOIN s ON (x = y) IS NOT FALSE     a NULL on either side counts
 //! (SELECT COUNT(*) FROM s WHERE s.k = o.k)                       ->   o LEFT JOIN (SELECT k, COUNT(*) FROM s GROUP BY k), and 0 for none
+//! (SELECT v FROM s)                                              ->   o LEFT JOIN (SELECT SINGLE_VALUE(v) FROM s): a second row is an error
+//! x IN (SELECT y FROM s), as a value                             ->   o, (SELECT COUNT(*) AS c, COUNT(y) AS ck FROM s)
+//!                                                                       LEFT JOIN (SELECT DISTINCT y, TRUE AS i FROM s) ON x = y
+//! EXISTS (..), as a value                                        ->   o LEFT JOIN (SELECT DISTINCT TRUE AS i FROM ..), i IS NOT NULL
+//! x > ALL (SELECT y FROM s)                                      ->   o, (SELECT MAX(y) AS m, COUNT(*) AS c, COUNT(y) AS d FROM s)
 //! ```
-//! A name that the subquery's own tables do not have is looked for in the query around it; such a column gets a number from [`OUTER_BASE`] on,
-//! and the conditions that hold one are those of the join. They may stand in the WHERE of the subquery itself and nowhere deeper; other
-//! places are refused by name.
+//! A name that the subquery's own tables do not have is looked for in the query around it; such a column gets a number from
+//! [`OUTER_BASE`](crate::plan::rel::OUTER_BASE) on until [`decorrelate`](super::decorrelate) takes it out. Only the query right around
+//! counts, as in Flink. Above a GROUP BY and in ON a subquery may read nothing of the query around.
 
 use wiesel_core::Value;
 use wiesel_core::diagnostic::{Diagnostic, Span};
-use wiesel_expr::{AggregateFunction, ScalarExpr};
+use wiesel_core::{DataType, TypeKind};
+use wiesel_expr::ScalarExpr;
 use wiesel_plan::JoinKind;
 
-use super::expr::{Bound, ExprBinder, Grouping, ast_children, boolean, call, coalesce, contains_aggregate, refused};
+use super::decorrelate::{decorrelate, is_correlated, regular, shifted};
+use super::expr::{Bound, ExprBinder, ast_children, boolean, call, contains_aggregate, refused};
 use super::query::QueryBinder;
-use super::scope::{OUTER_BASE, Scope};
-use super::{grouping, rank};
+use super::rank;
+use super::scope::Scope;
+use super::subquery_value::{fields, holds_subquery, is_keyless_calc, value_subqueries};
 use crate::parser::ast::{BinaryOp, Expr, ExprKind, Query, Select, SelectItem, SetExprKind, UnaryOp};
-use crate::plan::join::{JoinForm, JoinRel, conjuncts, holds_join, join as join_rels, settle};
-use crate::plan::rel::{Rel, RelKind, identity};
+use crate::plan::join::{conjuncts, holds_join, join as join_rels, settle};
+use crate::plan::rel::{OUTER_BASE, Rel, RelKind, identity, is_outer, reads_outer};
 
 /// A subquery's rows, its select list over them, and the conditions that tie them to the row outside.
 struct Subquery {
@@ -30,11 +39,19 @@ struct Subquery {
 }
 
 /// A condition that is a join: what is compared, with which query, and whether it is negated.
-struct Membership<'a> {
-    operands: Vec<&'a Expr>,
+pub(super) struct Membership<'a> {
+    pub(super) operands: Vec<&'a Expr>,
     query: &'a Query,
     negated: bool,
     span: Span,
+}
+
+/// One of the conditions that must all hold.
+pub(super) enum Conjunct<'a> {
+    /// A semi or anti join.
+    Membership(Membership<'a>),
+    /// Anything else, and whether its negation is meant.
+    Plain(&'a Expr, bool),
 }
 
 impl QueryBinder<'_> {
@@ -45,15 +62,16 @@ impl QueryBinder<'_> {
         mut scope: Scope,
         selection: &Expr,
     ) -> Bound<(Rel, Scope, Vec<ScalarExpr>)> {
-        let mut parts = Vec::new();
-        ast_conjuncts(selection, &mut parts);
         let (mut plain, mut correlated, mut memberships) = (Vec::new(), Vec::new(), Vec::new());
-        for part in parts {
-            match membership(part) {
-                Some(found) => memberships.push(found),
-                None => {
+        for part in ast_conjuncts(selection) {
+            match part {
+                Conjunct::Membership(found) => memberships.push(found),
+                Conjunct::Plain(part, negated) => {
                     (rel, scope) = self.bind_scalars(rel, scope, part)?;
-                    let predicate = boolean(ExprBinder::plain(&scope).bind(part)?, part.span)?;
+                    let mut predicate = boolean(ExprBinder::plain(&scope).bind(part)?, part.span)?;
+                    if negated {
+                        predicate = call("NOT", vec![predicate], part.span)?;
+                    }
                     for condition in conjuncts(predicate) {
                         if reads_outer(&condition) { correlated.push(condition) } else { plain.push(condition) }
                     }
@@ -71,7 +89,11 @@ impl QueryBinder<'_> {
         rel = self.settle_ranks(settle(rel), selection.span)?;
         scope = scope.over(rel.columns.clone());
         for found in memberships {
-            rel = self.semi_join(rel, &scope, &found)?;
+            for operand in &found.operands {
+                (rel, scope) = self.bind_scalars(rel, scope, operand)?;
+            }
+            let operands = found.operands.iter().map(|o| ExprBinder::plain(&scope).bind(o)).collect::<Bound<_>>()?;
+            rel = self.semi_join(rel, &scope, &found, operands)?;
             scope = scope.over(rel.columns.clone());
         }
         Ok((rel, scope, correlated))
@@ -102,164 +124,134 @@ impl QueryBinder<'_> {
         Ok(Rel { kind, columns })
     }
 
-    /// Joins the scalar subqueries of an expression to the rows, each as one more column that the scope knows by its place in the text.
+    /// Joins the subqueries of an expression to the rows, each as one more column that the scope knows by its place in the text.
     pub(super) fn bind_scalars(&mut self, mut rel: Rel, mut scope: Scope, expr: &Expr) -> Bound<(Rel, Scope)> {
-        let mut found = Vec::new();
-        scalar_subqueries(expr, &mut found);
-        for (query, span) in found {
-            if scope.subquery(span).is_none() {
-                rel = self.join_scalar(rel, &scope, query, span)?;
-                let column = rel.columns.len() - 1;
+        for found in value_subqueries(expr) {
+            if scope.subquery(found.span).is_none() {
+                let subquery = self.bind_correlated(found.query, &scope)?;
+                let operands =
+                    found.operands.iter().map(|o| ExprBinder::plain(&scope).bind(o)).collect::<Bound<_>>()?;
+                rel = found.join(rel, subquery, operands)?;
+                let value = super::decorrelate::column(&rel.columns, rel.columns.len() - 1);
                 scope = scope.over(rel.columns.clone());
-                scope.add_subquery(span, column);
+                scope.add_subquery(found.span, value);
             }
         }
         Ok((rel, scope))
     }
 
-    fn semi_join(&mut self, left: Rel, scope: &Scope, found: &Membership<'_>) -> Bound<Rel> {
-        let subquery = self.bind_subquery(found.query, scope)?;
-        let width = left.columns.len();
-        let mut condition: Vec<ScalarExpr> = subquery.correlated.iter().map(|c| beside(c, width)).collect();
-        let mut equal = Vec::new();
-        if !found.operands.is_empty() {
-            if found.operands.len() != subquery.items.len() {
-                return Err(vec![
-                    Diagnostic::error("W0309", "the subquery of IN has another number of columns")
-                        .at(found.query.span)
-                        .label(format!("expected {}, found {}", found.operands.len(), subquery.items.len())),
-                ]);
-            }
-            for (operand, item) in found.operands.iter().zip(&subquery.items) {
-                let operand = ExprBinder::plain(scope).bind(operand)?;
-                equal.push(call("=", vec![operand, beside(item, width)], found.span)?);
-            }
-        }
-        let may_be_unknown = equal.iter().any(|e| e.data_type().nullable);
-        if found.negated && may_be_unknown {
-            let all = if equal.len() == 1 { equal.remove(0) } else { ScalarExpr::And(equal) };
-            condition.push(call("IS NOT FALSE", vec![all], found.span)?);
-        } else {
-            condition.extend(equal);
-        }
-        let kind = if found.negated { JoinKind::Anti } else { JoinKind::Semi };
-        let join = regular(kind, condition, found.span);
-        Ok(settle(join_rels(left, subquery.rel, join)))
+    /// The rows for which a membership holds; the operands are over them.
+    pub(super) fn semi_join(
+        &mut self,
+        left: Rel,
+        scope: &Scope,
+        found: &Membership<'_>,
+        operands: Vec<ScalarExpr>,
+    ) -> Bound<Rel> {
+        let subquery = self.bind_membership(found, scope)?;
+        join_subquery(left, subquery, found, operands)
     }
 
-    /// A query inside an expression, for IN and EXISTS.
-    fn bind_subquery(&mut self, query: &Query, outer: &Scope) -> Bound<Subquery> {
-        let Some(select) = simple_select(query) else {
-            let rel = self.bind_nested(query)?;
+    /// The groups for which a membership of HAVING holds; the operands are over them, `scope` is that of the rows below.
+    pub(super) fn semi_join_above(
+        &mut self,
+        left: Rel,
+        scope: &Scope,
+        found: &Membership<'_>,
+        operands: Vec<ScalarExpr>,
+    ) -> Bound<Rel> {
+        let rel = self.bind_uncorrelated(found.query, scope, "in HAVING")?;
+        let items = identity(&rel.columns);
+        join_subquery(left, Subquery { rel, items, correlated: Vec::new() }, found, operands)
+    }
+
+    /// The query of an IN or EXISTS that is a condition; what ties it to the row outside is the join's.
+    fn bind_membership(&mut self, found: &Membership<'_>, outer: &Scope) -> Bound<Subquery> {
+        let Some(select) = simple_select(found.query) else {
+            let rel = self.bind_correlated(found.query, outer)?;
             let items = identity(&rel.columns);
             return Ok(Subquery { rel, items, correlated: Vec::new() });
         };
-        let (rel, scope, correlated) = self.bind_rows(select, outer)?;
-        let mut items = Vec::new();
-        for item in &select.items {
-            match item {
-                SelectItem::Expr { expr, .. } => items.push(ExprBinder::plain(&scope).bind(expr)?),
-                _ => items.extend(scope.star().into_iter().map(|c| scope.column(c))),
-            }
-        }
-        Ok(Subquery { rel, items, correlated })
+        let around = self.outer.replace(outer.clone());
+        let bound = self.bind_simple(select, outer);
+        self.outer = around;
+        bound
     }
 
-    /// FROM and WHERE of a subquery.
-    fn bind_rows(&mut self, select: &Select, outer: &Scope) -> Bound<(Rel, Scope, Vec<ScalarExpr>)> {
+    /// FROM, WHERE and a select list without anything that depends on all rows.
+    fn bind_simple(&mut self, select: &Select, outer: &Scope) -> Bound<Subquery> {
         let Some(from) = &select.from else {
             return Err(vec![refused("a subquery without FROM", select.span)]);
         };
-        let (rel, mut scope) = self.bind_from(from)?;
+        let (mut rel, mut scope) = self.bind_from(from)?;
         scope.set_outer(outer);
+        let mut correlated = Vec::new();
         match &select.selection {
-            Some(selection) => self.bind_where(rel, scope, selection),
+            Some(selection) => (rel, scope, correlated) = self.bind_where(rel, scope, selection)?,
             None => {
-                let rel = settle(rel);
-                let scope = scope.over(rel.columns.clone());
-                Ok((rel, scope, Vec::new()))
+                rel = settle(rel);
+                scope = scope.over(rel.columns.clone());
             }
         }
+        let mut items = Vec::new();
+        for item in &select.items {
+            match item {
+                SelectItem::Expr { expr, .. } => {
+                    (rel, scope) = self.bind_scalars(rel, scope, expr)?;
+                    items.push(ExprBinder::plain(&scope).bind(expr)?);
+                }
+                _ => items.extend(scope.star().into_iter().map(|c| scope.column(c))),
+            }
+        }
+        Ok(Subquery { rel: settle(rel), items, correlated })
     }
 
-    /// The rows with the value of a scalar subquery as one more column.
-    fn join_scalar(&mut self, left: Rel, scope: &Scope, query: &Query, span: Span) -> Bound<Rel> {
-        let width = left.columns.len();
-        let kept = |rel: &Rel| -> Vec<(String, ScalarExpr)> {
-            let columns = identity(&rel.columns).into_iter().zip(&rel.columns);
-            columns.map(|(e, c)| (c.name.clone(), e)).take(width).collect()
-        };
-        let Some((select, item)) = aggregate_select(query) else {
+    /// A query inside an expression; names that it does not know itself are those of `outer`.
+    pub(super) fn bind_correlated(&mut self, query: &Query, outer: &Scope) -> Bound<Rel> {
+        let around = self.outer.replace(outer.clone());
+        let bound = self.bind_nested(query);
+        self.outer = around;
+        bound
+    }
+
+    /// A query inside an expression that may not read the query around it.
+    pub(super) fn bind_uncorrelated(&mut self, query: &Query, outer: &Scope, place: &str) -> Bound<Rel> {
+        let rel = self.bind_correlated(query, outer)?;
+        if is_correlated(&rel) {
             return Err(vec![
-                refused("a scalar subquery that is not one aggregate without GROUP BY", span)
-                    .hint("only such a query gives exactly one row: write MAX(...), or join the table"),
+                refused(&format!("a subquery {place} that reads the query around it"), query.span)
+                    .hint("join the tables in FROM, or put the query around into a subquery of its own"),
             ]);
-        };
-        let (rel, inner, correlated) = self.bind_rows(select, scope)?;
-        let (mut keys, mut condition) = (Vec::new(), Vec::new());
-        for part in correlated {
-            let Some((own, outer)) = correlation(&part) else {
-                return Err(vec![
-                    refused("a correlated aggregate whose condition is not own = outer", span)
-                        .hint("compare a column of the subquery with one of the query around by ="),
-                ]);
-            };
-            keys.push(own);
-            condition.push(outer);
         }
-        let mut grouping = Grouping {
-            input: &inner,
-            keys,
-            sets: Vec::new(),
-            aggregates: Vec::new(),
-            window: None,
-            properties: Vec::new(),
-        };
-        let value = ExprBinder { scope: &inner, grouping: Some(&mut grouping), pattern: None }.bind(item)?;
-        let value = grouping.settle(value);
-        let key_count = grouping.keys.len();
-        let mut on = Vec::new();
-        for (position, (own, outer)) in grouping.keys.iter().zip(condition).enumerate() {
-            let key = ScalarExpr::Column { index: width + position, data_type: own.data_type() };
-            on.push(call("=", vec![outer, key], span)?);
-        }
-        let is_count: Vec<bool> = grouping
-            .aggregates
-            .iter()
-            .map(|a| matches!(a.function, AggregateFunction::Count | AggregateFunction::CountStar))
-            .collect();
-        let aggregated = grouping::aggregate(rel, &grouping, None, &self.config.time_zone(), span)?;
-        let mut value = beside(&value, width);
-        if key_count > 0 {
-            // A count of nothing is 0, and nothing is what an outer row without a group has.
-            value = value.transform(&mut |e| match e {
-                ScalarExpr::Column { index, data_type }
-                    if index >= width + key_count && is_count.get(index - width - key_count) == Some(&true) =>
-                {
-                    let zero = ScalarExpr::Literal { value: Value::Int(0), data_type: data_type.clone() };
-                    let column = ScalarExpr::Column { index, data_type: data_type.with_nullable(true) };
-                    coalesce(vec![column.clone(), zero], span).unwrap_or(column)
-                }
-                other => other,
-            });
-        }
-        let value = nullable_columns(value, width);
-        let joined = join_rels(left, aggregated, regular(JoinKind::Left, on, span));
-        let mut items = kept(&joined);
-        items.push((String::new(), value));
-        // The join is settled with the WHERE or the select list that reads its value.
-        Ok(joined.project(items))
+        Ok(rel)
     }
 }
 
-/// Columns of the padded side may be NULL.
-fn nullable_columns(expr: ScalarExpr, width: usize) -> ScalarExpr {
-    expr.transform(&mut |e| match e {
-        ScalarExpr::Column { index, data_type } if index >= width => {
-            ScalarExpr::Column { index, data_type: data_type.with_nullable(true) }
+fn join_subquery(left: Rel, subquery: Subquery, found: &Membership<'_>, operands: Vec<ScalarExpr>) -> Bound<Rel> {
+    if operands.is_empty() && is_keyless_calc(&subquery.rel) && subquery.correlated.is_empty() {
+        return Ok(if found.negated { left.filter(truth(false)) } else { left });
+    }
+    let width = left.columns.len();
+    let decorrelated = decorrelate(subquery.rel, &left, found.span)?;
+    let mut condition: Vec<ScalarExpr> = subquery.correlated.iter().map(|c| beside(c, width)).collect();
+    let mut equal = Vec::new();
+    if !operands.is_empty() {
+        same_width(operands.len(), subquery.items.len(), found.query.span)?;
+        for (operand, item) in operands.into_iter().zip(&subquery.items) {
+            equal.push(call("=", vec![operand, beside(item, width)], found.span)?);
         }
-        other => other,
-    })
+    }
+    let may_be_unknown = equal.iter().any(|e| e.data_type().nullable);
+    if found.negated && may_be_unknown {
+        let all = if equal.len() == 1 { equal.remove(0) } else { ScalarExpr::And(equal) };
+        condition.push(call("IS NOT FALSE", vec![all], found.span)?);
+    } else {
+        condition.extend(equal);
+    }
+    condition.extend(decorrelated.ties(&left.columns, width, found.span)?);
+    let kind = if found.negated { JoinKind::Anti } else { JoinKind::Semi };
+    let join = regular(kind, condition, found.span);
+    Ok(settle(join_rels(left, decorrelated.rel, join)))
 }
 
 fn is_identity(project: &[ScalarExpr], input: &Rel) -> bool {
@@ -267,59 +259,55 @@ fn is_identity(project: &[ScalarExpr], input: &Rel) -> bool {
         && project.iter().enumerate().all(|(i, e)| matches!(e, ScalarExpr::Column { index, .. } if *index == i))
 }
 
-fn regular(kind: JoinKind, condition: Vec<ScalarExpr>, span: Span) -> JoinRel {
-    JoinRel {
-        kind,
-        condition: condition.into_iter().flat_map(conjuncts).collect(),
-        form: Some(JoinForm::Regular),
-        state_ttl_ms: [None, None],
-        span,
+pub(super) fn truth(value: bool) -> ScalarExpr {
+    ScalarExpr::Literal { value: Value::Boolean(value), data_type: DataType::not_null(TypeKind::Boolean) }
+}
+
+pub(super) fn same_width(expected: usize, found: usize, span: Span) -> Bound<()> {
+    if expected == found {
+        return Ok(());
     }
+    Err(vec![
+        Diagnostic::error("W0309", "the subquery has another number of columns")
+            .at(span)
+            .label(format!("expected {expected}, found {found}")),
+    ])
 }
 
 /// An expression of the subquery over the columns of a join: the outer row's `width` columns first, the subquery's behind them.
 fn beside(expr: &ScalarExpr, width: usize) -> ScalarExpr {
-    expr.clone().transform(&mut |e| match e {
-        ScalarExpr::Column { index, data_type } if index >= OUTER_BASE => {
+    shifted(expr, width).transform(&mut |e| match e {
+        ScalarExpr::Column { index, data_type } if is_outer(index) => {
             ScalarExpr::Column { index: index - OUTER_BASE, data_type }
         }
-        ScalarExpr::Column { index, data_type } => ScalarExpr::Column { index: index + width, data_type },
         other => other,
     })
 }
 
-fn reads_outer(expr: &ScalarExpr) -> bool {
-    let mut read = Vec::new();
-    expr.columns_read(&mut read);
-    read.iter().any(|c| *c >= OUTER_BASE)
+/// The conditions of a WHERE, HAVING or ON; NOT over subqueries is moved inwards, so that those which can be joins are.
+pub(super) fn ast_conjuncts(expr: &Expr) -> Vec<Conjunct<'_>> {
+    let mut out = Vec::new();
+    collect_conjuncts(expr, false, &mut out);
+    out
 }
 
-/// `own = outer`: the expression over the subquery's rows, and the one over the outer row.
-fn correlation(part: &ScalarExpr) -> Option<(ScalarExpr, ScalarExpr)> {
-    let ScalarExpr::Call { function, args, .. } = part else { return None };
-    let [a, b] = args.as_slice() else { return None };
-    if function.name() != "=" {
-        return None;
+fn collect_conjuncts<'a>(expr: &'a Expr, negated: bool, out: &mut Vec<Conjunct<'a>>) {
+    if let Some(found) = membership(expr) {
+        let negated = negated != found.negated;
+        out.push(Conjunct::Membership(Membership { negated, ..found }));
+        return;
     }
-    let is_outer = |e: &ScalarExpr| {
-        let mut read = Vec::new();
-        e.columns_read(&mut read);
-        !read.is_empty() && read.iter().all(|c| *c >= OUTER_BASE)
-    };
-    match (is_outer(a), is_outer(b), reads_outer(a), reads_outer(b)) {
-        (false, true, false, _) => Some((a.clone(), beside(b, 0))),
-        (true, false, _, false) => Some((b.clone(), beside(a, 0))),
-        _ => None,
-    }
-}
-
-fn ast_conjuncts<'a>(expr: &'a Expr, out: &mut Vec<&'a Expr>) {
     match &expr.kind {
-        ExprKind::Binary { op: BinaryOp::And, left, right, .. } => {
-            ast_conjuncts(left, out);
-            ast_conjuncts(right, out);
+        ExprKind::Binary { op, left, right, .. }
+            if (*op == BinaryOp::And && !negated) || (*op == BinaryOp::Or && negated && holds_subquery(expr)) =>
+        {
+            collect_conjuncts(left, negated, out);
+            collect_conjuncts(right, negated, out);
         }
-        _ => out.push(expr),
+        ExprKind::Unary { op: UnaryOp::Not, expr: inner } if holds_subquery(inner) => {
+            collect_conjuncts(inner, !negated, out);
+        }
+        _ => out.push(Conjunct::Plain(expr, negated)),
     }
 }
 
@@ -347,25 +335,6 @@ fn membership(expr: &Expr) -> Option<Membership<'_>> {
     }
 }
 
-fn fields(operand: &Expr) -> Vec<&Expr> {
-    match &operand.kind {
-        ExprKind::Row { fields, .. } => fields.iter().collect(),
-        _ => vec![operand],
-    }
-}
-
-fn scalar_subqueries<'a>(expr: &'a Expr, out: &mut Vec<(&'a Query, Span)>) {
-    if let ExprKind::Subquery(query) = &expr.kind {
-        out.push((query, expr.span));
-        return;
-    }
-    let mut children: Vec<&'a Expr> = Vec::new();
-    ast_children(expr, &mut |child| children.push(child));
-    for child in children {
-        scalar_subqueries(child, out);
-    }
-}
-
 /// The SELECT of a query that is nothing but FROM, WHERE and a select list.
 fn simple_select(query: &Query) -> Option<&Select> {
     let select = bare_select(query)?;
@@ -377,27 +346,15 @@ fn simple_select(query: &Query) -> Option<&Select> {
     (select.group_by.is_none() && select.having.is_none() && select.items.iter().all(is_plain)).then_some(select)
 }
 
-/// The SELECT of a query that gives one row, and its one item.
-fn aggregate_select(query: &Query) -> Option<(&Select, &Expr)> {
-    let select = bare_select(query)?;
-    match select.items.as_slice() {
-        [SelectItem::Expr { expr, .. }]
-            if select.group_by.is_none()
-                && select.having.is_none()
-                && contains_aggregate(expr)
-                && !holds_over(expr) =>
-        {
-            Some((select, expr))
-        }
-        _ => None,
-    }
-}
-
 fn bare_select(query: &Query) -> Option<&Select> {
     let is_bare = query.with.is_none() && query.order_by.is_empty() && query.limit.is_none() && query.offset.is_none();
     match &query.body.kind {
         SetExprKind::Select(select)
-            if is_bare && select.from.is_some() && select.qualify.is_none() && select.hints.is_empty() =>
+            if is_bare
+                && select.from.is_some()
+                && !select.distinct
+                && select.qualify.is_none()
+                && select.hints.is_empty() =>
         {
             Some(select)
         }

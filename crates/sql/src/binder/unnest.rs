@@ -43,7 +43,11 @@ pub(super) fn unnest_ref(from: &TableRef) -> Option<UnnestRef<'_>> {
 impl QueryBinder<'_> {
     /// `FROM UNNEST(..)` with nothing beside it.
     pub(super) fn bind_unnest_alone(&mut self, unnest: UnnestRef<'_>) -> Bound<(Rel, Scope)> {
-        unnested((single_row(), Scope::default()), unnest, false)
+        let mut scope = Scope::default();
+        if let Some(outer) = &self.outer {
+            scope.set_outer(outer);
+        }
+        unnested((single_row(), scope), unnest, false)
     }
 
     /// `left JOIN UNNEST(..)`.

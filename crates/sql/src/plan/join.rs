@@ -18,7 +18,7 @@ use wiesel_plan::{CalcNode, JoinKey, JoinKind, JoinNode, JoinSide, Node, NodeId,
 
 use super::interval;
 use super::lower::Lowering;
-use super::rel::{Rel, RelColumn, RelKind, TimeAttribute, identity};
+use super::rel::{Rel, RelColumn, RelKind, TimeAttribute, identity, is_outer};
 use crate::config::Config;
 
 /// A join of the typed query.
@@ -153,7 +153,7 @@ fn filtered(rel: Rel, conditions: Vec<ScalarExpr>) -> Rel {
 fn through(condition: &ScalarExpr, project: &[ScalarExpr]) -> Option<ScalarExpr> {
     let mut read = Vec::new();
     condition.columns_read(&mut read);
-    let is_same = |i: &usize| project.get(*i).is_some_and(is_deterministic);
+    let is_same = |i: &usize| is_outer(*i) || project.get(*i).is_some_and(is_deterministic);
     read.iter().all(is_same).then(|| {
         condition.clone().transform(&mut |e| match e {
             ScalarExpr::Column { index, data_type } => {
@@ -185,6 +185,8 @@ enum Reads {
 fn reads(expr: &ScalarExpr, left_width: usize) -> Reads {
     let mut read = Vec::new();
     expr.columns_read(&mut read);
+    // A value of the query around a subquery is there on both sides.
+    read.retain(|c| !is_outer(*c));
     match (read.iter().any(|c| *c < left_width), read.iter().any(|c| *c >= left_width)) {
         (false, false) => Reads::Nothing,
         (true, false) => Reads::Left,
@@ -196,7 +198,7 @@ fn reads(expr: &ScalarExpr, left_width: usize) -> Reads {
 /// An expression over both sides that reads the right one only, over that side's own columns.
 pub fn over_right(expr: &ScalarExpr, left_width: usize) -> ScalarExpr {
     expr.clone().transform(&mut |e| match e {
-        ScalarExpr::Column { index, data_type } => {
+        ScalarExpr::Column { index, data_type } if !is_outer(index) => {
             ScalarExpr::Column { index: index.saturating_sub(left_width), data_type }
         }
         other => other,

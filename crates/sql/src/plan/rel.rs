@@ -15,6 +15,21 @@ use wiesel_plan::{
 use super::join::JoinRel;
 use crate::catalog::Table;
 
+/// Columns of the query around a subquery are numbered from here, until the subquery is joined to it.
+pub const OUTER_BASE: usize = 1 << 26;
+
+/// Whether a column's number is one of the query around a subquery.
+pub fn is_outer(column: usize) -> bool {
+    (OUTER_BASE..2 * OUTER_BASE).contains(&column)
+}
+
+/// Whether an expression reads the query around.
+pub fn reads_outer(expr: &ScalarExpr) -> bool {
+    let mut read = Vec::new();
+    expr.columns_read(&mut read);
+    read.into_iter().any(is_outer)
+}
+
 /// A node of the typed query.
 #[derive(Debug, Clone)]
 pub struct Rel {

@@ -117,6 +117,11 @@ impl AggregateSpec {
         self.calls.iter().any(is_row_count)
     }
 
+    /// Whether a group may hold one row at most.
+    pub(crate) fn is_single(&self) -> bool {
+        self.calls.iter().any(|call| call.function == AggregateFunction::SingleValue)
+    }
+
     /// Empty result columns, one per aggregate.
     pub(crate) fn values(&self) -> Vec<Values> {
         self.calls.iter().map(|call| Values::new(result_shape(call, self.input_retracts))).collect()
@@ -465,7 +470,7 @@ fn new_accumulator(call: &AggregateCall, arguments: &[DataType], input_retracts:
     let null = DataType::new(TypeKind::Null);
     let argument = arguments.first().unwrap_or(&null);
     let order = match call.function {
-        AggregateFunction::Min | AggregateFunction::FirstValue => Order::First,
+        AggregateFunction::Min | AggregateFunction::FirstValue | AggregateFunction::SingleValue => Order::First,
         _ => Order::Last,
     };
     let shape = Shape::of(&argument.kind);
@@ -481,7 +486,8 @@ fn new_accumulator(call: &AggregateCall, arguments: &[DataType], input_retracts:
         AggregateFunction::FirstValue | AggregateFunction::LastValue if input_retracts => {
             folded(ArrivalHistory::new(order))
         }
-        AggregateFunction::FirstValue | AggregateFunction::LastValue => match shape {
+        // One row at most, so the first is the only one and taking it back empties the group.
+        AggregateFunction::FirstValue | AggregateFunction::LastValue | AggregateFunction::SingleValue => match shape {
             Shape::I64 => folded(Arrival::<Plain<i64>>::new(order)),
             Shape::I128 => folded(Arrival::<Plain<i128>>::new(order)),
             Shape::Bytes => folded(Arrival::<Fields>::new(order)),
