@@ -203,6 +203,7 @@ pub fn describe(node: &Node, inputs: &[&Node]) -> String {
             over.calls.len()
         ),
         NodeKind::Replicate => format!("ReplicateRows(columns=[{}])", names()),
+        NodeKind::ChangelogNormalize(node) => format!("ChangelogNormalize(key=[{}])", columns(&node.primary_key)),
         NodeKind::Materialize(node) => format!(
             "SinkMaterializer(primaryKey=[{}], upsertKey=[{}])",
             columns(&node.primary_key),

@@ -27,7 +27,7 @@ pub use self::join::{JoinForm, JoinKey, JoinKind, JoinNode, JoinSide, LookupJoin
 pub use self::match_recognize::{
     AfterMatchSkip, MatchRecognizeNode, PatternExpr, PatternSlot, PatternVariable, SlotSource,
 };
-pub use self::over::{MaterializeNode, OverCall, OverFrame, OverNode, SortNode};
+pub use self::over::{ChangelogNormalizeNode, MaterializeNode, OverCall, OverFrame, OverNode, SortNode};
 pub use self::rank::{RankEnd, RankNode, RankStrategy};
 
 /// A node's place in [`StreamPlan::nodes`].
@@ -110,6 +110,8 @@ pub enum NodeKind {
     Replicate,
     /// The upsert materializer in front of a sink whose primary key is not the key of the changes.
     Materialize(MaterializeNode),
+    /// The last row of each primary key of a source that gives upserts or repeats its changes.
+    ChangelogNormalize(ChangelogNormalizeNode),
     /// A lookup in an external table.
     LookupJoin(LookupJoinNode),
     /// UNION ALL.

@@ -58,6 +58,15 @@ pub struct MaterializeNode {
     pub state_ttl_ms: u64,
 }
 
+/// Makes a whole changelog out of upserts, or of changes that may come twice. Output columns: the input's.
+#[derive(Debug, Clone)]
+pub struct ChangelogNormalizeNode {
+    /// The source's primary key; not empty.
+    pub primary_key: Vec<usize>,
+    /// Idle keys are dropped after this; 0 = never.
+    pub state_ttl_ms: u64,
+}
+
 /// ORDER BY with a time attribute in front. Output columns: the input's.
 #[derive(Debug, Clone)]
 pub struct SortNode {

@@ -103,6 +103,11 @@ pub fn state_size(plan: &StreamPlan, id: NodeId) -> Option<StateSize> {
             bytes: GROUP_BYTES + columns_bytes(first, &deduplicate.keys) + row_bytes(first),
             life: life(deduplicate.state_ttl_ms),
         },
+        NodeKind::ChangelogNormalize(normalize) => StateSize {
+            unit: StateUnit::Key,
+            bytes: GROUP_BYTES + columns_bytes(first, &normalize.primary_key) + row_bytes(first),
+            life: life(normalize.state_ttl_ms),
+        },
         NodeKind::Rank(rank) => rank_size(rank, first)?,
         NodeKind::Over(over) => {
             let is_bounded = matches!(over.frame, OverFrame::Rows(Some(_)) | OverFrame::Range(Some(_)));
@@ -151,6 +156,7 @@ pub fn state_owner(node: &Node) -> &'static str {
         NodeKind::Rank(_) => "the Top-N",
         NodeKind::Over(_) => "the OVER window",
         NodeKind::Sort(_) => "the ORDER BY",
+        NodeKind::ChangelogNormalize(_) => "the normalization of a source's changes",
         NodeKind::Materialize(_) => "the upsert materializer",
         NodeKind::MatchRecognize(_) => "MATCH_RECOGNIZE",
         NodeKind::Join(_) => "the join",

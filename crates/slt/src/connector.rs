@@ -25,8 +25,15 @@ use wiesel_expr::text::RowTexts;
 
 use crate::stage::{Captured, Presence, Row, Stage, Table};
 
-/// Formats whose records say what kind of change they are.
-const CHANGELOG_FORMATS: [&str; 4] = ["canal-json", "debezium-json", "maxwell-json", "ogg-json"];
+/// Formats whose records say what kind of change they are, with the changes that they give. `upsert-json` is the one that only data files
+/// know: rows by primary key, as a compacted topic holds them.
+const CHANGELOG_FORMATS: [(&str, ChangelogMode); 5] = [
+    ("canal-json", ChangelogMode::Full),
+    ("debezium-json", ChangelogMode::Full),
+    ("maxwell-json", ChangelogMode::Full),
+    ("ogg-json", ChangelogMode::Full),
+    ("upsert-json", ChangelogMode::Upsert),
+];
 
 /// The kinds by the tag of a raw record.
 const KINDS: [RowKind; 4] = [RowKind::Insert, RowKind::UpdateBefore, RowKind::UpdateAfter, RowKind::Delete];
@@ -41,13 +48,13 @@ impl ConnectorRegistry for ScriptedRegistry {
     fn info(&self, table: &TableDescriptor) -> Result<ConnectorInfo> {
         let mut declared = table.clone();
         let changelog = changelog_format(table);
-        if let Some(format) = changelog {
+        if let Some((format, _)) = changelog {
             declared.options.retain(|key, _| !key.starts_with(&format!("{format}.")));
             declared.options.insert("format".to_owned(), "json".to_owned());
         }
         let mut info = self.real.info(&declared)?;
-        if changelog.is_some() {
-            info.source_mode = ChangelogMode::Full;
+        if let Some((_, mode)) = changelog {
+            info.source_mode = mode;
         }
         info.is_source |= table.options.get("connector").is_some_and(|c| c == "filesystem");
         // The log of a table ends with the record `end`, and its watermarks are made row by row.
@@ -94,10 +101,10 @@ impl ScriptedRegistry {
     }
 }
 
-/// The changelog format that a table names.
-fn changelog_format(table: &TableDescriptor) -> Option<&'static str> {
+/// The changelog format that a table names, and its changes.
+fn changelog_format(table: &TableDescriptor) -> Option<(&'static str, ChangelogMode)> {
     let named = table.options.get("format").or_else(|| table.options.get("value.format"))?;
-    CHANGELOG_FORMATS.into_iter().find(|format| format == named)
+    CHANGELOG_FORMATS.into_iter().find(|(format, _)| format == named)
 }
 
 /// The options under which the table's rows are decoded: its own `json.*`, without the prefix of a value format.

@@ -93,6 +93,8 @@ pub enum Directive {
     Workers(usize),
     /// The file means nothing to another engine, and why.
     OnlyWiesel(String),
+    /// The next record means nothing to another engine, and why.
+    NextOnlyWiesel(String),
     /// The file holds only as it stands: not with other steps, restarts or workers, and why.
     OnlyPlain(String),
 }
@@ -190,9 +192,15 @@ fn record(lines: &[String], first: usize) -> Result<Record, ParseError> {
             _ => return fail(format!("expected a number of workers from 1 to 64, found `{count}`")),
         },
         ("only", _) => match rest.split_once(':') {
+            Some(("wiesel next", reason)) => Directive::NextOnlyWiesel(reason.trim().to_owned()),
             Some(("wiesel", reason)) => Directive::OnlyWiesel(reason.trim().to_owned()),
             Some(("plain", reason)) => Directive::OnlyPlain(reason.trim().to_owned()),
-            _ => return fail("expected `only wiesel: <reason>` or `only plain: <reason>`".to_owned()),
+            _ => {
+                return fail(
+                    "expected `only wiesel: <reason>`, `only wiesel next: <reason>` or `only plain: <reason>`"
+                        .to_owned(),
+                );
+            }
         },
         _ => {
             return fail(format!(

@@ -206,7 +206,7 @@ impl<'a> Run<'a> {
                 self.workers = *count;
                 Ok(())
             }
-            Directive::OnlyWiesel(_) | Directive::OnlyPlain(_) => Ok(()),
+            Directive::OnlyWiesel(_) | Directive::NextOnlyWiesel(_) | Directive::OnlyPlain(_) => Ok(()),
         }
     }
 

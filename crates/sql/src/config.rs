@@ -80,6 +80,7 @@ const KEYS: &[(&str, Fate)] = &[
     ("table.exec.sink.not-null-enforcer", Only(&["ERROR", "DROP"])),
     ("table.exec.sink.type-length-enforcer", Only(&["IGNORE"])),
     ("table.exec.sink.upsert-materialize", Only(&["AUTO", "NONE", "FORCE"])),
+    ("table.exec.source.cdc-events-duplicate", Used),
     ("table.exec.source.idle-timeout", Used),
     ("table.exec.state.ttl", Used),
     ("table.local-time-zone", Used),
@@ -106,7 +107,8 @@ const INTEGERS: &[&str] =
     &["parallelism.default", "table.exec.mini-batch.size", "table.exec.resource.default-parallelism"];
 
 /// Keys whose value is true or false.
-const BOOLEANS: &[&str] = &["table.dml-sync", "table.exec.mini-batch.enabled"];
+const BOOLEANS: &[&str] =
+    &["table.dml-sync", "table.exec.mini-batch.enabled", "table.exec.source.cdc-events-duplicate"];
 
 /// `parallelism.default` beyond this is refused: one worker is one thread.
 const PARALLELISM_MAX: i64 = 256;
@@ -239,6 +241,11 @@ impl Config {
             latency_ms: self.duration_ms("table.exec.mini-batch.allow-latency").unwrap_or(0),
             rows: rows.unwrap_or(u64::MAX),
         })
+    }
+
+    /// `table.exec.source.cdc-events-duplicate`.
+    pub fn cdc_events_duplicate(&self) -> bool {
+        self.is_true("table.exec.source.cdc-events-duplicate")
     }
 
     /// `table.exec.sink.not-null-enforcer` = DROP.

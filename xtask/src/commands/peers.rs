@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::commands::test::{build_binary, repository};
-use crate::peers::report::{Verdict, markdown};
+use crate::peers::report::markdown;
 use crate::peers::{compare_file, find, outputs};
 use crate::services::flink::Release;
 use crate::services::flink_gateway::FlinkGateway;
@@ -40,19 +40,19 @@ impl PeersCommand {
         let work = tempfile::Builder::new().prefix("wiesel-peers-").tempdir()?;
         let release = Release::V1;
         let gateway = FlinkGateway::start(release, work.path())?;
-        let mut verdicts = Vec::new();
+        let mut reports = Vec::new();
         for (number, (file, ours)) in files.iter().zip(&ours).enumerate() {
-            let verdict = compare_file(&gateway, work.path(), number, file, ours)?;
-            match &verdict {
-                Verdict::Agree => println!("agree    {}", name(file)),
-                Verdict::Skipped(why) => println!("skipped  {}: {why}", name(file)),
-                Verdict::Refused(all) => println!("refused  {}\n  {}", name(file), all.join("\n  ")),
-                Verdict::Differ(all) => println!("differ   {}\n  {}", name(file), all.join("\n  ")),
+            let report = compare_file(&gateway, work.path(), number, file, ours)?;
+            let unlike = report.unlike();
+            match &report.skipped {
+                Some(why) => println!("skipped  {}: {why}", name(file)),
+                None if unlike.is_empty() => println!("agree    {}", name(file)),
+                None => println!("differ   {}\n  {}", name(file), unlike.join("\n  ")),
             }
-            verdicts.push((name(file), verdict));
+            reports.push((name(file), report));
         }
         drop(gateway);
-        let page = markdown(release.version(), &verdicts);
+        let page = markdown(release.version(), &reports);
         if self.filter.is_none() {
             fs::write(folder.join("PEERS.md"), page)?;
         } else {

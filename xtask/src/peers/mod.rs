@@ -19,8 +19,8 @@ use wiesel_slt::record::{Directive, Record, TestFile, parse};
 use crate::services::flink_gateway::{FlinkGateway, ResultRow, Session};
 use crate::services::process::interrupted;
 use compare::{Output, Strictness, as_printed, difference, printed_row, row_text};
-use report::Verdict;
-use script::{Tables, is_query, statements};
+use report::{FileReport, Verdict};
+use script::{Tables, is_query, statements, written_tables};
 
 /// The data files at a path, as the runner finds them.
 pub(crate) fn find(path: &Path) -> Result<Vec<PathBuf>> {
@@ -57,15 +57,15 @@ pub(crate) fn compare_file(
     number: usize,
     path: &Path,
     ours: &Value,
-) -> Result<Verdict> {
+) -> Result<FileReport> {
     ensure!(!interrupted(), "interrupted");
     let text = fs::read_to_string(path)?;
     let file = match parse(&text) {
         Ok(file) => file,
-        Err(e) => return Ok(Verdict::Differ(vec![format!("line {}: {}", e.line, e.message)])),
+        Err(e) => return Ok(FileReport::one(Verdict::Differ(format!("line {}: {}", e.line, e.message)))),
     };
     if let Some(why) = reason_to_skip(&file) {
-        return Ok(Verdict::Skipped(why));
+        return Ok(skip_all(&file, &why));
     }
     let tables = Tables::of(&file);
     let folder = folder.join(format!("file-{number}"));
@@ -76,7 +76,7 @@ pub(crate) fn compare_file(
     for name in names {
         match tables.file_of(name) {
             Ok(text) => fs::write(folder.join(format!("{name}.json")), text)?,
-            Err(why) => return Ok(Verdict::Skipped(why)),
+            Err(why) => return Ok(skip_all(&file, &why)),
         }
     }
     let session = gateway.session()?;
@@ -88,13 +88,22 @@ pub(crate) fn compare_file(
         folder: folder.display().to_string(),
         identifier,
         ours,
-        differences: Vec::new(),
-        refused: Vec::new(),
+        report: FileReport::default(),
+        skipped_outputs: Vec::new(),
         queries: Vec::new(),
         failed_jobs: Vec::new(),
     };
     run.all(&file)?;
-    Ok(run.verdict())
+    Ok(run.report)
+}
+
+/// Every case of a file that is not compared.
+fn skip_all(file: &TestFile, why: &str) -> FileReport {
+    let is_case = |record: &&Record| {
+        matches!(record.directive, Directive::StatementError(_) | Directive::StatementQuery(_) | Directive::Job { .. })
+    };
+    let cases = file.records.iter().filter(is_case).map(|_| Verdict::Skipped(why.to_owned()));
+    FileReport { cases: cases.collect(), skipped: Some(why.to_owned()) }
 }
 
 fn reason_to_skip(file: &TestFile) -> Option<String> {
@@ -130,8 +139,9 @@ struct FileRun<'a> {
     folder: String,
     identifier: String,
     ours: &'a Value,
-    differences: Vec<String>,
-    refused: Vec<String>,
+    report: FileReport,
+    /// What skipped jobs give: queries by their job, tables by their name.
+    skipped_outputs: Vec<String>,
     queries: Vec<(String, Vec<ResultRow>)>,
     failed_jobs: Vec<String>,
 }
@@ -141,70 +151,63 @@ impl FileRun<'_> {
         for failure in self.ours["failures"].as_array().into_iter().flatten() {
             let message = failure["message"].as_str().unwrap_or_default();
             let text = format!("line {}: wiesel: {}", failure["line"], message.lines().next().unwrap_or_default());
-            let is_refusal = message.contains("not supported");
-            (if is_refusal { &mut self.refused } else { &mut self.differences }).push(text);
+            self.report.cases.push(refused_or_differs(text));
         }
-        if !self.differences.is_empty() || !self.refused.is_empty() {
+        if !self.report.cases.is_empty() {
             return Ok(());
         }
+        let mut skipped = None;
         for record in &file.records {
-            if !self.carry_out(record) {
-                return Ok(());
+            if let Directive::NextOnlyWiesel(why) = &record.directive {
+                skipped = Some(why.clone());
+            } else if let Some(why) = skipped.take() {
+                self.skip(record, why);
+            } else {
+                self.carry_out(record);
             }
         }
         self.compare_outputs()
     }
 
-    /// Says whether the file can go on.
-    fn carry_out(&mut self, record: &Record) -> bool {
+    fn skip(&mut self, record: &Record, why: String) {
+        if let Directive::Job { name, sql } = &record.directive {
+            self.skipped_outputs.push(name.clone());
+            let statements = statements(sql.as_deref().unwrap_or_default());
+            self.skipped_outputs.extend(statements.iter().flat_map(|s| written_tables(s)));
+        }
+        self.report.cases.push(Verdict::Skipped(format!("line {}: {why}", record.line)));
+    }
+
+    fn differs(&mut self, text: String) {
+        self.report.cases.push(Verdict::Differ(text));
+    }
+
+    fn carry_out(&mut self, record: &Record) {
         let line = record.line;
         match &record.directive {
+            // What was declared is no case by itself, unless Flink does not take it.
             Directive::StatementOk(sql) => {
                 for statement in statements(sql) {
                     if let Err(error) = self.run(&statement) {
-                        self.differences.push(format!("line {line}: Flink refuses the statement: {error:#}"));
-                        return false;
+                        self.differs(format!("line {line}: Flink refuses the statement: {error:#}"));
+                        return;
                     }
                 }
             }
             Directive::StatementError(sql) => {
                 let results: Vec<Result<Vec<ResultRow>>> = statements(sql).iter().map(|s| self.run(s)).collect();
                 // A text without any statement in it is wrong for both.
-                if !results.is_empty() && results.iter().all(Result::is_ok) {
-                    let ours = self.found(line);
-                    let first = ours.first().cloned().unwrap_or_default();
-                    let is_refusal = first.contains("not supported");
-                    let text = format!("line {line}: Flink takes the statement; wiesel: {first}");
-                    (if is_refusal { &mut self.refused } else { &mut self.differences }).push(text);
-                }
+                let is_taken = !results.is_empty() && results.iter().all(Result::is_ok);
+                self.report.cases.push(if is_taken {
+                    let first = self.found(line).into_iter().next().unwrap_or_default();
+                    refused_or_differs(format!("line {line}: Flink takes the statement; wiesel: {first}"))
+                } else {
+                    Verdict::Agree
+                });
             }
             Directive::StatementQuery(sql) => {
-                let mut rows = Vec::new();
-                for statement in statements(sql) {
-                    match self.run(&statement) {
-                        Ok(more) => rows.extend(more.iter().map(|(_, values)| row_text(values))),
-                        Err(error) => {
-                            self.differences.push(format!("line {line}: Flink refuses the statement: {error:#}"));
-                            return false;
-                        }
-                    }
-                }
-                // SET, RESET and their like say OK.
-                rows.retain(|row| row != "OK");
-                let mut ours = self.found(line);
-                ours.retain(|row| row != "(nothing)");
-                // The options of a table are not the same: its connector was replaced.
-                rows.iter_mut().chain(&mut ours).for_each(cut_options);
-                rows.sort();
-                ours.sort();
-                if rows != ours {
-                    let show = |rows: &[String]| rows.iter().map(|r| format!("        {r}\n")).collect::<String>();
-                    self.differences.push(format!(
-                        "line {line}: the shown rows\n    wiesel:\n{}    flink:\n{}",
-                        show(&ours),
-                        show(&rows)
-                    ));
-                }
+                let verdict = self.shown(line, sql);
+                self.report.cases.push(verdict);
             }
             Directive::Job { name, sql: Some(sql) } => {
                 for statement in statements(sql) {
@@ -214,8 +217,11 @@ impl FileRun<'_> {
                         Err(error) => {
                             let is_expected = self.failed_in_wiesel(name);
                             self.failed_jobs.push(name.clone());
-                            if !is_expected {
-                                self.differences.push(format!("line {line}: job `{name}` fails in Flink: {error:#}"));
+                            self.skipped_outputs.extend(written_tables(&statement));
+                            if is_expected {
+                                self.report.cases.push(Verdict::Agree);
+                            } else {
+                                self.differs(format!("line {line}: job `{name}` fails in Flink: {error:#}"));
                             }
                         }
                     }
@@ -223,7 +229,29 @@ impl FileRun<'_> {
             }
             _ => {}
         }
-        true
+    }
+
+    fn shown(&self, line: usize, sql: &str) -> Verdict {
+        let mut rows = Vec::new();
+        for statement in statements(sql) {
+            match self.run(&statement) {
+                Ok(more) => rows.extend(more.iter().map(|(_, values)| row_text(values))),
+                Err(error) => return Verdict::Differ(format!("line {line}: Flink refuses the statement: {error:#}")),
+            }
+        }
+        // SET, RESET and their like say OK.
+        rows.retain(|row| row != "OK");
+        let mut ours = self.found(line);
+        ours.retain(|row| row != "(nothing)");
+        // The options of a table are not the same: its connector was replaced.
+        rows.iter_mut().chain(&mut ours).for_each(cut_options);
+        rows.sort();
+        ours.sort();
+        if rows == ours {
+            return Verdict::Agree;
+        }
+        let show = |rows: &[String]| rows.iter().map(|r| format!("        {r}\n")).collect::<String>();
+        Verdict::Differ(format!("line {line}: the shown rows\n    wiesel:\n{}    flink:\n{}", show(&ours), show(&rows)))
     }
 
     fn run(&self, statement: &str) -> Result<Vec<ResultRow>> {
@@ -245,12 +273,15 @@ impl FileRun<'_> {
     fn compare_outputs(&mut self) -> Result<()> {
         let strictness = if self.tables.inputs.len() > 1 { Strictness::Table } else { Strictness::Changes };
         for job in self.ours["failed_jobs"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            if !self.failed_jobs.iter().any(|f| f == job) {
-                self.differences.push(format!("job `{job}` fails in wiesel and not in Flink"));
+            if !self.failed_jobs.iter().any(|f| f == job) && !self.skipped_outputs.iter().any(|s| s == job) {
+                self.differs(format!("job `{job}` fails in wiesel and not in Flink"));
             }
         }
         for output in self.ours["outputs"].as_array().into_iter().flatten().map(Output::read) {
             let name = &output.name;
+            if self.skipped_outputs.contains(name) {
+                continue;
+            }
             let (ours, theirs) = if output.is_query {
                 if self.failed_jobs.iter().any(|f| f == name) || self.failed_in_wiesel(name) {
                     continue;
@@ -262,20 +293,17 @@ impl FileRun<'_> {
                 let printed = Output { rows: output.rows.iter().map(as_printed).collect(), ..output.clone() };
                 (printed, lines.iter().map(|l| printed_row(l)).collect())
             };
-            if let Some(text) = difference(&ours, &theirs, strictness) {
-                self.differences.push(format!("{} `{name}`\n{text}", if output.is_query { "query" } else { "table" }));
-            }
+            self.report.cases.push(match difference(&ours, &theirs, strictness) {
+                None => Verdict::Agree,
+                Some(text) => {
+                    Verdict::Differ(format!("{} `{name}`\n{text}", if output.is_query { "query" } else { "table" }))
+                }
+            });
         }
         Ok(())
     }
+}
 
-    fn verdict(self) -> Verdict {
-        if !self.differences.is_empty() {
-            Verdict::Differ(self.differences)
-        } else if !self.refused.is_empty() {
-            Verdict::Refused(self.refused)
-        } else {
-            Verdict::Agree
-        }
-    }
+fn refused_or_differs(text: String) -> Verdict {
+    if text.contains("not supported") { Verdict::Refused(text) } else { Verdict::Differ(text) }
 }

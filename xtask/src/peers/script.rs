@@ -170,22 +170,11 @@ impl Tables {
     }
 
     fn note(&mut self, sql: &str) {
-        let tokens = tokens(sql);
-        let words = words(sql, &tokens);
-        for at in 0..words.len() {
-            if words[at] == "INSERT" && words.get(at + 1).is_some_and(|w| w == "INTO" || w == "OVERWRITE") {
-                self.sinks.extend(name_at(sql, &tokens, at + 2));
-            }
-        }
+        self.sinks.extend(written_tables(sql));
         if let Some(create) = CreateTable::find(sql) {
             let format = create.options.get("format").or_else(|| create.options.get("value.format"));
             if format.is_some_and(|f| f == CHANGELOG_FORMAT) {
                 self.changelogs.insert(create.name.clone());
-            }
-            // CREATE TABLE ... WITH (...) AS SELECT writes.
-            let behind = sql.get(create.with_end..).unwrap_or_default();
-            if behind.trim_start().get(..2).is_some_and(|word| word.eq_ignore_ascii_case("AS")) {
-                self.sinks.insert(create.name);
             }
         }
     }
@@ -288,6 +277,23 @@ impl CreateTable {
         let options = texts.chunks(2).filter_map(|pair| Some((pair.first()?.clone(), pair.get(1)?.clone()))).collect();
         Some(CreateTable { name, options, with_start: tokens[with].start, with_end: tokens[close].end })
     }
+}
+
+/// The tables that a statement writes: those of its INSERTs, and that of a CREATE TABLE ... AS.
+pub(crate) fn written_tables(sql: &str) -> Vec<String> {
+    let tokens = tokens(sql);
+    let words = words(sql, &tokens);
+    let is_insert =
+        |at: &usize| words[*at] == "INSERT" && words.get(at + 1).is_some_and(|w| w == "INTO" || w == "OVERWRITE");
+    let mut tables: Vec<String> =
+        (0..words.len()).filter(is_insert).filter_map(|at| name_at(sql, &tokens, at + 2)).collect();
+    if let Some(create) = CreateTable::find(sql) {
+        let behind = sql.get(create.with_end..).unwrap_or_default();
+        if behind.trim_start().get(..2).is_some_and(|word| word.eq_ignore_ascii_case("AS")) {
+            tables.push(create.name);
+        }
+    }
+    tables
 }
 
 /// The name of the table that a statement creates.

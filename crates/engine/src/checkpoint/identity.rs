@@ -90,6 +90,7 @@ fn describe(node: &Node) -> String {
         NodeKind::BatchSort(order) => format!("batch sort {order:?}"),
         NodeKind::BatchOver(o) => format!("batch over {:?} {:?} {:?}", o.partition, o.order, o.calls),
         NodeKind::Replicate => "replicate".to_owned(),
+        NodeKind::ChangelogNormalize(n) => format!("changelog normalize {:?}", n.primary_key),
         NodeKind::Materialize(m) => format!("materialize {:?} {:?}", m.primary_key, m.upsert_key),
         NodeKind::Rank(r) => format!(
             "rank {:?} {:?} {} {:?} {} {:?}",

@@ -4,6 +4,7 @@ pub(crate) mod aggregate;
 mod batch_over;
 mod batch_sort;
 mod calc;
+mod changelog_normalize;
 mod deduplicate;
 mod expand;
 mod group_aggregate;
@@ -41,6 +42,7 @@ use wiesel_plan::{JoinForm, Node, NodeKind, WindowKind};
 pub use self::batch_over::BatchOver;
 pub use self::batch_sort::BatchSort;
 pub use self::calc::Calc;
+pub use self::changelog_normalize::ChangelogNormalize;
 pub use self::deduplicate::Deduplicate;
 pub use self::expand::Expand;
 pub use self::group_aggregate::GroupAggregate;
@@ -105,6 +107,9 @@ pub fn build(node: &Node, input_schemas: &[&Schema], context: &OperatorContext) 
         NodeKind::BatchOver(over) => Box::new(BatchOver::new(over, input()?, &node.schema)?),
         NodeKind::Replicate => Box::new(Replicate::new(input()?, &node.schema)?),
         NodeKind::Materialize(materialize) => Box::new(Materialize::new(materialize, input()?)?),
+        NodeKind::ChangelogNormalize(normalize) => {
+            Box::new(ChangelogNormalize::new(normalize, input()?, node.changelog_mode)?)
+        }
         NodeKind::UnionAll => Box::new(UnionAll::new(input_schemas, &node.schema)?),
         NodeKind::Source(_)
         | NodeKind::Values(_)

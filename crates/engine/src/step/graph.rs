@@ -149,6 +149,7 @@ impl Builder<'_> {
             NodeKind::Over(over) => by_keys(&over.partition),
             NodeKind::Sort(_) | NodeKind::BatchSort(_) => Some(Distribution::Single),
             NodeKind::BatchOver(over) => by_keys(&over.partition),
+            NodeKind::ChangelogNormalize(node) => by_keys(&node.primary_key),
             NodeKind::Materialize(node) => by_keys(&node.primary_key),
             NodeKind::Collect => Some(Distribution::Single),
             NodeKind::Sink(sink) => match sinks.get(self.sink_index(id)) {
@@ -225,6 +226,7 @@ impl Builder<'_> {
                 (!join.kind.pads_left() && columns == join.keys_on(0)) || (!join.kind.pads_right() && columns == right)
             }
             NodeKind::Over(over) => !columns.is_empty() && columns == over.partition,
+            NodeKind::ChangelogNormalize(node) => columns == node.primary_key,
             NodeKind::Materialize(node) => columns == node.primary_key,
             NodeKind::Watermark(_) | NodeKind::UnionAll => through(columns),
             NodeKind::WindowTable(_) | NodeKind::Unnest(_) => {

@@ -273,6 +273,10 @@ impl Lowering {
             });
             id = self.share(kind, vec![id], schema_of(columns), Some(*rowtime), String::new());
         }
+        if let Some(kind) = super::normalize::needed(table, config)? {
+            let rowtime = table.watermark.as_ref().map(|(rowtime, _)| *rowtime);
+            id = self.share(kind, vec![id], schema_of(columns), rowtime, String::new());
+        }
         Ok(id)
     }
 

@@ -6,6 +6,7 @@ pub mod join;
 pub mod lookup;
 pub mod lower;
 pub mod materialize;
+mod normalize;
 pub mod optimize;
 pub mod rank;
 pub mod rel;

@@ -288,6 +288,10 @@ fn needed_of_input(node: &Node, own: &BTreeSet<usize>, input_width: usize) -> Ve
             wanted.extend(&deduplicate.keys);
             wanted.extend(&deduplicate.order);
         }
+        NodeKind::ChangelogNormalize(normalize) => {
+            wanted.extend(own);
+            wanted.extend(&normalize.primary_key);
+        }
         NodeKind::SessionTable(session) => {
             wanted.extend(own.iter().filter(|c| **c < input_width));
             wanted.extend(&session.keys);
@@ -457,6 +461,10 @@ fn rebuild(node: &mut Node, own: &[usize], inputs: &[(NodeId, Vec<usize>)], node
             deduplicate.order = deduplicate.order.map(place);
             below.clone()
         }
+        NodeKind::ChangelogNormalize(normalize) => {
+            normalize.primary_key.iter_mut().for_each(|k| *k = place(*k));
+            below.clone()
+        }
         NodeKind::Rank(rank) => {
             rank.partition.iter_mut().for_each(|p| *p = place(*p));
             rank.order.iter_mut().for_each(|key| key.column = place(key.column));
@@ -611,6 +619,7 @@ fn wanted_on(node: &Node, port: usize) -> Option<Distribution> {
         NodeKind::Over(o) => Some(by_keys(&o.partition)),
         NodeKind::Sort(_) | NodeKind::BatchSort(_) => Some(Distribution::Single),
         NodeKind::BatchOver(o) => Some(by_keys(&o.partition)),
+        NodeKind::ChangelogNormalize(n) => Some(by_keys(&n.primary_key)),
         NodeKind::Materialize(m) => Some(by_keys(&m.primary_key)),
         NodeKind::Join(j) => Some(by_keys(&j.keys_on(port))),
         NodeKind::Sink(s) if !s.primary_key.is_empty() => Some(by_keys(&s.primary_key)),
@@ -652,6 +661,7 @@ fn lie_of(node: &Node, below: Option<Distribution>) -> Option<Distribution> {
         | NodeKind::BatchSort(_)
         | NodeKind::BatchOver(_)
         | NodeKind::Replicate
+        | NodeKind::ChangelogNormalize(_)
         | NodeKind::Materialize(_)
         | NodeKind::Unnest(_) => below,
         // Padded rows of the right side lie by its own keys.

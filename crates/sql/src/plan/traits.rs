@@ -113,6 +113,8 @@ fn wanted_of_input(
         NodeKind::UnionAll | NodeKind::Watermark(_) | NodeKind::Exchange(_) => own,
         // With one key on both sides an update replaces its row without the old one.
         NodeKind::Materialize(node) if same_columns(&node.primary_key, &node.upsert_key) => ChangelogMode::Upsert,
+        // It knows itself what stood before.
+        NodeKind::ChangelogNormalize(_) => ChangelogMode::Upsert,
         NodeKind::Over(_) => return Err(refused("an OVER window over an updating input")),
         NodeKind::Sort(_) => return Err(refused("a sort by time of an updating input")),
         NodeKind::Rank(rank) if matches!(rank.strategy, RankStrategy::Update(_)) => ChangelogMode::Upsert,
@@ -225,6 +227,7 @@ pub(super) fn infer_upsert_keys(nodes: &mut [Node]) {
         nodes[id].upsert_keys = match &mut nodes[id].kind {
             NodeKind::GroupAggregate(group) => vec![(0..group.keys.len()).collect()],
             NodeKind::Deduplicate(deduplicate) => vec![deduplicate.keys.clone()],
+            NodeKind::ChangelogNormalize(node) => vec![node.primary_key.clone()],
             NodeKind::Materialize(node) => vec![node.primary_key.clone()],
             NodeKind::Rank(rank) => super::rank::upsert_keys(rank, &below, rank.outputs_number.then_some(last_column)),
             NodeKind::Join(join) => {

@@ -101,7 +101,7 @@ impl Session {
 
     /// DESCRIBE DATABASE and CATALOG: what was said of them.
     fn describe_place(&mut self, describe: &ast::Describe, span: Span) -> Bound<Outcome> {
-        let mut rows: Vec<(String, String)> = Vec::new();
+        let mut rows: Vec<(String, Option<String>)> = Vec::new();
         let missing = |what: String| vec![Diagnostic::error("W0203", what).at(describe.name.span)];
         let (place, option_key) = if describe.object == ast::ObjectKind::Catalog {
             let name = describe.name.last().value.clone();
@@ -109,20 +109,20 @@ impl Session {
                 return Err(missing(format!("no catalog `{name}`")));
             };
             let kind = place.options.get("type").map_or("generic_in_memory", String::as_str).to_owned();
-            rows.push(("name".to_owned(), name));
-            rows.push(("type".to_owned(), kind));
-            rows.push(("comment".to_owned(), place.comment.clone().unwrap_or_default()));
+            rows.push(("name".to_owned(), Some(name)));
+            rows.push(("type".to_owned(), Some(kind)));
+            rows.push(("comment".to_owned(), place.comment.clone()));
             (place, "option:")
         } else {
             return Err(vec![refused("this DESCRIBE statement", span)]);
         };
         if describe.extended {
             let options = place.options.iter().filter(|(key, _)| *key != "type");
-            rows.extend(options.map(|(key, value)| (format!("{option_key}{key}"), value.clone())));
+            rows.extend(options.map(|(key, value)| (format!("{option_key}{key}"), Some(value.clone()))));
         }
         Ok(Outcome::Rows {
             columns: vec!["info name".to_owned(), "info value".to_owned()],
-            rows: rows.into_iter().map(|(k, v)| vec![Some(k), Some(v)]).collect(),
+            rows: rows.into_iter().map(|(k, v)| vec![Some(k), v]).collect(),
         })
     }
 
