@@ -7,7 +7,7 @@ use wiesel_plan::{BatchFrame, BatchOverCall, BatchOverNode, OverCall, SortColumn
 
 use super::expr::{Bound, refused};
 use super::over::{bind_aggregate, bind_lag, constant};
-use super::rank::{Columns, window_spec};
+use super::rank::Columns;
 use super::scope::Scope;
 use crate::parser::ast::{FrameBound, FunctionArgValue, FunctionCall, NamedWindow, WindowFrame};
 use crate::plan::rel::{Rel, RelColumn, RelKind};
@@ -25,12 +25,7 @@ pub(super) fn bind(
     let mut nodes: Vec<(BatchOverNode, Vec<Span>)> = Vec::new();
     for call in calls {
         let Some(over) = &call.tail.over else { continue };
-        let spec = window_spec(over, windows)?;
-        if let Some(base) = &spec.base {
-            return Err(vec![refused("a window that starts from another named window", base.span)]);
-        }
-        let partition = spec.partition_by.iter().map(|expr| columns.place(expr)).collect::<Bound<Vec<usize>>>()?;
-        let order = columns.order(&spec.order_by)?;
+        let (spec, partition, order) = columns.window(over, windows)?;
         let bound = bind_call(call, spec.frame.as_ref(), &order, &mut columns, session)?;
         match nodes.iter_mut().find(|(node, _)| node.partition == partition && node.order == order) {
             Some((node, spans)) => {

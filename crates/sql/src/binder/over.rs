@@ -16,7 +16,7 @@ use wiesel_expr::{AggregateCall, AggregateFunction, ScalarExpr, Session};
 use wiesel_plan::{OverCall, OverFrame};
 
 use super::expr::{Bound, ExprBinder, Grouping, ast_children, cast_to, refused};
-use super::rank::{Columns, window_spec};
+use super::rank::Columns;
 use super::scope::Scope;
 use super::window::interval_ms;
 use crate::parser::ast::{
@@ -107,12 +107,7 @@ fn bind_call(
     session: &Session,
 ) -> Bound<(Window, OverCall)> {
     let name = call.name.last().value.to_ascii_uppercase();
-    let spec = window_spec(over, windows)?;
-    if let Some(base) = &spec.base {
-        return Err(vec![refused("a window that starts from another named window", base.span)]);
-    }
-    let partition = spec.partition_by.iter().map(|expr| columns.place(expr)).collect::<Bound<Vec<usize>>>()?;
-    let order = columns.order(&spec.order_by)?;
+    let (spec, partition, order) = columns.window(over, windows)?;
     let Some(time) = ascending_time(&rel.columns, &order) else {
         return Err(vec![not_by_time(&name, spec)]);
     };

@@ -88,6 +88,21 @@ impl<'a> Columns<'a> {
         items.iter().map(|item| Ok(sort_key(self.place(&item.expr)?, item))).collect()
     }
 
+    /// The window of an OVER clause: as written, PARTITION BY and ORDER BY as columns.
+    pub fn window<'w>(
+        &mut self,
+        over: &'w Over,
+        windows: &'w [NamedWindow],
+    ) -> Bound<(&'w WindowSpec, Vec<usize>, Vec<SortColumn>)> {
+        let spec = window_spec(over, windows)?;
+        if let Some(base) = &spec.base {
+            return Err(vec![refused("a window that starts from another named window", base.span)]);
+        }
+        let partition = spec.partition_by.iter().map(|expr| self.place(expr)).collect::<Bound<Vec<usize>>>()?;
+        let order = self.order(&spec.order_by)?;
+        Ok((spec, partition, order))
+    }
+
     /// The input with the computed columns behind its own.
     pub fn over(self, rel: Rel) -> Rel {
         if self.computed.is_empty() {

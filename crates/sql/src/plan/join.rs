@@ -17,8 +17,8 @@ use wiesel_plan::join::{IntervalBounds, VersionTimes, WindowEnds};
 use wiesel_plan::{CalcNode, JoinKey, JoinKind, JoinNode, JoinSide, Node, NodeId, NodeKind, WindowProperty};
 
 use super::interval;
-use super::lower::Lowering;
-use super::rel::{Rel, RelColumn, RelKind, TimeAttribute, identity, is_outer};
+use super::lower::{Lowering, rowtime_of};
+use super::rel::{Rel, RelColumn, RelKind, identity, is_outer, schema_of};
 use crate::config::Config;
 
 /// A join of the typed query.
@@ -394,15 +394,7 @@ impl Lowering {
             .zip(left_places.iter().zip(right_places))
             .map(|((_, _, null_safe), (left, right))| JoinKey { left: *left, right, null_safe: *null_safe })
             .collect();
-        let shift = |expr: ScalarExpr| {
-            let from = inputs.0.columns.len();
-            expr.transform(&mut |e| match e {
-                ScalarExpr::Column { index, data_type } if index >= from => {
-                    ScalarExpr::Column { index: index + added, data_type }
-                }
-                other => other,
-            })
-        };
+        let shift = |expr: ScalarExpr| moved_right(expr, inputs.0.columns.len(), added);
         let side = |hint: Option<u64>| JoinSide {
             unique_key: None,
             state_ttl_ms: hint.unwrap_or_else(|| config.state_ttl_ms()),
@@ -421,21 +413,37 @@ impl Lowering {
             form,
         };
         let joined = columns_of(&left, &right, join.kind);
-        let rowtime = |columns: &[RelColumn]| columns.iter().position(|c| c.time == Some(TimeAttribute::Rowtime));
-        let rowtimes = (rowtime(&joined_times(columns, &joined, left_width)), rowtime(columns));
+        let rowtime = rowtime_of(&joined_times(columns, &joined, left_width));
         let ids = vec![self.lower(&left, config)?, self.lower(&right, config)?];
-        let id = self.share(NodeKind::Join(node), ids, super::rel::schema_of(&joined), rowtimes.0, String::new());
-        if joined.len() == columns.len() {
-            return Ok(id);
-        }
-        // Only the columns that were asked for, without the computed keys.
-        let kept = identity(&joined).into_iter().enumerate();
+        let id = self.share(NodeKind::Join(node), ids, schema_of(&joined), rowtime, String::new());
         let is_asked =
-            |i: &usize| *i < inputs.0.columns.len() || (left_width..left_width + inputs.1.columns.len()).contains(i);
-        let project = kept.filter(|(i, _)| is_asked(i)).map(|(_, e)| e).collect();
-        let calc = NodeKind::Calc(CalcNode { filter: None, project });
-        Ok(self.share(calc, vec![id], super::rel::schema_of(columns), rowtimes.1, String::new()))
+            |i: usize| i < inputs.0.columns.len() || (left_width..left_width + inputs.1.columns.len()).contains(&i);
+        Ok(self.asked_columns(id, &joined, columns, is_asked))
     }
+
+    /// The columns that were asked for of a join, without the keys that were computed for it.
+    pub(super) fn asked_columns(
+        &mut self,
+        join: NodeId,
+        joined: &[RelColumn],
+        columns: &[RelColumn],
+        is_asked: impl Fn(usize) -> bool,
+    ) -> NodeId {
+        if joined.len() == columns.len() {
+            return join;
+        }
+        let asked = identity(joined).into_iter().enumerate().filter(|(i, _)| is_asked(*i));
+        let calc = NodeKind::Calc(CalcNode { filter: None, project: asked.map(|(_, e)| e).collect() });
+        self.share(calc, vec![join], schema_of(columns), rowtime_of(columns), String::new())
+    }
+}
+
+/// An expression whose columns from `from` on stand `by` places further right.
+pub(super) fn moved_right(expr: ScalarExpr, from: usize, by: usize) -> ScalarExpr {
+    expr.transform(&mut |e| match e {
+        ScalarExpr::Column { index, data_type } if index >= from => ScalarExpr::Column { index: index + by, data_type },
+        other => other,
+    })
 }
 
 /// The columns of a join with computed keys, with the time attributes that the join keeps.

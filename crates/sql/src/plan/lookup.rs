@@ -9,11 +9,11 @@ use wiesel_core::Value;
 use wiesel_core::diagnostic::Diagnostic;
 use wiesel_expr::ScalarExpr;
 use wiesel_plan::join::{LookupJoinNode, LookupKey, LookupKeySource};
-use wiesel_plan::{CalcNode, Node, NodeId, NodeKind};
+use wiesel_plan::{Node, NodeId, NodeKind};
 
-use super::join::{JoinRel, all_of, equal_pair, with_columns};
-use super::lower::Lowering;
-use super::rel::{Rel, RelColumn, RelKind, TimeAttribute, identity, schema_of};
+use super::join::{JoinRel, all_of, equal_pair, moved_right, with_columns};
+use super::lower::{Lowering, rowtime_of};
+use super::rel::{Rel, RelColumn, RelKind, schema_of};
 use crate::catalog::{ColumnSource, Table};
 use crate::config::Config;
 
@@ -78,14 +78,7 @@ impl Lowering {
             .collect();
         let left_width = left.columns.len();
         let added = left_width - old_width;
-        let shift = |expr: ScalarExpr| {
-            expr.transform(&mut |e| match e {
-                ScalarExpr::Column { index, data_type } if index >= old_width => {
-                    ScalarExpr::Column { index: index + added, data_type }
-                }
-                other => other,
-            })
-        };
+        let shift = |expr: ScalarExpr| moved_right(expr, old_width, added);
         let node = LookupJoinNode {
             kind: join.kind,
             left_width,
@@ -95,17 +88,10 @@ impl Lowering {
             condition: all_of(rest.into_iter().map(shift).collect()),
         };
         let joined: Vec<RelColumn> = left.columns.iter().chain(columns.iter().skip(old_width)).cloned().collect();
-        let rowtime = |columns: &[RelColumn]| columns.iter().position(|c| c.time == Some(TimeAttribute::Rowtime));
         let label = table.descriptor.path.clone();
         let input = self.lower(&left, config)?;
-        let id = self.share(NodeKind::LookupJoin(node), vec![input], schema_of(&joined), rowtime(&joined), label);
-        if added == 0 {
-            return Ok(id);
-        }
-        let kept = identity(&joined).into_iter().enumerate();
-        let project = kept.filter(|(i, _)| *i < old_width || *i >= left_width).map(|(_, e)| e).collect();
-        let calc = NodeKind::Calc(CalcNode { filter: None, project });
-        Ok(self.share(calc, vec![id], schema_of(columns), rowtime(columns), String::new()))
+        let id = self.share(NodeKind::LookupJoin(node), vec![input], schema_of(&joined), rowtime_of(&joined), label);
+        Ok(self.asked_columns(id, &joined, columns, |i| i < old_width || i >= left_width))
     }
 }
 

@@ -328,7 +328,8 @@ fn kind_options(kind: &NodeKind) -> Option<&std::collections::BTreeMap<String, S
     }
 }
 
-fn rowtime_of(columns: &[RelColumn]) -> Option<usize> {
+/// The column that is the rowtime attribute.
+pub(super) fn rowtime_of(columns: &[RelColumn]) -> Option<usize> {
     columns.iter().position(|c| c.time == Some(TimeAttribute::Rowtime))
 }
 
