@@ -51,9 +51,7 @@ impl Decorrelated {
 
 /// Rewrites a subquery under the rows `outer`.
 pub(super) fn decorrelate(rel: Rel, outer: &Rel, span: Span) -> Bound<Decorrelated> {
-    let width = rel.columns.len();
     let (rel, outers) = Decorrelation { outer, span }.rewrite(rel)?;
-    debug_assert_eq!(rel.columns.len(), width + outers.len());
     Ok(Decorrelated { rel, outers })
 }
 
@@ -312,6 +310,11 @@ pub(super) fn grafted(rel: &Rel, outer: &Rel) -> Option<Rel> {
             columns.extend(rel.columns.iter().skip(input.columns.len()).cloned());
             let kind = RelKind::Unnest { input: Box::new(below), column: column + width, is_left: *is_left };
             Some(Rel { kind, columns })
+        }
+        RelKind::UnionAll(inputs) => {
+            let inputs = inputs.iter().map(|input| grafted(input, outer)).collect::<Option<Vec<Rel>>>()?;
+            let columns = outer.columns.iter().chain(&rel.columns).cloned().collect();
+            Some(Rel { kind: RelKind::UnionAll(inputs), columns })
         }
         _ => None,
     }

@@ -129,7 +129,7 @@ impl QueryBinder<'_> {
                 }
                 operands.push(over_right(&bound, left_width));
             }
-            right = settle(found.join(right, subquery, operands)?);
+            right = settle(found.join(right, subquery, operands, self.config)?);
             let value = super::decorrelate::column(&right.columns, right.columns.len() - 1);
             scope.add_subquery(found.span, super::decorrelate::shifted(&value, left_width));
         }

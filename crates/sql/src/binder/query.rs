@@ -128,7 +128,10 @@ impl<'a> QueryBinder<'a> {
     }
 
     fn bind_values(&mut self, rows: &[ast::ValuesRow], span: Span) -> Bound<Rel> {
-        let scope = Scope::default();
+        let mut scope = Scope::default();
+        if let Some(outer) = &self.outer {
+            scope.set_outer(outer);
+        }
         let mut bound = Vec::with_capacity(rows.len());
         for row in rows {
             let values: Vec<ScalarExpr> =

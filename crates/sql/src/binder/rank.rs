@@ -18,7 +18,7 @@ use super::expr::{Bound, ExprBinder, refused};
 use super::scope::Scope;
 use super::window;
 use crate::parser::ast::{Expr, ExprKind, FunctionCall, NamedWindow, OrderItem, Over, WindowSpec};
-use crate::plan::rel::{Rel, RelColumn, RelKind, TimeAttribute, ascending_time, identity};
+use crate::plan::rel::{Rel, RelColumn, RelKind, TimeAttribute, ascending_time, identity, is_outer};
 
 /// The call and its window when an expression is `ROW_NUMBER() OVER ..` and nothing more.
 pub fn row_number_call(expr: &Expr) -> Option<(&FunctionCall, &Over)> {
@@ -71,7 +71,9 @@ impl<'a> Columns<'a> {
 
     /// The place of a bound expression's column.
     pub fn place_of(&mut self, bound: ScalarExpr) -> usize {
-        if let ScalarExpr::Column { index, .. } = bound {
+        if let ScalarExpr::Column { index, .. } = bound
+            && !is_outer(index)
+        {
             return index;
         }
         let wanted = format!("{bound:?}");

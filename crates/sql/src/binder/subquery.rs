@@ -131,7 +131,7 @@ impl QueryBinder<'_> {
                 let subquery = self.bind_correlated(found.query, &scope)?;
                 let operands =
                     found.operands.iter().map(|o| ExprBinder::plain(&scope).bind(o)).collect::<Bound<_>>()?;
-                rel = found.join(rel, subquery, operands)?;
+                rel = found.join(rel, subquery, operands, self.config)?;
                 let value = super::decorrelate::column(&rel.columns, rel.columns.len() - 1);
                 scope = scope.over(rel.columns.clone());
                 scope.add_subquery(found.span, value);

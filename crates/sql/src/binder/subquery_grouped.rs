@@ -143,7 +143,7 @@ impl QueryBinder<'_> {
     ) -> Bound<Rel> {
         let settled = |exprs: Vec<ScalarExpr>| exprs.into_iter().map(|e| grouping.settle(e)).collect::<Vec<_>>();
         for ((found, subquery), operands) in above.values.into_iter().zip(above.operands) {
-            rel = found.join(rel, subquery, settled(operands))?;
+            rel = found.join(rel, subquery, settled(operands), self.config)?;
         }
         let mut conditions = settled(above.conditions);
         rel = match conditions.len() {

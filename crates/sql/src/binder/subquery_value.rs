@@ -22,6 +22,7 @@ use super::decorrelate::{Decorrelated, column, decorrelate, is_correlated, name_
 use super::expr::{Bound, ast_children, call, coalesce};
 use super::set_operation::distinct;
 use super::subquery::{same_width, truth};
+use crate::config::Config;
 use crate::parser::ast::{BinaryOp, Expr, ExprKind, Query};
 use crate::plan::join::join as join_rels;
 use crate::plan::rel::{Rel, RelColumn, RelKind, identity};
@@ -114,7 +115,9 @@ impl ValueSubquery<'_> {
     }
 
     /// The rows of `left` with the value as one more column; `operands` are over them, and `rel` may read them.
-    pub(super) fn join(&self, left: Rel, rel: Rel, operands: Vec<ScalarExpr>) -> Bound<Rel> {
+    pub(super) fn join(&self, left: Rel, rel: Rel, operands: Vec<ScalarExpr>, config: &Config) -> Bound<Rel> {
+        // In batch mode an aggregate of nothing is known at the end, so no row waits for it.
+        let wait = if config.is_batch() { JoinKind::Left } else { JoinKind::Inner };
         let kept = left.columns.clone();
         let (joined, value) = match self.form {
             Form::Scalar => {
@@ -124,7 +127,7 @@ impl ValueSubquery<'_> {
             Form::Exists => self.exists(left, rel)?,
             Form::In { negated } => {
                 same_width(operands.len(), rel.columns.len(), self.query.span)?;
-                let (joined, value) = self.contained(left, rel, &operands)?;
+                let (joined, value) = self.contained(left, rel, &operands, wait)?;
                 (joined, self.negated(value, negated)?)
             }
             Form::Some { op, negated } => {
@@ -134,7 +137,7 @@ impl ValueSubquery<'_> {
                         Diagnostic::error("W0305", "a comparison with ANY, SOME or ALL takes one value").at(self.span),
                     ]);
                 };
-                let (joined, value) = self.some(left, rel, operand, op)?;
+                let (joined, value) = self.some(left, rel, operand, op, wait)?;
                 (joined, self.negated(value, negated)?)
             }
         };
@@ -210,7 +213,7 @@ impl ValueSubquery<'_> {
         Ok((joined, value))
     }
 
-    fn contained(&self, left: Rel, rel: Rel, operands: &[ScalarExpr]) -> Bound<(Rel, ScalarExpr)> {
+    fn contained(&self, left: Rel, rel: Rel, operands: &[ScalarExpr], wait: JoinKind) -> Bound<(Rel, ScalarExpr)> {
         let width = left.columns.len();
         let own = rel.columns.len();
         let found = decorrelate(rel, &left, self.span)?;
@@ -221,11 +224,12 @@ impl ValueSubquery<'_> {
         if may_be_unknown {
             let counted = counted(&found, vec![count_rows(), count((0..own).collect())]);
             let condition = counted.ties(&outer_columns, width, self.span)?;
-            let kind = if counted.outers.is_empty() { JoinKind::Inner } else { JoinKind::Left };
+            let kind = if counted.outers.is_empty() { wait } else { JoinKind::Left };
             rel = join_rels(rel, counted.rel, regular(kind, condition, self.span));
             counts = Some((column(&rel.columns, width), column(&rel.columns, width + 1)));
         }
         let wide = rel.columns.len();
+        let is_correlated = !found.outers.is_empty();
         let Decorrelated { rel: values, outers } = found;
         let values = Decorrelated { rel: distinct(values), outers };
         let mut condition = Vec::new();
@@ -241,7 +245,10 @@ impl ValueSubquery<'_> {
         let marker = column(&joined.columns, joined.columns.len() - 1);
         let mut branches = Vec::new();
         if let Some((c, _)) = &counts {
-            branches.push((self.is_empty(c)?, truth(false)));
+            // An outer row without a group has a NULL count: NULL IN nothing is NULL then, as in Flink, and not FALSE.
+            let none =
+                if is_correlated { call("=", vec![c.clone(), number(0)], self.span)? } else { self.is_empty(c)? };
+            branches.push((none, truth(false)));
         }
         for operand in operands.iter().filter(|o| o.data_type().nullable) {
             branches.push((call("IS NULL", vec![operand.clone()], self.span)?, unknown()));
@@ -254,7 +261,14 @@ impl ValueSubquery<'_> {
     }
 
     /// `operand op SOME (rel)`.
-    fn some(&self, left: Rel, rel: Rel, operand: &ScalarExpr, op: BinaryOp) -> Bound<(Rel, ScalarExpr)> {
+    fn some(
+        &self,
+        left: Rel,
+        rel: Rel,
+        operand: &ScalarExpr,
+        op: BinaryOp,
+        wait: JoinKind,
+    ) -> Bound<(Rel, ScalarExpr)> {
         let width = left.columns.len();
         let outer_columns = left.columns.clone();
         let mut found = decorrelate(rel, &left, self.span)?;
@@ -273,7 +287,7 @@ impl ValueSubquery<'_> {
         };
         let counted = counted(&found, vec![extreme, count_rows(), count(vec![0])]);
         let condition = counted.ties(&outer_columns, width, self.span)?;
-        let kind = if counted.outers.is_empty() { JoinKind::Inner } else { JoinKind::Left };
+        let kind = if counted.outers.is_empty() { wait } else { JoinKind::Left };
         let joined = join_rels(left, counted.rel, regular(kind, condition, self.span));
         let (m, c, d) =
             (column(&joined.columns, width), column(&joined.columns, width + 1), column(&joined.columns, width + 2));

@@ -18,7 +18,7 @@ use super::query::{QueryBinder, single_row};
 use super::scope::Scope;
 use crate::parser::ast::{Expr, Join, JoinCondition, JoinKind, TableAlias, TableRef, TableRefKind};
 use crate::plan::join::settle;
-use crate::plan::rel::{Rel, RelColumn, RelKind, identity};
+use crate::plan::rel::{Rel, RelColumn, RelKind, identity, is_outer};
 
 /// An UNNEST of the text.
 #[derive(Debug, Clone, Copy)]
@@ -90,7 +90,7 @@ fn unnested(left: (Rel, Scope), unnest: UnnestRef<'_>, is_left: bool) -> Bound<(
     let elements = element_columns(&collection.data_type(), is_left, unnest, expr.span)?;
     let width = rel.columns.len();
     let column = match &collection {
-        ScalarExpr::Column { index, .. } => *index,
+        ScalarExpr::Column { index, .. } if !is_outer(*index) => *index,
         _ => {
             let mut items: Vec<(String, ScalarExpr)> =
                 rel.columns.iter().map(|c| c.name.clone()).zip(identity(&rel.columns)).collect();
