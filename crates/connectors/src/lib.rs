@@ -6,6 +6,7 @@
 pub mod blackhole;
 pub mod datagen;
 pub mod elasticsearch;
+mod epoch;
 pub mod filesystem;
 pub mod formats;
 mod handover;
@@ -18,3 +19,5 @@ mod lookup_cache;
 pub mod nexmark;
 pub mod print;
 pub mod registry;
+mod stage;
+mod stager;

@@ -188,7 +188,9 @@ fn find(table: &TableDescriptor) -> Result<&'static Connector> {
 
 impl ConnectorRegistry for Registry {
     fn info(&self, table: &TableDescriptor) -> Result<ConnectorInfo> {
-        (find(table)?.info)(table, &self.context)
+        let connector = find(table)?;
+        refuse_settings(table, connector.name)?;
+        (connector.info)(table, &self.context)
     }
 
     fn source(&self, table: &TableDescriptor, request: &SourceRequest) -> Result<Box<dyn SourceFactory>> {
@@ -228,6 +230,29 @@ impl ConnectorRegistry for Registry {
     fn probe(&self, table: &TableDescriptor, as_sink: bool) -> Result<()> {
         (find(table)?.probe)(table, as_sink, &self.context)
     }
+}
+
+/// Refuses `SET 'wiesel.sink.<table>.*'` where the connector cannot do it.
+fn refuse_settings(table: &TableDescriptor, connector: &str) -> Result<()> {
+    let (name, settings) = (&table.name, table.sink_settings);
+    if settings.exactly_once && !matches!(connector, "filesystem" | "jdbc") {
+        let hint = match connector {
+            "kafka" => "a kafka table says it as in Flink: 'sink.delivery-guarantee' = 'exactly-once' in its WITH list",
+            "elasticsearch-7" => "Elasticsearch has no transactions; the nearest is 'wiesel.sink.<table>.versioned'",
+            _ => "exactly-once are 'filesystem', 'jdbc' and 'kafka'",
+        };
+        return Err(Error::config(format!(
+            "setting 'wiesel.sink.{name}.delivery': connector '{connector}' cannot deliver exactly-once by it"
+        ))
+        .hint(hint));
+    }
+    if settings.versioned {
+        return Err(Error::config(format!(
+            "setting 'wiesel.sink.{name}.versioned': connector '{connector}' has no versions of rows"
+        ))
+        .hint("versions are Elasticsearch's; 'jdbc' has 'wiesel.sink.<table>.delivery' = 'exactly-once'"));
+    }
+    Ok(())
 }
 
 /// The error for something that Flink has and wiesel does not.
@@ -290,6 +315,7 @@ pub(crate) mod tests {
             primary_key: key.iter().map(|k| (*k).to_owned()).collect(),
             partition_keys: Vec::new(),
             options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>(),
+            sink_settings: Default::default(),
         }
     }
 

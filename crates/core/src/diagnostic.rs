@@ -334,6 +334,7 @@ pub const CODES: &[(&str, &str, &str)] = &[
     ("W0602", "another system refuses", "permissions"),
     ("W0603", "row that cannot be processed", "data"),
     ("W0604", "standard output is closed", "output"),
+    ("W0605", "superseded by another run", "fencing"),
     ("W0699", "bug of wiesel", "bugs"),
 ];
 

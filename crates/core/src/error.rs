@@ -16,6 +16,8 @@ pub enum ErrorKind {
     Permission,
     /// A row cannot be processed: the job ends.
     Data,
+    /// Another run has claimed what this one writes to: the job ends, and must not start again by itself.
+    Superseded,
     /// Our own bug: the job ends and asks for a report.
     Internal,
 }
@@ -60,6 +62,11 @@ impl Error {
     /// A row that cannot be processed.
     pub fn data(message: impl Into<String>) -> Self {
         Error::new(ErrorKind::Data, "W0603", message)
+    }
+
+    /// Another run has claimed a sink of this one.
+    pub fn superseded(message: impl Into<String>) -> Self {
+        Error::new(ErrorKind::Superseded, "W0605", message)
     }
 
     /// A bug of ours.

@@ -57,6 +57,30 @@ pub enum SinkStatus {
     Ready(Option<i64>),
     /// Its bounded buffer is full: the loop waits for the waker and asks again.
     Full,
+    /// What it keeps until the next checkpoint has reached its bound: the loop takes one now and feeds nothing until then.
+    NeedsCheckpoint,
+}
+
+/// With what a run begins, as a sink that keeps its own record of epochs must know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunStart {
+    /// No checkpoint was there.
+    Fresh,
+    /// Anew by request, or a fall-back that was allowed to write rows twice.
+    OnRequest,
+    /// From this checkpoint, or from the end of the last run, which this checkpoint is.
+    After(u64),
+}
+
+/// A run takes a sink over.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// With what it begins.
+    pub start: RunStart,
+    /// What [`Prepared::state`] of that checkpoint said, of every instance that existed then.
+    pub restored: &'a [Vec<u8>],
+    /// The positions of the sources in that checkpoint, for messages: `orders-0 at 1500`.
+    pub positions: &'a str,
 }
 
 /// Counters of a sink instance; `received = delivered + folded + refused` once everything is acknowledged.
@@ -78,6 +102,15 @@ pub struct SinkCounters {
 pub trait SinkFactory: Send + Sync {
     /// How many instances to open.
     fn parallelism(&self) -> SinkParallelism;
+    /// Claims the sink for this run in the system itself, before anything is committed or opened: from then on a run that claimed it
+    /// earlier is refused there. Sinks without a record of their own have nothing to claim. `Unavailable` errors are retried.
+    fn claim(&self, _claim: &Claim<'_>) -> Result<()> {
+        Ok(())
+    }
+    /// Whether [`SinkFactory::claim`] knows what the system has committed, so that it can tell whether a run would write rows twice.
+    fn keeps_record(&self) -> bool {
+        false
+    }
     /// Opens one instance. Errors of kind `Unavailable` are retried by the engine.
     fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>>;
     /// Makes prepared work visible. Idempotent: repeated after a crash with the same bytes. `Unavailable` errors are retried.

@@ -25,6 +25,17 @@ pub struct TableDescriptor {
     pub partition_keys: Vec<String>,
     /// WITH options, after hints and `--table-option`; values may be secrets, so Debug hides them.
     pub options: BTreeMap<String, String>,
+    /// What `SET 'wiesel.sink.<table>.*'` asks of it as a sink.
+    pub sink_settings: SinkSettings,
+}
+
+/// What a SQL file asks of a sink beside Flink's options, so that the file stays one of Flink's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SinkSettings {
+    /// `SET 'wiesel.sink.<table>.delivery' = 'exactly-once'`.
+    pub exactly_once: bool,
+    /// `SET 'wiesel.sink.<table>.versioned' = 'true'`.
+    pub versioned: bool,
 }
 
 impl fmt::Debug for TableDescriptor {
@@ -92,6 +103,10 @@ pub struct SinkRequest {
     pub loop_folder: String,
     /// Whether the file itself sets `execution.checkpointing.interval` (files then roll at each checkpoint, as Flink's do).
     pub checkpoint_interval_is_set: bool,
+    /// Which run this is to a sink that keeps a record of runs: the job's and the loop's name, wherever its state lies.
+    pub run_key: String,
+    /// How many sinks before this one in the same loop write the same table.
+    pub ordinal: usize,
 }
 
 /// What a connector can do with a table, before any connection is made: what the planner asks.

@@ -47,6 +47,7 @@ fn table(
         primary_key: Vec::new(),
         partition_keys: keys.iter().map(|k| (*k).to_owned()).collect(),
         options,
+        sink_settings: Default::default(),
     }
 }
 
@@ -304,6 +305,8 @@ fn write_rows(table: &TableDescriptor, time_zone: &str, rows: &[Vec<Value>]) {
         job_name: "job".to_owned(),
         checkpoint_interval_is_set: false,
         loop_folder: String::new(),
+        run_key: String::new(),
+        ordinal: 0,
     };
     let factory = super::sink(table, &request, &ConnectorContext::default()).unwrap();
     let context = SinkContext { instance: 0, instances: 1, restored: Vec::new(), waker: Waker::default() };

@@ -56,6 +56,7 @@ impl Table {
             primary_key: Vec::new(),
             partition_keys: partition_keys.iter().map(|k| (*k).to_owned()).collect(),
             options: all,
+            sink_settings: Default::default(),
         };
         Table { directory, descriptor, interval_is_set: false }
     }
@@ -78,6 +79,8 @@ impl Table {
             job_name: "job".to_owned(),
             loop_folder: loop_folder.to_owned(),
             checkpoint_interval_is_set: self.interval_is_set,
+            run_key: String::new(),
+            ordinal: 0,
         };
         super::sink(&self.descriptor, &request, &ConnectorContext::default()).unwrap()
     }
@@ -612,6 +615,8 @@ fn timestamps_go_through_the_session_zone_unless_utc_is_asked_for() {
             job_name: "job".to_owned(),
             loop_folder: "/state/job/files".to_owned(),
             checkpoint_interval_is_set: false,
+            run_key: String::new(),
+            ordinal: 0,
         };
         let mut run = Run::start(&table, 1, &[]);
         run.factory = super::sink(&table.descriptor, &request, &ConnectorContext::default()).unwrap();

@@ -2,7 +2,8 @@
 //!
 //! **Sink.**
 //! - Delivery: with a primary key effectively-once by key (`INSERT ... ON CONFLICT DO UPDATE`, `DELETE` by key), without one at-least-once
-//!   (`INSERT`).
+//!   (`INSERT`); with `SET 'wiesel.sink.<table>.delivery' = 'exactly-once'` exactly-once (`exactly_once.rs`): rows appear at checkpoints,
+//!   and the flush options have no effect.
 //! - At a checkpoint everything received so far is flushed, and the checkpoint waits until the database has committed it.
 //! - Order: one transaction at a time per instance; changes of one key are folded to the last one while they wait (`folded`).
 //! - A flush is one transaction of few statements: columns go as arrays (`unnest`), so a statement carries thousands of rows.
@@ -30,9 +31,11 @@
 //! | `connection.max-retry-timeout` | the longest that connecting may take |
 //! | `driver`, `sink.parallelism`, `scan.auto-commit`, `filter.handling.policy` | taken without effect |
 
+mod exactly_once;
 mod lookup;
 mod options;
 mod parameter;
+mod record;
 mod row_buffer;
 mod row_decoder;
 mod sink;
@@ -72,7 +75,11 @@ pub fn info(table: &TableDescriptor, context: &ConnectorContext) -> Result<Conne
         is_sink: true,
         sink_mode: Some(if is_keyed { ChangelogMode::Upsert } else { ChangelogMode::Insert }),
         sink_folds_by_key: is_keyed,
-        delivery: if is_keyed { "effectively-once by key" } else { "at-least-once" },
+        delivery: match (table.sink_settings.exactly_once, is_keyed) {
+            (true, _) => "exactly-once",
+            (false, true) => "effectively-once by key",
+            (false, false) => "at-least-once",
+        },
         metadata: Vec::new(),
         notes: options.notes,
     })
@@ -114,6 +121,9 @@ pub fn sink(
     let options = JdbcOptions::read(table, context)?;
     let schema = schema(table, &request.columns)?;
     let target = Target::new(table, &options, schema, &request.job_name)?;
+    if table.sink_settings.exactly_once {
+        return Ok(Box::new(exactly_once::ExactlyOnceFactory::new(table, request, target)));
+    }
     Ok(Box::new(sink::JdbcFactory::new(options, target)))
 }
 

@@ -25,7 +25,7 @@ const BUFFERED_CHANGES_MAX: usize = 50_000;
 /// And about so many bytes.
 const BUFFERED_BYTES_MAX: usize = 16 << 20;
 /// Rows of one statement.
-const STATEMENT_ROWS_MAX: usize = 5000;
+pub(super) const STATEMENT_ROWS_MAX: usize = 5000;
 /// The first pause after a failure.
 const BACKOFF_DELAY: Duration = Duration::from_millis(100);
 /// How much of a refused row is shown.
@@ -271,15 +271,34 @@ fn write_rows(
     range: Range<usize>,
 ) -> Result<(), Failure> {
     let (deleted, written) = buffer.rows(range)?;
-    if let (Some(rows), Some(statement)) = (deleted, &prepared.delete) {
-        let positions: Vec<usize> = target.key.iter().map(|(position, _)| *position).collect();
-        execute(target, transaction, statement, &rows, &positions)?;
+    if let Some(rows) = deleted {
+        write_batch(target, prepared, transaction, true, &rows)?;
     }
-    if let Some(rows) = written {
-        let positions: Vec<usize> = (0..rows.num_columns()).collect();
-        execute(target, transaction, &prepared.insert, &rows, &positions)?;
+    match written {
+        Some(rows) => write_batch(target, prepared, transaction, false, &rows),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Deletes rows by key, or writes rows, inside a transaction.
+pub(super) fn write_batch(
+    target: &Target,
+    prepared: &Prepared,
+    transaction: &mut Transaction<'_>,
+    is_delete: bool,
+    rows: &RecordBatch,
+) -> Result<(), Failure> {
+    match (is_delete, &prepared.delete) {
+        (false, _) => {
+            let positions: Vec<usize> = (0..rows.num_columns()).collect();
+            execute(target, transaction, &prepared.insert, rows, &positions)
+        }
+        (true, Some(statement)) => {
+            let positions: Vec<usize> = target.key.iter().map(|(position, _)| *position).collect();
+            execute(target, transaction, statement, rows, &positions)
+        }
+        (true, None) => Ok(()),
+    }
 }
 
 fn execute(
@@ -300,7 +319,7 @@ fn execute(
 }
 
 /// The first row of a batch for a message.
-fn show_row(target: &Target, rows: &RecordBatch) -> String {
+pub(super) fn show_row(target: &Target, rows: &RecordBatch) -> String {
     let mut text = String::new();
     for (i, (field, column)) in target.schema.fields().iter().zip(rows.columns()).enumerate() {
         text.push_str(if i > 0 { ", " } else { "" });

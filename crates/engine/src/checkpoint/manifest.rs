@@ -124,6 +124,19 @@ pub(crate) struct RunEntry {
     pub(crate) crc32: u32,
 }
 
+/// Where the sources stand, `orders-0 at 1500, orders-1 at 1498`; a few of them say enough.
+pub(crate) fn positions_text(manifest: &Manifest) -> String {
+    const SHOWN_MAX: usize = 8;
+    let splits = || manifest.sources.iter().flat_map(|source| &source.splits);
+    let mut texts: Vec<String> =
+        splits().take(SHOWN_MAX).map(|split| format!("{} at {}", split.name, split.position)).collect();
+    let rest = splits().count().saturating_sub(SHOWN_MAX);
+    if rest > 0 {
+        texts.push(format!("and {rest} more"));
+    }
+    texts.join(", ")
+}
+
 impl Manifest {
     pub(crate) fn encode(&self) -> Result<Vec<u8>> {
         let mut bytes =

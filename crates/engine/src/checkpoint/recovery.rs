@@ -10,8 +10,9 @@ use wiesel_core::{Error, Result};
 
 use super::Resume;
 use super::folder::{self, Folder};
-use super::manifest::{Kind, Manifest, OperatorEntry};
+use super::manifest::{Kind, Manifest, OperatorEntry, positions_text};
 use super::run::RestoredState;
+use crate::step::claim::refuse_fall_back;
 
 /// What a run begins with.
 pub(crate) struct Recovered {
@@ -21,6 +22,8 @@ pub(crate) struct Recovered {
     /// The checkpoint that the job goes on from.
     pub(crate) manifest: Option<Manifest>,
     pub(crate) state: RestoredState,
+    /// The newest whole checkpoint, also when the run starts anew.
+    pub(crate) standing: Option<Manifest>,
     /// A durable checkpoint whose work the sinks did not confirm: it is committed before anything else.
     pub(crate) unconfirmed: Option<Manifest>,
     pub(crate) notes: Vec<String>,
@@ -33,6 +36,7 @@ impl Recovered {
             next_id: 1,
             manifest: None,
             state: RestoredState::default(),
+            standing: None,
             unconfirmed: None,
             notes: Vec::new(),
         }
@@ -42,9 +46,10 @@ impl Recovered {
 /// What a plan brings to recovery.
 pub(crate) struct Expectation<'a> {
     pub(crate) operators: &'a [OperatorEntry],
-    /// The sinks that promise exactly-once.
+    /// The sinks that promise exactly-once and cannot say themselves what they have committed.
     pub(crate) exactly_once: &'a [String],
     pub(crate) fresh: bool,
+    pub(crate) allow_duplicates: bool,
     pub(crate) now_ms: i64,
 }
 
@@ -68,11 +73,11 @@ pub(crate) fn recover(folder: &Folder, expected: &Expectation<'_>) -> Result<Rec
             }
             Err(error) if expected.fresh => recovered.notes.push(format!("checkpoint {id} is passed over: {error}")),
             Err(error) => {
-                if let Some(sink) = expected.exactly_once.first() {
-                    return Err(error.at(format!("checkpoint {id}")).hint(format!(
-                        "the exactly-once sink `{sink}` may show the rows of checkpoint {id} already, so going back \
-                         behind it could write them twice; `--fresh` starts anew"
-                    )));
+                if let Some(sink) = expected.exactly_once.first().filter(|_| !expected.allow_duplicates) {
+                    let at = |id| folder::read_manifest(folder.path(), id).ok().map(|m| (id, positions_text(&m)));
+                    let older = ids.iter().rev().filter(|older| **older < id).find_map(|older| at(*older));
+                    let lost_at = at(id).map(|(_, text)| text).unwrap_or_default();
+                    return Err(refuse_fall_back(error, id, sink, &lost_at, older));
                 }
                 recovered.notes.push(format!("checkpoint {id} is damaged and passed over: {error}"));
             }
@@ -98,6 +103,7 @@ fn settle(
     if !folder::is_committed(folder.path(), id) {
         recovered.unconfirmed = Some(manifest.clone());
     }
+    recovered.standing = Some(manifest.clone());
     if expected.fresh {
         recovered.resume = Resume::FreshOnRequest { checkpoint: id };
         return Ok(());

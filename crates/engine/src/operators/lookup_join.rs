@@ -260,6 +260,7 @@ mod tests {
                 primary_key: Vec::new(),
                 partition_keys: Vec::new(),
                 options: BTreeMap::new(),
+                sink_settings: Default::default(),
             }),
             columns: vec![0, 1],
             keys: vec![LookupKey { column: 0, source: LookupKeySource::Column(0) }],

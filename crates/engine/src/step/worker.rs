@@ -126,6 +126,8 @@ pub(crate) struct Report {
     pub(crate) next_timer_ms: Option<i64>,
     pub(crate) sink_deadline_ms: Option<i64>,
     pub(crate) is_full: bool,
+    /// A sink takes no more before the next checkpoint.
+    pub(crate) needs_checkpoint: bool,
     /// By sink, for the instances that live here.
     pub(crate) sinks: Vec<(usize, SinkCounters, Option<String>)>,
     /// Sink instances that finished preparing.
@@ -495,6 +497,7 @@ impl Worker {
         report.next_timer_ms = None;
         report.sink_deadline_ms = None;
         report.is_full = false;
+        report.needs_checkpoint = false;
         report.sinks.clear();
         report.operators.clear();
         for (place, node) in self.nodes.iter_mut().enumerate() {
@@ -600,6 +603,7 @@ impl SinkPart {
         match self.sink.step_end(now_ms)? {
             SinkStatus::Ready(deadline) => report.sink_deadline_ms = earliest(report.sink_deadline_ms, deadline),
             SinkStatus::Full => report.is_full = true,
+            SinkStatus::NeedsCheckpoint => report.needs_checkpoint = true,
         }
         if self.is_preparing
             && let Some(prepared) = self.sink.poll_prepared()?

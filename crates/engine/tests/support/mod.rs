@@ -558,6 +558,7 @@ fn table(name: &str) -> Arc<TableDescriptor> {
         primary_key: Vec::new(),
         partition_keys: Vec::new(),
         options: BTreeMap::new(),
+        sink_settings: Default::default(),
     })
 }
 

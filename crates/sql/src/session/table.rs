@@ -149,6 +149,7 @@ impl Session {
             primary_key,
             partition_keys: create.partitioned_by.iter().map(|k| k.value.clone()).collect(),
             options,
+            sink_settings: Default::default(),
         };
         // A table may be declared for LIKE alone; reading or writing it says what it lacks.
         let info = if descriptor.options.contains_key("connector") {

@@ -1,0 +1,334 @@
+//! The exactly-once sink: changes wait in a staging file until their checkpoint is durable; then they and the record of their epoch go in
+//! one transaction.
+//!
+//! ```text
+//! claim:    lock the record, generation += 1                                    a run that claimed earlier is refused from here on
+//! commit n: lock the record -> another generation?  superseded
+//!                           -> n is in it already?  done (a repeated commit, or a COMMIT whose answer was lost)
+//!                           -> rows, record := n, COMMIT
+//! ```
+//! With a primary key the last change per key of a buffer is staged; buffers follow each other, so the last change wins in the end. A row
+//! that the database refuses ends the job and is shown: once the cause is removed, the same command goes on with the same rows.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow_array::RecordBatch;
+use arrow_ipc::reader::StreamReader;
+use arrow_ipc::writer::StreamWriter;
+use postgres::Client;
+use wiesel_core::sink::{
+    CheckpointKind, Claim, Prepared as PreparedWork, Sink, SinkContext, SinkCounters, SinkFactory, SinkParallelism,
+    SinkStatus,
+};
+use wiesel_core::table::{SinkRequest, TableDescriptor};
+use wiesel_core::{ChangeBatch, Error, Result};
+
+use super::record::{self, RecordKey};
+use super::row_buffer::RowBuffer;
+use super::sink::{STATEMENT_ROWS_MAX, show_row, write_batch};
+use super::target::{Failure, Prepared, Target};
+use crate::epoch::{self, Known, Pending};
+use crate::stage::{self, StageReader};
+use crate::stager::{StageContent, Stager};
+
+/// A buffer of about so many changes goes to the file.
+const BUFFERED_CHANGES_MAX: usize = 50_000;
+/// And one of about so many bytes.
+const BUFFERED_BYTES_MAX: usize = 8 << 20;
+/// Frames of the staging file: rows to be deleted by key, rows to be written.
+const DELETED: u8 = b'd';
+const WRITTEN: u8 = b'w';
+
+/// Makes the instances of an exactly-once sink and commits their work.
+pub(super) struct ExactlyOnceFactory {
+    target: Arc<Target>,
+    /// For messages.
+    table: String,
+    key: RecordKey,
+    folder: PathBuf,
+    prefix: String,
+    shared: Arc<Shared>,
+    /// The connection of claim and commit.
+    session: Mutex<Option<(Client, Prepared)>>,
+}
+
+/// What the factory and its instances know of each other.
+#[derive(Default)]
+struct Shared {
+    /// What this run has claimed; 0: nothing yet.
+    generation: AtomicU64,
+    /// Changes of this run that are committed.
+    delivered: AtomicU64,
+    retried: AtomicU64,
+}
+
+impl ExactlyOnceFactory {
+    pub(super) fn new(table: &TableDescriptor, request: &SinkRequest, target: Target) -> Self {
+        let sink = match request.ordinal {
+            0 => table.name.clone(),
+            n => format!("{}#{}", table.name, n + 1),
+        };
+        ExactlyOnceFactory {
+            target: Arc::new(target),
+            table: table.name.clone(),
+            key: RecordKey { job: request.run_key.clone(), sink },
+            folder: PathBuf::from(&request.loop_folder),
+            prefix: stage::prefix(&table.name, request.ordinal),
+            shared: Arc::default(),
+            session: Mutex::default(),
+        }
+    }
+
+    /// Does something with the connection, which is opened anew after it was lost.
+    fn with_session<T>(&self, call: impl FnOnce(&mut Client, &Prepared) -> Result<T, Failure>) -> Result<T, Failure> {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        if session.as_ref().is_none_or(|(client, _)| client.is_closed()) {
+            *session = None;
+            let mut client = self.target.connect()?;
+            record::ensure_table(&self.target, &mut client)?;
+            let prepared = self.target.prepare(&mut client)?;
+            *session = Some((client, prepared));
+        }
+        let Some((client, prepared)) = session.as_mut() else {
+            return Err(Failure::Away("the connection was lost".to_owned()));
+        };
+        let outcome = call(client, prepared);
+        if matches!(outcome, Err(Failure::Away(_))) {
+            *session = None;
+        }
+        outcome
+    }
+
+    fn generation(&self) -> u64 {
+        self.shared.generation.load(Ordering::Acquire)
+    }
+
+    /// One transaction; `Ok(false)` when the record shows that an earlier one had come through.
+    fn write(&self, checkpoint: u64, pending: &[Pending], statement_rows: usize) -> Result<bool, Failure> {
+        let Some(first) = pending.first() else { return Ok(false) };
+        self.with_session(|client, prepared| {
+            let (mut transaction, record) = record::lock(&self.target, client, &self.key)?;
+            if record.generation != self.generation() {
+                return Err(epoch::superseded(&self.table, self.generation(), &record).into());
+            }
+            if record.has(first.writer, checkpoint) {
+                return Ok(false);
+            }
+            for part in pending {
+                let mut reader = StageReader::open(&self.folder, &part.stage)?;
+                while let Some(frame) = reader.next()? {
+                    for_each_batch(frame, |is_delete, rows| {
+                        let mut start = 0;
+                        while start < rows.num_rows() {
+                            let count = statement_rows.min(rows.num_rows() - start);
+                            let some = rows.slice(start, count);
+                            let outcome = write_batch(&self.target, prepared, &mut transaction, is_delete, &some);
+                            outcome.map_err(|failure| match failure {
+                                Failure::Row(error) if count == 1 => {
+                                    Failure::Fatal(error.at(format!("row {}", show_row(&self.target, &some))))
+                                }
+                                failure => failure,
+                            })?;
+                            start += count;
+                        }
+                        Ok(())
+                    })?;
+                }
+            }
+            record::store(&self.target, &mut transaction, &self.key, &record.after(first, checkpoint))?;
+            transaction.commit().map_err(|e| self.target.failure(&e))?;
+            Ok(true)
+        })
+    }
+}
+
+impl SinkFactory for ExactlyOnceFactory {
+    fn parallelism(&self) -> SinkParallelism {
+        SinkParallelism::PerWorker
+    }
+
+    fn keeps_record(&self) -> bool {
+        true
+    }
+
+    fn claim(&self, claim: &Claim<'_>) -> Result<()> {
+        let generation = self.with_session(|client, _| {
+            let (mut transaction, mut record) = record::lock(&self.target, client, &self.key)?;
+            record.generation = epoch::claim(&record, claim, &self.table)?;
+            record::store(&self.target, &mut transaction, &self.key, &record)?;
+            transaction.commit().map_err(|e| self.target.failure(&e))?;
+            Ok(record.generation)
+        })?;
+        self.shared.generation.store(generation, Ordering::Release);
+        Ok(())
+    }
+
+    fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
+        let name = format!("jdbc-{}-{}", self.table, context.instance);
+        let prefix = format!("{}-{}", self.prefix, context.instance);
+        Ok(Box::new(ExactlyOnceSink {
+            target: Arc::clone(&self.target),
+            stager: Stager::start(name, context.waker, self.folder.clone(), prefix)?,
+            shared: Arc::clone(&self.shared),
+            is_first: context.instance == 0,
+            is_last: false,
+            received: 0,
+            folded: 0,
+        }))
+    }
+
+    fn commit(&self, checkpoint: u64, pending: &[Vec<u8>]) -> Result<()> {
+        let pending: Vec<Pending> = pending.iter().map(|work| epoch::decode(work)).collect::<Result<_>>()?;
+        let mut statement_rows = STATEMENT_ROWS_MAX;
+        loop {
+            match self.write(checkpoint, &pending, statement_rows) {
+                Ok(_) => break,
+                // One by one: rows that are one row in the database, or to find the row that it refuses.
+                Err(Failure::SameRowTwice | Failure::Row(_)) if statement_rows > 1 => statement_rows = 1,
+                Err(failure) => {
+                    self.shared.retried.fetch_add(1, Ordering::Relaxed);
+                    return Err(failure.into());
+                }
+            }
+        }
+        for part in &pending {
+            // What an earlier run staged was counted by that run as received.
+            if part.writer == self.generation() {
+                self.shared.delivered.fetch_add(part.stage.changes, Ordering::Relaxed);
+            }
+            stage::remove(&self.folder, &part.stage)?;
+        }
+        Ok(())
+    }
+
+    fn recover(&self, _restored: &[Vec<u8>]) -> Result<()> {
+        // Everything that a checkpoint names is committed by now.
+        stage::sweep(&self.folder, &self.prefix)
+    }
+}
+
+struct ExactlyOnceSink {
+    target: Arc<Target>,
+    stager: Stager<RowBuffer>,
+    shared: Arc<Shared>,
+    /// Commits are counted once for all instances.
+    is_first: bool,
+    is_last: bool,
+    received: u64,
+    folded: u64,
+}
+
+impl StageContent for RowBuffer {
+    fn is_full(&self) -> bool {
+        self.len() >= BUFFERED_CHANGES_MAX || self.bytes() >= BUFFERED_BYTES_MAX
+    }
+
+    fn frames(&self, append: &mut dyn FnMut(&[u8], u64) -> Result<()>) -> Result<()> {
+        let (deleted, written) = self.rows(0..self.len())?;
+        for (tag, rows) in [(DELETED, deleted), (WRITTEN, written)] {
+            let Some(rows) = rows else { continue };
+            let mut frame = vec![tag];
+            let mut writer = StreamWriter::try_new(&mut frame, &rows.schema())?;
+            writer.write(&rows)?;
+            writer.finish()?;
+            drop(writer);
+            append(&frame, rows.num_rows() as u64)?;
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        RowBuffer::clear(self);
+    }
+}
+
+/// The rows of a frame, and whether they are to be deleted.
+fn for_each_batch(
+    frame: &[u8],
+    mut call: impl FnMut(bool, &RecordBatch) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let damaged = |what: &str| Error::data(format!("a staging file holds what is no rows: {what}"));
+    let (tag, stream) = frame.split_first().ok_or_else(|| damaged("an empty frame"))?;
+    let reader = StreamReader::try_new(stream, None).map_err(|e| damaged(&e.to_string()))?;
+    for rows in reader {
+        call(*tag == DELETED, &rows.map_err(|e| damaged(&e.to_string()))?)?;
+    }
+    Ok(())
+}
+
+impl Sink for ExactlyOnceSink {
+    fn write(&mut self, batch: &ChangeBatch) -> Result<()> {
+        let written = self.stager.content().write(batch, &self.target.key)?;
+        self.received += written.received;
+        self.folded += written.folded;
+        Ok(())
+    }
+
+    fn step_end(&mut self, _now_ms: i64) -> Result<SinkStatus> {
+        self.stager.status()
+    }
+
+    fn prepare(&mut self, _checkpoint: u64, kind: CheckpointKind) -> Result<()> {
+        self.is_last = kind == CheckpointKind::Final;
+        self.stager.cut()
+    }
+
+    fn poll_prepared(&mut self) -> Result<Option<PreparedWork>> {
+        let Some(sealed) = self.stager.poll_sealed()? else { return Ok(None) };
+        let writer = self.shared.generation.load(Ordering::Acquire);
+        let pending = match sealed {
+            Some(stage) => epoch::encode(&Pending { writer, is_last: self.is_last, stage })?,
+            None => Vec::new(),
+        };
+        Ok(Some(PreparedWork { pending, state: epoch::encode(&Known { generation: writer })? }))
+    }
+
+    fn waiting_for(&self) -> Option<String> {
+        self.stager.waiting_for()
+    }
+
+    fn counters(&self) -> SinkCounters {
+        let of_all = |counter: &AtomicU64| if self.is_first { counter.load(Ordering::Relaxed) } else { 0 };
+        SinkCounters {
+            received: self.received,
+            delivered: of_all(&self.shared.delivered),
+            folded: self.folded,
+            refused: 0,
+            retried: of_all(&self.shared.retried),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wiesel_core::value::column;
+    use wiesel_core::{DataType, Field, RowKind, Schema, TypeKind, Value};
+
+    use super::*;
+
+    #[test]
+    fn staged_rows_come_back_as_they_were() {
+        let schema = Schema::new(vec![Field::new("k", DataType::string()), Field::new("n", DataType::int())]);
+        let keys = [Value::String("a".to_owned()), Value::String("b".to_owned())];
+        let columns =
+            vec![column(&TypeKind::VarChar(9), &keys), column(&TypeKind::Int, &[Value::Int(1), Value::Null])];
+        let rows = RecordBatch::try_new(schema.arrow().clone(), columns).unwrap();
+        let batch = ChangeBatch::new(rows.clone(), vec![RowKind::Delete, RowKind::Insert].into_iter().collect());
+        let mut buffer = RowBuffer::default();
+        buffer.write(&batch, &[(0, TypeKind::VarChar(9))]).unwrap();
+        let mut found = Vec::new();
+        buffer
+            .frames(&mut |frame, changes| {
+                let read = for_each_batch(frame, |is_delete, rows| {
+                    found.push((is_delete, changes, rows.clone()));
+                    Ok(())
+                });
+                read.map_err(Error::from)
+            })
+            .unwrap();
+        assert_eq!(found, [(true, 1, rows.slice(0, 1)), (false, 1, rows.slice(1, 1))]);
+        assert!(for_each_batch(b"w no rows", |_, _| Ok(())).is_err());
+    }
+}

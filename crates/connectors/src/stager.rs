@@ -1,0 +1,215 @@
+//! Between an exactly-once sink and its staging file: rows gather in a buffer on the worker, a thread writes full buffers to the file, and
+//! a checkpoint cuts the buffer there and then, has the rest written and the file sealed.
+//!
+//! ```text
+//! worker:  write -> [content]  --full, or cut by a checkpoint-->  thread: frames -> file, fsync when cut
+//! ```
+//! Three buffers at most: one being filled, one cut off, one on its way. The file of one epoch is bounded: when it is full the sink asks
+//! for a checkpoint and takes no more until then.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use wiesel_core::env::Waker;
+use wiesel_core::sink::SinkStatus;
+use wiesel_core::{Error, ErrorKind, Result};
+
+use crate::handover::{HandOver, Link, exponential_backoff};
+use crate::stage::{StageWriter, Staged};
+
+/// What one instance keeps between two checkpoints.
+const EPOCH_BYTES_MAX: u64 = 256 << 20;
+/// The first pause when the disk is full.
+const BACKOFF_DELAY: Duration = Duration::from_millis(100);
+
+/// Rows that gather for the staging file.
+pub(crate) trait StageContent: Default + Send + 'static {
+    /// Whether it must go to the file before it takes more.
+    fn is_full(&self) -> bool;
+    /// Hands its rows over as frames, each with the number of changes in it.
+    fn frames(&self, append: &mut dyn FnMut(&[u8], u64) -> Result<()>) -> Result<()>;
+    /// Empties it.
+    fn clear(&mut self);
+}
+
+struct Work<C> {
+    content: C,
+    is_cut: bool,
+    /// Once a cut is written: the file, if there was anything.
+    sealed: Option<Option<Staged>>,
+    epoch_bytes: u64,
+}
+
+/// The sink's side.
+pub(crate) struct Stager<C> {
+    content: C,
+    spare: Option<C>,
+    cut: Option<Work<C>>,
+    handover: HandOver<Work<C>>,
+    sealed: Option<Option<Staged>>,
+    epoch_bytes: u64,
+}
+
+impl<C: StageContent> Stager<C> {
+    /// Starts the thread. Files are named `<prefix>-<number>.stage`.
+    pub(crate) fn start(name: String, waker: Waker, folder: PathBuf, prefix: String) -> Result<Self> {
+        let (mut file, mut number) = (None, 0);
+        let write = move |work: &mut Work<C>, link: &Link| {
+            work.content.frames(&mut |frame, changes| {
+                until_there_is_room(link, || {
+                    let file = match &mut file {
+                        Some(file) => file,
+                        none => none.insert(StageWriter::create(&folder, &prefix, number)?),
+                    };
+                    file.append(frame, changes)
+                })
+            })?;
+            work.content.clear();
+            if work.is_cut {
+                work.sealed = Some(file.take().map(StageWriter::seal).transpose()?);
+                number += 1;
+            }
+            work.epoch_bytes = file.as_ref().map_or(0, StageWriter::bytes);
+            Ok(())
+        };
+        let handover = HandOver::start(name, waker, write)?;
+        Ok(Stager { content: C::default(), spare: None, cut: None, handover, sealed: None, epoch_bytes: 0 })
+    }
+
+    /// What is being filled.
+    pub(crate) fn content(&mut self) -> &mut C {
+        &mut self.content
+    }
+
+    /// Reads what came back, hands over what is due.
+    pub(crate) fn pump(&mut self) -> Result<()> {
+        if let Some(work) = self.handover.take_back()? {
+            self.spare = Some(work.content);
+            self.epoch_bytes = work.epoch_bytes;
+            if work.sealed.is_some() {
+                self.sealed = work.sealed;
+            }
+        }
+        if !self.handover.is_idle() {
+            return Ok(());
+        }
+        if let Some(cut) = self.cut.take() {
+            return self.handover.hand_over(cut);
+        }
+        if self.content.is_full() {
+            let work = self.take_content(false);
+            self.handover.hand_over(work)?;
+        }
+        Ok(())
+    }
+
+    fn take_content(&mut self, is_cut: bool) -> Work<C> {
+        let content = std::mem::replace(&mut self.content, self.spare.take().unwrap_or_default());
+        Work { content, is_cut, sealed: None, epoch_bytes: 0 }
+    }
+
+    /// What the loop may do.
+    pub(crate) fn status(&mut self) -> Result<SinkStatus> {
+        self.pump()?;
+        Ok(if self.epoch_bytes >= EPOCH_BYTES_MAX {
+            SinkStatus::NeedsCheckpoint
+        } else if self.content.is_full() {
+            SinkStatus::Full
+        } else {
+            SinkStatus::Ready(None)
+        })
+    }
+
+    /// A checkpoint begins: what was written so far belongs to it, nothing later does.
+    pub(crate) fn cut(&mut self) -> Result<()> {
+        self.sealed = None;
+        self.cut = Some(self.take_content(true));
+        self.pump()
+    }
+
+    /// The sealed file of the last cut once it is durable; inside, `None` when there was nothing to stage.
+    pub(crate) fn poll_sealed(&mut self) -> Result<Option<Option<Staged>>> {
+        self.pump()?;
+        Ok(self.sealed.take())
+    }
+
+    /// What the thread waits for.
+    pub(crate) fn waiting_for(&self) -> Option<String> {
+        self.handover.progress().waiting_for()
+    }
+}
+
+fn until_there_is_room(link: &Link, mut write: impl FnMut() -> Result<()>) -> Result<()> {
+    let mut attempt = 0;
+    loop {
+        match write() {
+            Err(error) if error.kind() == ErrorKind::Unavailable => wait(link, &mut attempt, &error)?,
+            end => {
+                link.progress.set_waiting_for(None);
+                return end;
+            }
+        }
+    }
+}
+
+fn wait(link: &Link, attempt: &mut u32, error: &Error) -> Result<()> {
+    *attempt += 1;
+    link.progress.set_waiting_for(Some(format!("{} (try {})", error.message(), *attempt + 1)));
+    link.pause(exponential_backoff(BACKOFF_DELAY, *attempt))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stage::StageReader;
+
+    #[derive(Default)]
+    struct Words(Vec<u8>);
+
+    impl StageContent for Words {
+        fn is_full(&self) -> bool {
+            self.0.len() >= 2
+        }
+        fn frames(&self, append: &mut dyn FnMut(&[u8], u64) -> Result<()>) -> Result<()> {
+            if self.0.is_empty() { Ok(()) } else { append(&self.0, self.0.len() as u64) }
+        }
+        fn clear(&mut self) {
+            self.0.clear();
+        }
+    }
+
+    fn sealed(stager: &mut Stager<Words>, waker: &Waker) -> Option<Staged> {
+        loop {
+            if let Some(sealed) = stager.poll_sealed().unwrap() {
+                return sealed;
+            }
+            waker.wait(Duration::from_secs(10));
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_cuts_exactly_where_it_began() {
+        let folder = tempfile::tempdir().unwrap();
+        let waker = Waker::default();
+        let path = folder.path().to_owned();
+        let mut stager = Stager::<Words>::start("t".to_owned(), waker.clone(), path, "sink-t-0".to_owned()).unwrap();
+        stager.content().0.extend(b"abc");
+        stager.pump().unwrap();
+        stager.content().0.push(b'd');
+        stager.cut().unwrap();
+        stager.content().0.push(b'e');
+        let first = sealed(&mut stager, &waker).unwrap();
+        stager.cut().unwrap();
+        let second = sealed(&mut stager, &waker).unwrap();
+        stager.cut().unwrap();
+        assert_eq!(sealed(&mut stager, &waker), None, "nothing is staged, so there is no file");
+        for (staged, expected) in [(first, "abcd"), (second, "e")] {
+            let mut reader = StageReader::open(folder.path(), &staged).unwrap();
+            let mut text = Vec::new();
+            while let Some(frame) = reader.next().unwrap() {
+                text.extend_from_slice(frame);
+            }
+            assert_eq!(text, expected.as_bytes());
+        }
+    }
+}
