@@ -53,7 +53,8 @@ impl StageWriter {
     /// repeated.
     pub(crate) fn append(&mut self, frame: &[u8], changes: u64) -> Result<()> {
         let length = u32::try_from(frame.len()).ok().filter(|_| frame.len() <= FRAME_BYTES_MAX);
-        let length = length.ok_or_else(|| Error::data(format!("{} bytes are too many to stage at once", frame.len())))?;
+        let length =
+            length.ok_or_else(|| Error::data(format!("{} bytes are too many to stage at once", frame.len())))?;
         let header = length.to_le_bytes();
         let written = self.file.write_all(&header).and_then(|()| self.file.write_all(frame));
         if let Err(e) = written {
@@ -82,7 +83,10 @@ impl StageWriter {
             None => Ok(()),
         });
         synced.map_err(|e| {
-            Error::internal(format!("fsync of `{}` failed, so what the disk holds is unknown: {e}", self.path.display()))
+            Error::internal(format!(
+                "fsync of `{}` failed, so what the disk holds is unknown: {e}",
+                self.path.display()
+            ))
         })?;
         Ok(Staged { file: self.name, bytes: self.bytes, crc32: self.hash.finalize(), changes: self.changes })
     }

@@ -123,6 +123,7 @@ impl<C: StageContent> Stager<C> {
     /// A checkpoint begins: what was written so far belongs to it, nothing later does.
     pub(crate) fn cut(&mut self) -> Result<()> {
         self.sealed = None;
+        self.epoch_bytes = 0;
         self.cut = Some(self.take_content(true));
         self.pump()
     }

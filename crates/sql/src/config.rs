@@ -3,6 +3,8 @@
 //! Three fates: a key is used; it has no meaning outside a JVM and is taken with one line on stderr; or it belongs to a feature that is
 //! not there yet and is refused by name unless set to Flink's default. Everything else is an error with the nearest key.
 
+mod own_settings;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -124,7 +126,9 @@ impl Config {
     pub fn set(&mut self, pair: &OptionPair) -> Result<Option<String>, Diagnostic> {
         let (key, value) = (pair.key.value.as_str(), pair.value.value.as_str());
         if key.starts_with("wiesel.") {
-            return Err(Diagnostic::error("W0504", format!("setting '{key}' is not supported yet")).at(pair.key.span));
+            own_settings::check(pair)?;
+            self.values.insert(key.to_owned(), value.to_owned());
+            return Ok(None);
         }
         let Ok(found) = KEYS.binary_search_by(|(k, _)| (*k).cmp(key)) else {
             let error = Diagnostic::error("W0502", format!("unknown setting '{key}'")).at(pair.key.span);

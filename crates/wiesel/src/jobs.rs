@@ -40,6 +40,8 @@ pub(crate) struct RunOptions {
     pub(crate) state_dir: PathBuf,
     /// Start anew although there is a checkpoint.
     pub(crate) fresh: bool,
+    /// Go on even where rows may then be written twice.
+    pub(crate) allow_duplicates: bool,
     /// `--memory`, shared by all jobs.
     pub(crate) memory_bytes: u64,
     /// Where to die, for tests of recovery.
@@ -364,6 +366,7 @@ impl<'a> Jobs<'a> {
         let state_dir = self.own_folder(&root.join(folder_name(&job.loop_name)));
         let mut spec = JobSpec::new(job.plan, config, self.options.registry.clone(), state_dir, memory, workers);
         spec.fresh = self.options.fresh || spec_collector.is_some();
+        spec.allow_duplicates = self.options.allow_duplicates;
         spec.collector = spec_collector;
         spec.fail_points = self.options.fail_points.clone();
         spec
@@ -414,7 +417,11 @@ fn run_one(index: usize, spec: JobSpec, control: &Control, metrics: &Arc<Metrics
             (Exit::Failed, format!("stopped at once; checkpoint that stands: {standing}"))
         }
         Err(error) => {
-            let exit = if error.kind() == ErrorKind::Config { Exit::Usage } else { Exit::Failed };
+            let exit = match error.kind() {
+                ErrorKind::Config => Exit::Usage,
+                ErrorKind::Superseded => Exit::Superseded,
+                _ => Exit::Failed,
+            };
             let report =
                 if error.kind() == ErrorKind::Internal { "\nthis is a bug of wiesel: please report it" } else { "" };
             (exit, format!("failed [{}]: {error}{report}", error.code()))

@@ -75,9 +75,19 @@ impl Context {
         &self,
         arguments: impl IntoIterator<Item = Argument>,
     ) -> Result<Arc<Program>> {
+        self.spawn_with(arguments, &[])
+    }
+
+    /// The same with variables in its environment.
+    pub(crate) fn spawn_with<Argument: AsRef<str>>(
+        &self,
+        arguments: impl IntoIterator<Item = Argument>,
+        environment: &[(&str, String)],
+    ) -> Result<Arc<Program>> {
         let arguments: Vec<String> = arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
         let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
-        let program = Arc::new(Program::start(&self.binary, &arguments, self.folder(), programs.len())?);
+        let program = Program::start(&self.binary, &arguments, environment, self.folder(), programs.len())?;
+        let program = Arc::new(program);
         programs.push(Arc::clone(&program));
         Ok(program)
     }
@@ -90,7 +100,7 @@ impl Context {
         let arguments: Vec<String> = arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
         let (reader, writer) = std::io::pipe()?;
         let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
-        let program = Program::start_into(&self.binary, &arguments, self.folder(), programs.len(), writer.into())?;
+        let program = Program::start_into(&self.binary, &arguments, &[], self.folder(), programs.len(), writer.into())?;
         let program = Arc::new(program);
         programs.push(Arc::clone(&program));
         Ok((program, reader))

@@ -39,8 +39,8 @@ use anyhow::Result;
 
 use crate::services::Service::{self, Es7, Es8, Kafka, Postgres};
 use cases::{
-    bad_input, demo, elasticsearch as elasticsearch_cases, examples, filesystem, filesystem_source, harness, jdbc,
-    jdbc_source, kafka_sink, kafka_source, lookup_join, outage, stop, workload,
+    bad_input, delivery, demo, elasticsearch as elasticsearch_cases, examples, filesystem, filesystem_source, harness,
+    jdbc, jdbc_source, kafka_sink, kafka_source, lookup_join, outage, stop, workload,
 };
 use context::Context;
 
@@ -106,6 +106,24 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[],
         limit_s: 60,
         run: bad_input::check_tells_all_errors_of_a_file_at_once,
+    },
+    Case {
+        name: "delivery_postgres_a_twin_supersedes_the_first_run",
+        needs: &[Kafka, Postgres],
+        limit_s: 300,
+        run: delivery::postgres_a_twin_supersedes_the_first_run,
+    },
+    Case {
+        name: "delivery_postgres_no_checkpoint_is_no_licence_to_write_again",
+        needs: &[Kafka, Postgres],
+        limit_s: 240,
+        run: delivery::postgres_no_checkpoint_is_no_licence_to_write_again,
+    },
+    Case {
+        name: "delivery_postgres_survives_kills",
+        needs: &[Kafka, Postgres],
+        limit_s: 300,
+        run: delivery::postgres_survives_kills,
     },
     Case {
         name: "demo_shows_totals_and_writes_sums",

@@ -56,15 +56,22 @@ impl Finished {
 
 impl Program {
     /// Starts `binary` in `folder`; `ordinal` keeps the outputs of several programs apart.
-    pub(crate) fn start(binary: &Path, arguments: &[String], folder: &Path, ordinal: usize) -> Result<Program> {
+    pub(crate) fn start(
+        binary: &Path,
+        arguments: &[String],
+        environment: &[(&str, String)],
+        folder: &Path,
+        ordinal: usize,
+    ) -> Result<Program> {
         let stdout = folder.join(format!("wiesel-{ordinal}.stdout"));
-        Program::start_into(binary, arguments, folder, ordinal, File::create(&stdout)?.into())
+        Program::start_into(binary, arguments, environment, folder, ordinal, File::create(&stdout)?.into())
     }
 
     /// The same with a stdout of the caller's; `Program::stdout` then finds nothing.
     pub(crate) fn start_into(
         binary: &Path,
         arguments: &[String],
+        environment: &[(&str, String)],
         folder: &Path,
         ordinal: usize,
         output: Stdio,
@@ -72,7 +79,7 @@ impl Program {
         let stdout = folder.join(format!("wiesel-{ordinal}.stdout"));
         let stderr = folder.join(format!("wiesel-{ordinal}.stderr"));
         let mut command = Command::new(binary);
-        command.args(arguments).current_dir(folder);
+        command.args(arguments).envs(environment.iter().map(|(name, value)| (*name, value))).current_dir(folder);
         let mut command = guarded(&command, Signal::Kill);
         command.stdin(Stdio::null()).stdout(output).stderr(File::create(&stderr)?).process_group(0);
         let child = spawn(command).with_context(|| format!("start `{}`", binary.display()))?;

@@ -312,8 +312,7 @@ mod tests {
     fn staged_rows_come_back_as_they_were() {
         let schema = Schema::new(vec![Field::new("k", DataType::string()), Field::new("n", DataType::int())]);
         let keys = [Value::String("a".to_owned()), Value::String("b".to_owned())];
-        let columns =
-            vec![column(&TypeKind::VarChar(9), &keys), column(&TypeKind::Int, &[Value::Int(1), Value::Null])];
+        let columns = vec![column(&TypeKind::VarChar(9), &keys), column(&TypeKind::Int, &[Value::Int(1), Value::Null])];
         let rows = RecordBatch::try_new(schema.arrow().clone(), columns).unwrap();
         let batch = ChangeBatch::new(rows.clone(), vec![RowKind::Delete, RowKind::Insert].into_iter().collect());
         let mut buffer = RowBuffer::default();

@@ -15,7 +15,8 @@ const IDLE_MAX: &str = "SET LOCAL idle_in_transaction_session_timeout = '30s'";
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS wiesel_commit (job text NOT NULL, sink text NOT NULL, generation bigint NOT NULL, \
      epoch bigint NOT NULL, writer bigint NOT NULL, is_last boolean NOT NULL, changed_at timestamptz NOT NULL, \
      PRIMARY KEY (job, sink))";
-const INSERT: &str = "INSERT INTO wiesel_commit VALUES ($1, $2, 0, 0, 0, false, now()) ON CONFLICT (job, sink) DO NOTHING";
+const INSERT: &str =
+    "INSERT INTO wiesel_commit VALUES ($1, $2, 0, 0, 0, false, now()) ON CONFLICT (job, sink) DO NOTHING";
 const SELECT: &str =
     "SELECT generation, epoch, writer, is_last FROM wiesel_commit WHERE job = $1 AND sink = $2 FOR UPDATE";
 const UPDATE: &str = "UPDATE wiesel_commit SET generation = $3, epoch = $4, writer = $5, is_last = $6, changed_at = now() \
@@ -30,7 +31,8 @@ pub(super) struct RecordKey {
 
 /// Makes the table when it is not there.
 pub(super) fn ensure_table(target: &Target, client: &mut Client) -> Result<(), Failure> {
-    let row = client.query_one("SELECT to_regclass('wiesel_commit') IS NOT NULL", &[]).map_err(|e| target.failure(&e))?;
+    let row =
+        client.query_one("SELECT to_regclass('wiesel_commit') IS NOT NULL", &[]).map_err(|e| target.failure(&e))?;
     if row.get(0) {
         return Ok(());
     }
@@ -39,8 +41,10 @@ pub(super) fn ensure_table(target: &Target, client: &mut Client) -> Result<(), F
         // Two sinks make it at the same time.
         Err(e) if e.code().is_some_and(|c| ["23505", "42P07", "42710"].contains(&c.code())) => Ok(()),
         Err(e) if e.code().is_some_and(|c| c.code() == "42501") => Err(Failure::Fatal(
-            Error::permission(format!("exactly-once delivery keeps a table wiesel_commit, which this user may not make: {e}"))
-                .hint(format!("let its owner make it, and GRANT SELECT, INSERT, UPDATE ON wiesel_commit: {CREATE}")),
+            Error::permission(format!(
+                "exactly-once delivery keeps a table wiesel_commit, which this user may not make: {e}"
+            ))
+            .hint(format!("let its owner make it, and GRANT SELECT, INSERT, UPDATE ON wiesel_commit: {CREATE}")),
         )),
         Err(e) => Err(target.failure(&e)),
     }

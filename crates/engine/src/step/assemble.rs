@@ -12,6 +12,7 @@ use wiesel_core::{Error, ErrorKind, Result, Schema, Value};
 use wiesel_expr::Evaluator;
 use wiesel_plan::{LookupJoinNode, NodeKind, WatermarkNode};
 
+use super::claim::claim_sinks;
 use super::control::Control;
 use super::cycle::Keeper;
 use super::exchange::Splitter;
@@ -39,7 +40,7 @@ const CHECKPOINT_INTERVAL_MS: u64 = 10_000;
 /// Pauses between attempts to open or commit what is away.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 
-/// Before any sink opens: work of a durable checkpoint that the sinks did not confirm is committed, then leftovers are removed.
+/// Before any sink opens: the sinks are claimed, work of a durable checkpoint that the sinks did not confirm is committed, then leftovers are removed.
 pub(super) fn prepare_sinks(
     spec: &JobSpec,
     control: &Control,
@@ -50,6 +51,7 @@ pub(super) fn prepare_sinks(
     recovered: &Recovered,
 ) -> Result<()> {
     let Some(folder) = folder else { return Ok(()) };
+    claim_sinks(&spec.plan, spec.allow_duplicates, (control, metrics), sinks, ids, recovered)?;
     let of_plan = |operator: &str| spec.plan.sinks.iter().position(|&node| ids[node] == operator);
     if let Some(manifest) = &recovered.unconfirmed {
         for entry in &manifest.sinks {

@@ -7,8 +7,8 @@ use wiesel_core::sink::{Claim, RunStart, SinkFactory};
 use wiesel_core::{Error, Result};
 use wiesel_plan::{NodeKind, StreamPlan};
 
+use super::assemble::retried;
 use super::control::Control;
-use super::job::retried;
 use super::metrics::Metrics;
 use crate::checkpoint::Resume;
 use crate::checkpoint::manifest::{Manifest, positions_text};
@@ -78,7 +78,13 @@ pub(crate) fn without_record(plan: &StreamPlan, sinks: &[Option<Arc<dyn SinkFact
 }
 
 /// Why a run must not fall back, or `None` when it may.
-pub(crate) fn refuse_fall_back(error: Error, lost: u64, sink: &str, lost_at: &str, older: Option<(u64, String)>) -> Error {
+pub(crate) fn refuse_fall_back(
+    error: Error,
+    lost: u64,
+    sink: &str,
+    lost_at: &str,
+    older: Option<(u64, String)>,
+) -> Error {
     let lost_at = if lost_at.is_empty() { String::new() } else { format!(" (up to {lost_at})") };
     let back = match older {
         Some((id, positions)) => format!("going back to checkpoint {id} ({positions})"),

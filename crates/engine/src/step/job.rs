@@ -1,7 +1,7 @@
 //! A job: what it is given, how it is opened (lock, recovery, connectors), and how it ends. The loop itself is in `running`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use wiesel_core::sink::{SinkFactory, SinkParallelism};
@@ -11,6 +11,7 @@ use wiesel_core::{Error, ErrorKind, Result};
 use wiesel_plan::{JobConfig, NodeKind, StreamPlan};
 
 use super::assemble::prepare_sinks;
+use super::claim;
 use super::control::{Clock, Control, FailPoints, SystemClock};
 use super::graph::Graph;
 use super::metrics::Metrics;
@@ -33,6 +34,8 @@ pub struct JobSpec {
     pub state_dir: PathBuf,
     /// Start anew although there is a checkpoint.
     pub fresh: bool,
+    /// Go on even where rows of an exactly-once sink may then be written twice.
+    pub allow_duplicates: bool,
     /// The memory budget of this job.
     pub memory_bytes: u64,
     /// Worker threads; at least 1.
@@ -63,6 +66,7 @@ impl JobSpec {
             registry,
             state_dir,
             fresh: false,
+            allow_duplicates: false,
             memory_bytes,
             workers,
             collector: None,
@@ -125,7 +129,7 @@ impl Job {
             (None, Recovered::nothing(Resume::NotKept))
         } else {
             let folder = Folder::open(&spec.state_dir, spec.fail_points.clone())?;
-            let recovered = recover(&spec, &folder, &ids)?;
+            let recovered = recover(&spec, &folder, &ids, &sinks)?;
             (Some(folder), recovered)
         };
         recovered.notes.iter().for_each(|note| metrics.note(note.clone()));
@@ -176,20 +180,17 @@ impl Drop for Over {
     }
 }
 
-fn recover(spec: &JobSpec, folder: &Folder, ids: &[String]) -> Result<Recovered> {
-    let exactly_once: Vec<String> = spec
-        .plan
-        .nodes
-        .iter()
-        .filter_map(|node| match &node.kind {
-            NodeKind::Sink(sink) if sink.info.delivery == "exactly-once" => Some(sink.table.name.clone()),
-            _ => None,
-        })
-        .collect();
+fn recover(
+    spec: &JobSpec,
+    folder: &Folder,
+    ids: &[String],
+    sinks: &[Option<Arc<dyn SinkFactory>>],
+) -> Result<Recovered> {
     let expected = Expectation {
         operators: &identity::operators(&spec.plan, ids),
-        exactly_once: &exactly_once,
+        exactly_once: &claim::without_record(&spec.plan, sinks),
         fresh: spec.fresh,
+        allow_duplicates: spec.allow_duplicates,
         now_ms: spec.clock.now_ms(),
     };
     recovery::recover(folder, &expected)
@@ -199,7 +200,8 @@ fn sink_factories(spec: &JobSpec) -> Result<Vec<Option<Arc<dyn SinkFactory>>>> {
     // The same text from whichever directory the program is started.
     let loop_folder = std::path::absolute(&spec.state_dir).unwrap_or_else(|_| spec.state_dir.clone());
     let loop_folder = loop_folder.display().to_string();
-    let factory = |&id: &usize| {
+    let run_key = claim::run_key(Path::new(&loop_folder));
+    let factory = |(&id, ordinal): (&usize, usize)| {
         let node = &spec.plan.nodes[id];
         let NodeKind::Sink(sink) = &node.kind else { return Ok(None) };
         let request = SinkRequest {
@@ -210,10 +212,12 @@ fn sink_factories(spec: &JobSpec) -> Result<Vec<Option<Arc<dyn SinkFactory>>>> {
             job_name: spec.plan.job_name.clone(),
             loop_folder: loop_folder.clone(),
             checkpoint_interval_is_set: spec.config.checkpoint_interval_ms.is_some(),
+            run_key: run_key.clone(),
+            ordinal,
         };
         Ok(Some(Arc::from(spec.registry.sink(&sink.table, &request)?)))
     };
-    spec.plan.sinks.iter().map(factory).collect()
+    spec.plan.sinks.iter().zip(claim::ordinals(&spec.plan)).map(factory).collect()
 }
 
 fn source_factories(spec: &JobSpec, graph: &Graph) -> Result<Vec<Option<Arc<dyn SourceFactory>>>> {

@@ -5,7 +5,7 @@
 //! metrics  what the outside may see           worker    the phases of a step on one worker
 //! graph    plan -> stages and exchanges       exchange  rows to the worker that owns their key
 //! fetch    source threads                     barrier   where workers meet
-//! cycle    the life of a checkpoint
+//! cycle    the life of a checkpoint         claim     how a run takes its sinks over
 //! job      what a job is given, how it opens and ends
 //! assemble sources, workers and state of a run put together
 //! running  the loop itself: steps, parking, checkpoints, ends
@@ -14,6 +14,7 @@
 
 mod assemble;
 mod barrier;
+pub(crate) mod claim;
 pub mod control;
 mod cycle;
 mod exchange;

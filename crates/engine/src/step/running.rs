@@ -48,6 +48,8 @@ pub(super) struct Running {
     step: u64,
     seed: u64,
     is_full: bool,
+    /// A sink takes no more before the next checkpoint.
+    needs_checkpoint: bool,
     next_timer_ms: Option<i64>,
     sink_deadline_ms: Option<i64>,
     prepared: Vec<(usize, usize, Prepared)>,
@@ -140,6 +142,7 @@ impl Running {
             threads: Vec::new(),
             step: 0,
             is_full: false,
+            needs_checkpoint: false,
             next_timer_ms: None,
             sink_deadline_ms: None,
             prepared: Vec::new(),
@@ -182,10 +185,10 @@ impl Running {
                 return Ok(end);
             }
             self.begin_if_due(now_ms)?;
-            if self.is_full || (self.ending.is_some() && !self.flow.has_carry()) {
+            if self.is_held_up() || (self.ending.is_some() && !self.flow.has_carry()) {
                 self.command(Command::Sinks { now_ms })?;
                 let is_waiting = self.ending.is_some() && !self.is_gathered();
-                if self.is_full || is_waiting {
+                if self.is_held_up() || is_waiting {
                     // Timers wait as the rows do: what they would emit has no place to go.
                     let expires_ms = self.keeper.as_ref().and_then(Keeper::expires_ms);
                     is_woken |= self.park(now_ms, earliest(self.sink_deadline_ms, expires_ms));
@@ -200,6 +203,11 @@ impl Running {
             is_woken = false;
             self.run_step(now_ms)?;
         }
+    }
+
+    /// Whether the sinks take nothing now. Rows behind a cut have to pass before a checkpoint may be taken, so for that one they do.
+    fn is_held_up(&self) -> bool {
+        self.is_full || (self.needs_checkpoint && !self.flow.has_carry())
     }
 
     /// Whether the job is over, and the way there: a last checkpoint once the input ended or a stop was asked for.
@@ -223,8 +231,10 @@ impl Running {
             _ => JobEnd::Stopped { checkpoint },
         };
         let Some(keeper) = &self.keeper else { return Ok(Some(stopped(None))) };
-        if keeper.ended.is_some() {
-            return Ok(Some(stopped(keeper.ended)));
+        if let Some(ended) = keeper.ended {
+            // What the commit delivered is counted too.
+            self.command(Command::Sinks { now_ms })?;
+            return Ok(Some(stopped(Some(ended))));
         }
         if !self.flow.is_open() {
             // Positions of a source that never opened are unknown; what stands stays.
@@ -246,7 +256,9 @@ impl Running {
 
     fn begin_if_due(&mut self, now_ms: i64) -> Result<()> {
         let Some(keeper) = &mut self.keeper else { return Ok(()) };
-        if self.ending.is_some() || keeper.due_ms().is_none_or(|due| due > now_ms) || self.flow.has_carry() {
+        let is_due = keeper.due_ms().is_some_and(|due| due <= now_ms);
+        let is_needed = self.needs_checkpoint && !keeper.is_in_flight();
+        if self.ending.is_some() || !(is_due || is_needed) || self.flow.has_carry() {
             return Ok(());
         }
         if !self.flow.is_open() {
@@ -388,6 +400,7 @@ impl Running {
         self.next_timer_ms = None;
         self.sink_deadline_ms = None;
         self.is_full = false;
+        self.needs_checkpoint = false;
         let metrics = &self.shared.metrics;
         let mut sums = vec![(SinkCounters::default(), None); metrics.sinks.len()];
         let mut state: Vec<(u64, u64, u64)> = vec![(0, 0, 0); metrics.nodes.len()];
@@ -396,6 +409,7 @@ impl Running {
             self.next_timer_ms = earliest(self.next_timer_ms, report.next_timer_ms);
             self.sink_deadline_ms = earliest(self.sink_deadline_ms, report.sink_deadline_ms);
             self.is_full |= report.is_full;
+            self.needs_checkpoint |= report.needs_checkpoint;
             self.prepared.append(&mut report.prepared);
             for (sink, counters, waiting) in &report.sinks {
                 let Some((sum, text)) = sums.get_mut(*sink) else { continue };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use wiesel_core::diagnostic::{Diagnostic, Span};
+use wiesel_core::table::SinkSettings;
 use wiesel_core::{TypeKind, Value};
 use wiesel_expr::{ScalarExpr, cast};
 use wiesel_plan::{Node, NodeId, NodeKind, StreamPlan};
@@ -77,6 +78,12 @@ impl Session {
             }
         };
         let mut table = (*table).clone();
+        self.check_settings_name_tables(&insert.table)?;
+        table.descriptor.sink_settings = self.config.sink_settings(&table.descriptor.name);
+        if table.descriptor.sink_settings != SinkSettings::default() {
+            table.info =
+                self.registry.info(&table.descriptor).map_err(|e| vec![from_connector(&e, insert.table.span)])?;
+        }
         for hint in &insert.hints {
             for arg in &hint.args {
                 if let ast::HintArg::Pair(pair) = arg {
@@ -101,6 +108,24 @@ impl Session {
             ]);
         }
         Ok(Arc::new(table))
+    }
+
+    /// A setting for a table that is not there would be without effect, unseen.
+    fn check_settings_name_tables(&self, sink: &ast::ObjectName) -> Bound<()> {
+        let (catalog, database) = self.catalog.current();
+        let known = self.catalog.list(catalog, database);
+        let target = sink.last().value.as_str();
+        for (key, table) in self.config.tables_of_settings() {
+            if table != target && !known.contains_key(table) {
+                let names: Vec<&str> = known.keys().map(|name| name.as_ref()).collect();
+                return Err(vec![
+                    Diagnostic::error("W0201", format!("setting '{key}' is for a table `{table}` that is not there"))
+                        .at(sink.span)
+                        .did_you_mean(table, names.iter().copied()),
+                ]);
+            }
+        }
+        Ok(())
     }
 
     /// Optimizes, infers traits and cuts the graph into jobs.

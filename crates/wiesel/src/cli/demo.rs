@@ -55,6 +55,7 @@ impl Demo {
             registry,
             state_dir: self.output.join(".wiesel").join("demo"),
             fresh: true,
+            allow_duplicates: false,
             memory_bytes: 256 << 20,
             fail_points: FailPoints::default(),
             totals: Some(DemoTotals::default()),

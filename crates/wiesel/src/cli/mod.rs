@@ -47,6 +47,8 @@ pub(crate) enum Exit {
     Failed = 1,
     /// The command line, the SQL or an option is wrong.
     Usage = 2,
+    /// Another run has taken over what the job writes to.
+    Superseded = 3,
 }
 
 /// Runs the command.

@@ -25,6 +25,9 @@ pub(crate) struct Run {
     /// Start anew, although there is a checkpoint to resume from
     #[arg(long)]
     fresh: bool,
+    /// Go on even where an exactly-once sink may then show rows twice: from an older checkpoint than it has committed
+    #[arg(long)]
+    allow_duplicates: bool,
     /// Keep checkpoints below this folder instead of `.wiesel` beside the file
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
@@ -64,6 +67,7 @@ impl Run {
             registry,
             state_dir: state_root(&self.file, self.state.as_ref()).join(folder_name(&name)),
             fresh: self.fresh,
+            allow_duplicates: self.allow_duplicates,
             memory_bytes: self.memory,
             fail_points: FailPoints::parse(&std::env::var("WIESEL_FAIL_POINT").unwrap_or_default()),
             totals: None,

@@ -145,7 +145,7 @@ pub(crate) fn programs_are_watched_and_killed(context: &Context) -> Result<()> {
     let script = context.write("script.sh", "echo to stdout; echo to stderr >&2; exit 3\n")?;
     let shell = |arguments: &[&str], ordinal: usize| {
         let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        Program::start(Path::new("/bin/sh"), &arguments, context.folder(), ordinal)
+        Program::start(Path::new("/bin/sh"), &arguments, &[], context.folder(), ordinal)
     };
     context.note("the programs of this case are shells, not wiesel");
     let finished = shell(&[&script], 1)?.wait(10)?;

@@ -1,0 +1,59 @@
+//! Settings that only wiesel has, `wiesel.*`: Flink's client takes unknown keys, so a file that uses them stays a Flink file.
+
+use wiesel_core::diagnostic::{Diagnostic, nearest};
+use wiesel_core::table::SinkSettings;
+
+use super::Config;
+use crate::parser::ast::OptionPair;
+
+const SINK: &str = "wiesel.sink.";
+
+/// What can be asked of one sink: the end of the key, and the values.
+const OF_SINK: &[(&str, &[&str])] = &[("delivery", &["default", "exactly-once"]), ("versioned", &["true", "false"])];
+
+/// Refuses a key that is not there and a value that does not fit.
+pub(super) fn check(pair: &OptionPair) -> Result<(), Diagnostic> {
+    let (key, value) = (pair.key.value.as_str(), pair.value.value.as_str());
+    let unknown = || {
+        let known = OF_SINK.iter().map(|(end, _)| format!("'{SINK}<table>.{end}'")).collect::<Vec<_>>();
+        Diagnostic::error("W0502", format!("unknown setting '{key}'"))
+            .at(pair.key.span)
+            .hint(format!("known are {}", known.join(", ")))
+    };
+    let (_, end) = split(key).ok_or_else(unknown)?;
+    let Some((_, values)) = OF_SINK.iter().find(|(known, _)| *known == end) else {
+        let near = nearest(end, OF_SINK.iter().map(|(known, _)| *known));
+        return Err(match near {
+            Some(near) => Diagnostic::error("W0502", format!("unknown setting '{key}'"))
+                .at(pair.key.span)
+                .hint(format!("did you mean '...{near}'?")),
+            None => unknown(),
+        });
+    };
+    if values.iter().any(|known| known.eq_ignore_ascii_case(value)) {
+        return Ok(());
+    }
+    Err(Diagnostic::error("W0501", format!("setting '{key}' cannot be '{value}'"))
+        .at(pair.value.span)
+        .label(format!("expected {}", values.join(" or "))))
+}
+
+/// Table and end of `wiesel.sink.<table>.<end>`.
+fn split(key: &str) -> Option<(&str, &str)> {
+    key.strip_prefix(SINK)?.rsplit_once('.').filter(|(table, _)| !table.is_empty())
+}
+
+impl Config {
+    /// What the file asks of the sink `table`.
+    pub fn sink_settings(&self, table: &str) -> SinkSettings {
+        let is = |end: &str, wanted: &str| {
+            self.get(&format!("{SINK}{table}.{end}")).is_some_and(|value| value.eq_ignore_ascii_case(wanted))
+        };
+        SinkSettings { exactly_once: is("delivery", "exactly-once"), versioned: is("versioned", "true") }
+    }
+
+    /// The tables that are named by settings of sinks.
+    pub fn tables_of_settings(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values.keys().filter_map(|key| Some((key.as_str(), split(key)?.0)))
+    }
+}
