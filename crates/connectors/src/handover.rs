@@ -25,6 +25,8 @@ pub(crate) struct Progress {
     pub(crate) delivered: AtomicU64,
     /// Changes refused.
     pub(crate) refused: AtomicU64,
+    /// Changes that a newer one in the system made pointless.
+    pub(crate) overtaken: AtomicU64,
     /// Requests sent again.
     pub(crate) retried: AtomicU64,
     waiting_for: Mutex<Option<String>>,

@@ -246,7 +246,7 @@ fn refuse_settings(table: &TableDescriptor, connector: &str) -> Result<()> {
         ))
         .hint(hint));
     }
-    if settings.versioned {
+    if settings.versioned && connector != "elasticsearch-7" {
         return Err(Error::config(format!(
             "setting 'wiesel.sink.{name}.versioned': connector '{connector}' has no versions of rows"
         ))

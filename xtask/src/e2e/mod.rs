@@ -108,6 +108,25 @@ pub(crate) const CASES: &[Case] = &[
         run: bad_input::check_tells_all_errors_of_a_file_at_once,
     },
     Case {
+        name: "delivery_elasticsearch_versioned_survives_kills",
+        needs: &[Kafka, Es7],
+        limit_s: 300,
+        run: delivery::elasticsearch_versioned_survives_kills,
+    },
+    Case {
+        name: "delivery_elasticsearch_versioned_twin_supersedes_the_first_run",
+        needs: &[Kafka, Es7],
+        limit_s: 300,
+        run: delivery::elasticsearch_versioned_twin_supersedes_the_first_run,
+    },
+    Case {
+        name: "delivery_kafka_a_twin_supersedes_the_first_run",
+        needs: &[Kafka],
+        limit_s: 300,
+        run: delivery::kafka_a_twin_supersedes_the_first_run,
+    },
+    Case { name: "delivery_kafka_survives_kills", needs: &[Kafka], limit_s: 300, run: delivery::kafka_survives_kills },
+    Case {
         name: "delivery_postgres_a_twin_supersedes_the_first_run",
         needs: &[Kafka, Postgres],
         limit_s: 300,

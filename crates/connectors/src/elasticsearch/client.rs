@@ -44,6 +44,8 @@ pub(super) enum Answer {
 pub(super) enum Request<'a> {
     /// Asks whether something exists.
     Head,
+    /// Reads something.
+    Get,
     /// Sends newline-separated JSON.
     PostLines(&'a [u8]),
     /// Sends one JSON document.
@@ -115,6 +117,10 @@ impl Client {
             Request::Head => {
                 let headers = with_authorization("");
                 headers.into_iter().fold(self.agent.head(url), |r, (k, v)| r.header(k, v)).call()?
+            }
+            Request::Get => {
+                let headers = with_authorization("");
+                headers.into_iter().fold(self.agent.get(url), |r, (k, v)| r.header(k, v)).call()?
             }
             Request::PostLines(body) | Request::PostJson(body) => {
                 let content = match request {

@@ -5,6 +5,8 @@
 //! - At a checkpoint everything received so far is flushed, and the checkpoint waits until the server acknowledged it; nothing is committed.
 //! - Order: changes of one document are sent in order, one bulk at a time per instance. While one is under way, later changes of a
 //!   document replace earlier ones (`folded`).
+//! - `SET 'wiesel.sink.<table>.versioned' = 'true'`: whole documents with versions, so that an overtaken run cannot step back what a newer
+//!   one wrote (`versions.rs`).
 //! - Wire form, as Flink's: with a key +I and +U are an `update` with the row as `doc` and `upsert`, so fields merge into an existing
 //!   document, -D is a `delete`; without a key +I is an `index`. Mappings are left to the server.
 //! - An outage is waited for, with back-off; a refused document ends the job (the table in `sink.rs`).
@@ -30,6 +32,7 @@ mod options;
 mod sink;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +45,7 @@ use crate::registry::{ConnectorContext, schema};
 use client::{Answer, Client, Request, whole_reason};
 use id::DocumentIds;
 use options::ElasticsearchOptions;
+use versions::Versions;
 
 /// How long `wiesel check` waits for a server.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -55,6 +59,14 @@ fn read_options(table: &TableDescriptor, context: &ConnectorContext) -> Result<E
 pub fn info(table: &TableDescriptor, context: &ConnectorContext) -> Result<ConnectorInfo> {
     let options = read_options(table, context)?;
     let is_keyed = !table.primary_key.is_empty();
+    let is_versioned = table.sink_settings.versioned;
+    if is_versioned && !is_keyed {
+        return Err(Error::config(format!(
+            "setting 'wiesel.sink.{}.versioned': the table has no primary key, so its documents have no versions",
+            table.name
+        ))
+        .hint("declare PRIMARY KEY (...) NOT ENFORCED"));
+    }
     Ok(ConnectorInfo {
         is_source: false,
         is_lookup: false,
@@ -64,7 +76,11 @@ pub fn info(table: &TableDescriptor, context: &ConnectorContext) -> Result<Conne
         is_sink: true,
         sink_mode: Some(if is_keyed { ChangelogMode::Upsert } else { ChangelogMode::Insert }),
         sink_folds_by_key: is_keyed,
-        delivery: if is_keyed { "effectively-once by key" } else { "at-least-once" },
+        delivery: match (is_keyed, is_versioned) {
+            (true, true) => "effectively-once by key, versioned",
+            (true, false) => "effectively-once by key",
+            (false, _) => "at-least-once",
+        },
         metadata: Vec::new(),
         notes: options.notes,
     })
@@ -82,7 +98,11 @@ pub fn sink(
         [] => None,
         key => Some(Arc::new(DocumentIds::new(&schema, key, &options.key_delimiter)?)),
     };
-    Ok(Box::new(sink::ElasticsearchFactory { table: table.name.clone(), options: Arc::new(options), ids }))
+    let versions = table
+        .sink_settings
+        .versioned
+        .then(|| Arc::new(Versions::new(options.connection.clone(), &request.run_key, &table.name, request.ordinal)));
+    Ok(Box::new(sink::ElasticsearchFactory { table: table.name.clone(), options: Arc::new(options), ids, versions }))
 }
 
 /// Connects, and checks password, rights and the index.

@@ -7,6 +7,7 @@
 //! | no connection, time-out, lost reply, 500, 502, 503, 504 | the bulk is sent again, with back-off, until it works |
 //! | 429 (whole bulk or item), 503 item | sent again, items alone, as the back-off options say; unset: until it works |
 //! | 409 of an update | another writer was faster: sent again |
+//! | 409 of a versioned document | a newer version is there: dropped; the run looks whether it was overtaken |
 //! | 403 item, index read-only because the disk is full | sent again until there is room |
 //! | 404 of a delete | the document is gone already: fine |
 //! | 413 | the bulk is cut in halves |
@@ -18,14 +19,15 @@ use std::sync::atomic::Ordering;
 
 use arrow_array::{RecordBatch, UInt32Array};
 use wiesel_core::sink::{
-    CheckpointKind, Prepared, Sink, SinkContext, SinkCounters, SinkFactory, SinkParallelism, SinkStatus,
+    CheckpointKind, Claim, Prepared, Sink, SinkContext, SinkCounters, SinkFactory, SinkParallelism, SinkStatus,
 };
-use wiesel_core::{ChangeBatch, Error, Result, RowKind};
+use wiesel_core::{ChangeBatch, Error, ErrorKind, Result, RowKind};
 
 use super::buffer::{Action, Buffer};
 use super::client::{Answer, Client, FailedItem, failed_items, whole_reason};
 use super::id::DocumentIds;
 use super::options::{Backoff, ElasticsearchOptions};
+use super::versions::Versions;
 use crate::formats::Encoder;
 use crate::handover::{HandOver, Link, exponential_backoff};
 
@@ -34,12 +36,17 @@ const BUFFERED_BYTES_MAX: usize = 8 << 20;
 /// And about so many changes.
 const BUFFERED_CHANGES_MAX: usize = 100_000;
 
+/// The work of a checkpoint of a versioned sink: to look at the claim.
+const CLAIM: &[u8] = b"claim";
+
 /// Makes the instances of an elasticsearch-7 sink.
 pub(super) struct ElasticsearchFactory {
     pub(super) table: String,
     pub(super) options: Arc<ElasticsearchOptions>,
     /// `None` without a primary key.
     pub(super) ids: Option<Arc<DocumentIds>>,
+    /// The claim, when the sink is versioned.
+    pub(super) versions: Option<Arc<Versions>>,
 }
 
 impl SinkFactory for ElasticsearchFactory {
@@ -54,6 +61,8 @@ impl SinkFactory for ElasticsearchFactory {
             options: Arc::clone(&self.options),
             is_keyed: self.ids.is_some(),
             bulk_bytes_max: self.options.bulk_bytes_max,
+            next_version: self.versions.as_ref().map_or(0, |versions| versions.base() + 1),
+            versions: self.versions.clone(),
             body: Vec::new(),
         };
         let name = format!("elasticsearch-{}-{}", self.table, context.instance);
@@ -68,6 +77,7 @@ impl SinkFactory for ElasticsearchFactory {
             first_buffered_ms: None,
             last_now_ms: 0,
             waits_at_checkpoint: false,
+            is_versioned: self.versions.is_some(),
             received: 0,
             folded: 0,
             id: String::new(),
@@ -77,8 +87,13 @@ impl SinkFactory for ElasticsearchFactory {
         }))
     }
 
+    fn claim(&self, _claim: &Claim<'_>) -> Result<()> {
+        self.versions.as_ref().map_or(Ok(()), |versions| versions.claim())
+    }
+
     fn commit(&self, _checkpoint: u64, _pending: &[Vec<u8>]) -> Result<()> {
-        Ok(())
+        // Nothing is left to write; a run that was overtaken learns it here at the latest.
+        self.versions.as_ref().map_or(Ok(()), |versions| versions.check())
     }
 
     fn recover(&self, _restored: &[Vec<u8>]) -> Result<()> {
@@ -100,6 +115,7 @@ struct ElasticsearchSink {
     last_now_ms: i64,
     /// Whether the running checkpoint waits for acknowledgements.
     waits_at_checkpoint: bool,
+    is_versioned: bool,
     received: u64,
     folded: u64,
     // Scratch space of `write`.
@@ -228,7 +244,8 @@ impl Sink for ElasticsearchSink {
     fn poll_prepared(&mut self) -> Result<Option<Prepared>> {
         self.pump()?;
         let is_safe = !self.waits_at_checkpoint || self.handover.checkpoint_is_safe();
-        Ok(is_safe.then(Prepared::default))
+        let pending = if self.is_versioned { CLAIM.to_vec() } else { Vec::new() };
+        Ok(is_safe.then(|| Prepared { pending, state: Vec::new() }))
     }
 
     fn waiting_for(&self) -> Option<String> {
@@ -240,7 +257,7 @@ impl Sink for ElasticsearchSink {
         SinkCounters {
             received: self.received,
             delivered: progress.delivered.load(Ordering::Relaxed),
-            folded: self.folded,
+            folded: self.folded + progress.overtaken.load(Ordering::Relaxed),
             refused: progress.refused.load(Ordering::Relaxed),
             retried: progress.retried.load(Ordering::Relaxed),
         }
@@ -254,6 +271,9 @@ struct Sender {
     is_keyed: bool,
     /// `sink.bulk-flush.max-size`, or less after the server found a bulk too large.
     bulk_bytes_max: usize,
+    /// The version of the buffer's first change.
+    next_version: u64,
+    versions: Option<Arc<Versions>>,
     body: Vec<u8>,
 }
 
@@ -285,6 +305,7 @@ impl Sender {
             self.send_bulk(buffer, bulk, link)?;
             rest = later;
         }
+        self.next_version += buffer.len() as u64;
         buffer.clear();
         Ok(())
     }
@@ -363,10 +384,12 @@ impl Sender {
 
     fn write_body(&mut self, buffer: &Buffer, places: &[usize]) -> Result<()> {
         self.body.clear();
-        for change in places.iter().filter_map(|place| buffer.changes().get(*place)) {
+        // A version replaces a document whole; without one fields are merged into it.
+        let is_merged = self.is_keyed && self.versions.is_none();
+        for (place, change) in places.iter().filter_map(|place| Some((*place, buffer.changes().get(*place)?))) {
             let (verb, document) = match &change.action {
                 Action::Delete => ("delete", None),
-                Action::Write(range) => (if self.is_keyed { "update" } else { "index" }, Some(buffer.document(range))),
+                Action::Write(range) => (if is_merged { "update" } else { "index" }, Some(buffer.document(range))),
             };
             self.body.extend_from_slice(b"{\"");
             self.body.extend_from_slice(verb.as_bytes());
@@ -382,10 +405,15 @@ impl Sender {
             if let (true, "update", Some(retries)) = (self.is_keyed, verb, self.options.retry_on_conflict) {
                 self.body.extend_from_slice(format!(",\"retry_on_conflict\":{retries}").as_bytes());
             }
+            if self.versions.is_some() {
+                let version = self.next_version + place as u64;
+                let text = format!(",\"version\":{version},\"version_type\":\"external_gte\"");
+                self.body.extend_from_slice(text.as_bytes());
+            }
             self.body.extend_from_slice(b"}}\n");
             match document {
                 None => {}
-                Some(document) if self.is_keyed => {
+                Some(document) if is_merged => {
                     self.body.extend_from_slice(b"{\"doc\":");
                     self.body.extend_from_slice(document);
                     self.body.extend_from_slice(b",\"upsert\":");
@@ -432,12 +460,16 @@ impl Sender {
         let mut again = Vec::new();
         let mut why = None;
         let mut refused: Option<Error> = None;
-        let mut refused_count = 0_u64;
+        let (mut refused_count, mut overtaken) = (0_u64, 0_u64);
         for item in failed {
             let Some(place) = places.get(item.position) else { continue };
             let Some(change) = buffer.changes().get(*place) else { continue };
             let is_delete = change.action == Action::Delete;
             if is_delete && item.status == 404 && item.error_type.is_empty() {
+                continue;
+            }
+            if self.versions.is_some() && item.status == 409 {
+                overtaken += 1;
                 continue;
             }
             if may_work_later(item) {
@@ -452,9 +484,17 @@ impl Sender {
                 refused = Some(refused_item(item, &self.options.index, buffer.id(change)));
             }
         }
-        let delivered = (places.len() - again.len()) as u64 - refused_count;
+        let delivered = (places.len() - again.len()) as u64 - refused_count - overtaken;
+        link.progress.overtaken.fetch_add(overtaken, Ordering::Relaxed);
         link.progress.delivered.fetch_add(delivered, Ordering::Relaxed);
         link.progress.refused.fetch_add(refused_count, Ordering::Relaxed);
+        if let Some(versions) = self.versions.as_ref().filter(|_| overtaken > 0) {
+            match versions.check() {
+                Err(error) if error.kind() == ErrorKind::Superseded => return Err(error),
+                // Not known for now; the next checkpoint asks again.
+                _ => {}
+            }
+        }
         match (refused, why) {
             (Some(error), _) if refused_count > 1 => {
                 Err(error.at(format!("a bulk of {} documents, {refused_count} of them refused", places.len())))

@@ -136,7 +136,7 @@ fn open(hosts: &str, key: &[&str], options: &[(&str, &str)]) -> (Box<dyn Sink>, 
     let mut options = ElasticsearchOptions::read(&table, schema.clone(), "UTC", &context).unwrap();
     options.encoder = Arc::new(TwoColumns);
     let ids = (!key.is_empty()).then(|| Arc::new(DocumentIds::new(&schema, &table.primary_key, "_").unwrap()));
-    let factory = ElasticsearchFactory { table: "t".to_owned(), options: Arc::new(options), ids };
+    let factory = ElasticsearchFactory { table: "t".to_owned(), options: Arc::new(options), ids, versions: None };
     let waker = Waker::default();
     let context = SinkContext { instance: 0, instances: 1, restored: Vec::new(), waker: waker.clone() };
     (factory.open(context).unwrap(), waker)

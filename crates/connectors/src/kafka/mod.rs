@@ -6,7 +6,7 @@
 //! within a partition. A position that retention has removed is an error that names the lost range, unless
 //! 'properties.auto.offset.reset' says where to go on. (Flink goes on silently.)
 //!
-//! **Sink.** Append-only, at-least-once: a checkpoint is complete when every record before it is acknowledged by all in-sync replicas;
+//! **Sink.** Append-only. Exactly-once on request (`exactly_once.rs`): records appear at checkpoints. Else at-least-once: a checkpoint is complete when every record before it is acknowledged by all in-sync replicas;
 //! records after the last checkpoint are written again after a crash. Retries inside neither repeat nor reorder records. Order holds from
 //! one worker to one partition.
 //!
@@ -24,12 +24,14 @@
 //! | scan.bounded.timestamp-millis, scan.bounded.specific-offsets | | what the mode needs |
 //! | scan.topic-partition-discovery.interval | 5 min | how often new partitions are looked for (every 30 s at least); 0 never |
 //! | sink.partitioner | default | default, fixed, round-robin |
-//! | sink.delivery-guarantee | at-least-once | at-least-once, none |
+//! | sink.delivery-guarantee | at-least-once | at-least-once, none, exactly-once |
+//! | sink.transactional-id-prefix | none | required for exactly-once: transactional.id and group are `<prefix>-wiesel-<table>` |
 //!
 //! Metadata columns: topic, partition, headers, offset, timestamp (also written), timestamp-type.
 
 pub mod admin;
 mod cluster;
+mod exactly_once;
 mod options;
 mod properties;
 mod reader;
@@ -47,6 +49,7 @@ use wiesel_core::{ChangelogMode, Error, Field, Result, Schema, TypeKind};
 use wiesel_ffi::kafka::ClientKind;
 
 use self::cluster::{ClientSettings, Cluster};
+use self::exactly_once::ExactlyOnceFactory;
 use self::options::{Bounded, Delivery, KafkaOptions};
 use self::reader::{KafkaReader, Metadata};
 use self::sink::KafkaSinkFactory;
@@ -82,7 +85,11 @@ pub fn info(table: &TableDescriptor, _context: &ConnectorContext) -> Result<Conn
         is_sink: true,
         sink_mode: Some(ChangelogMode::Insert),
         sink_folds_by_key: false,
-        delivery: if kafka.delivery == Delivery::None { "none" } else { "at-least-once" },
+        delivery: match kafka.delivery {
+            Delivery::None => "none",
+            Delivery::AtLeastOnce => "at-least-once",
+            Delivery::ExactlyOnce(_) => "exactly-once",
+        },
         metadata: Metadata::all()
             .into_iter()
             .map(|(_, key, data_type, writable)| (key.to_owned(), data_type, writable))
@@ -159,7 +166,8 @@ pub fn sink(
     let encoded: Vec<&TableColumn> = physical.iter().map(|index| requested[*index]).collect();
     let encoder: Arc<dyn EncoderFactory> =
         encoder_factory(&mut options, kafka.format_key, format_context(table, &encoded, &request.time_zone))?;
-    Ok(Box::new(KafkaSinkFactory {
+    let delivery = kafka.delivery.clone();
+    let factory = KafkaSinkFactory {
         table: table.name.clone(),
         options: kafka,
         address_map: context.address_map.clone(),
@@ -167,7 +175,13 @@ pub fn sink(
         encoder,
         physical,
         timestamp,
-    }))
+    };
+    Ok(match delivery {
+        Delivery::ExactlyOnce(prefix) => {
+            Box::new(ExactlyOnceFactory::new(factory, &prefix, &request.loop_folder, request.ordinal))
+        }
+        _ => Box::new(factory),
+    })
 }
 
 /// Connects to the brokers and checks login and topics. A topic that a sink's broker would create by itself counts as missing here.

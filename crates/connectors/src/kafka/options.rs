@@ -53,12 +53,14 @@ pub(super) enum Partitioner {
 }
 
 /// What the sink promises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Delivery {
     /// A checkpoint does not wait for acknowledgements.
     None,
     /// A checkpoint waits until everything written before it is acknowledged.
     AtLeastOnce,
+    /// Records of a checkpoint are one transaction, under names with this prefix.
+    ExactlyOnce(String),
 }
 
 /// All options of a kafka table but those of its format.
@@ -84,8 +86,7 @@ const LATER: &[(&str, &str)] = &[
     ("scan.parallelism", "one thread reads all partitions and every worker decodes; leave the option away"),
     ("sink.parallelism", "there is one sink instance per worker; 'parallelism.default' sets the number of workers"),
     ("sink.semantic", "its name is 'sink.delivery-guarantee' since Flink 1.14"),
-    ("sink.transaction-naming-strategy", "no transactions are used; leave the option away"),
-    ("sink.transactional-id-prefix", "exactly-once delivery to Kafka is to come; leave the option away"),
+    ("sink.transaction-naming-strategy", "a sink has one transactional.id; leave the option away"),
     ("topic-pattern", "list the topics by name: 'topic' = 'a;b'"),
 ];
 
@@ -239,11 +240,16 @@ fn read_partitioner(options: &mut Options<'_>) -> Result<Partitioner> {
 
 fn read_delivery(options: &mut Options<'_>) -> Result<Delivery> {
     let key = "sink.delivery-guarantee";
+    let prefix = options.get("sink.transactional-id-prefix").map(str::to_owned);
     match options.one_of(key, &["none", "at-least-once", "exactly-once"])? {
         Some("none") => Ok(Delivery::None),
-        Some("exactly-once") => {
-            Err(options.unsupported(key, "exactly-once delivery to Kafka is to come; use 'at-least-once'"))
-        }
+        Some("exactly-once") => match prefix.filter(|prefix| !prefix.trim().is_empty()) {
+            Some(prefix) => Ok(Delivery::ExactlyOnce(prefix)),
+            None => Err(Error::config(
+                "'sink.transactional-id-prefix' must be specified when using 'sink.delivery-guarantee' = 'exactly-once'",
+            )
+            .hint("a name that no other job uses at this cluster")),
+        },
         _ => Ok(Delivery::AtLeastOnce),
     }
 }
@@ -321,7 +327,7 @@ mod tests {
             (&[("topic", "a;a")], "each topic once"),
             (&[("topic-pattern", "a.*")], "option 'topic-pattern' of table `t` is not supported yet"),
             (&[("key.format", "json")], "option 'key.format' of table `t` is not supported yet"),
-            (&[("sink.delivery-guarantee", "exactly-once")], "'sink.delivery-guarantee' of table `t` is not supported"),
+            (&[("sink.delivery-guarantee", "exactly-once")], "'sink.transactional-id-prefix' must be specified"),
             (&[("sink.partitioner", "org.x.P")], "'sink.partitioner' of table `t` is not supported"),
             (&[("sink.partitioner", "random")], "expected default, fixed or round-robin"),
             (&[("scan.startup.mode", "latest")], "option 'scan.startup.mode'"),

@@ -34,7 +34,7 @@ const TLS: &str = "OpenSSL negotiates the protocol by itself";
 const GSSAPI: &str = "Kerberos is not supported; use SASL PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512";
 const OAUTH: &str = "OAUTHBEARER is not supported yet; use SASL PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512";
 const TRANSACTIONS: &str =
-    "exactly-once delivery to Kafka is not supported yet; use 'sink.delivery-guarantee' = 'at-least-once'";
+    "it is made from 'sink.transactional-id-prefix' with 'sink.delivery-guarantee' = 'exactly-once'";
 
 /// Every property of the Java client (and the few that Flink adds under the same prefix), sorted.
 const JAVA_PROPERTIES: &[(&str, Meaning)] = &[
@@ -147,7 +147,7 @@ const JAVA_PROPERTIES: &[(&str, Meaning)] = &[
     ("ssl.truststore.location", Here),
     ("ssl.truststore.password", Here),
     ("ssl.truststore.type", Here),
-    ("transaction.timeout.ms", Without("no transactions are used")),
+    ("transaction.timeout.ms", Is("transaction.timeout.ms")),
     ("transactional.id", Refused(TRANSACTIONS)),
     ("value.deserializer", Without(BYTES)),
     ("value.serializer", Without(BYTES)),

@@ -104,14 +104,7 @@ impl SinkFactory for KafkaSinkFactory {
         client.poll(Duration::ZERO);
         client.take_errors();
         let producer = Producer::new(client, topic_name).map_err(|error| cluster.failed(&error))?;
-        let instance = context.instance;
-        let target = match self.options.partitioner {
-            Partitioner::Default => Target::Client,
-            Partitioner::Fixed => Target::Fixed(topic.partitions[instance % topic.partitions.len()]),
-            Partitioner::RoundRobin => {
-                Target::RoundRobin { next: instance % topic.partitions.len(), partitions: topic.partitions }
-            }
-        };
+        let target = Target::new(self.options.partitioner, context.instance, topic.partitions);
         Ok(Box::new(KafkaSink {
             table: self.table.clone(),
             topic: topic_name.to_owned(),
@@ -142,14 +135,24 @@ impl SinkFactory for KafkaSinkFactory {
 }
 
 /// Where records go.
-enum Target {
+pub(super) enum Target {
     Client,
     Fixed(i32),
     RoundRobin { next: usize, partitions: Vec<i32> },
 }
 
 impl Target {
-    fn next(&mut self) -> Option<i32> {
+    /// For one instance, over the topic's partitions.
+    pub(super) fn new(partitioner: Partitioner, instance: usize, partitions: Vec<i32>) -> Target {
+        let next = instance % partitions.len().max(1);
+        match (partitioner, partitions.get(next)) {
+            (Partitioner::Fixed, Some(partition)) => Target::Fixed(*partition),
+            (Partitioner::RoundRobin, Some(_)) => Target::RoundRobin { next, partitions },
+            _ => Target::Client,
+        }
+    }
+
+    pub(super) fn next(&mut self) -> Option<i32> {
         match self {
             Target::Client => None,
             Target::Fixed(partition) => Some(*partition),
@@ -186,15 +189,29 @@ impl Flight {
         self.producer.client()
     }
 
+    pub(super) fn producer(&self) -> &Producer {
+        &self.producer
+    }
+
     pub(super) fn send(
         &mut self,
         partition: Option<i32>,
         value: &[u8],
         timestamp_ms: Option<i64>,
     ) -> Result<(), KafkaError> {
-        self.producer.send(partition, None, Some(value), timestamp_ms, self.tag)?;
+        self.send_keyed(partition, None, Some(value), timestamp_ms)
+    }
+
+    pub(super) fn send_keyed(
+        &mut self,
+        partition: Option<i32>,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        timestamp_ms: Option<i64>,
+    ) -> Result<(), KafkaError> {
+        self.producer.send(partition, key, value, timestamp_ms, self.tag)?;
         self.outstanding[self.tag] += 1;
-        self.bytes += value.len() as u64;
+        self.bytes += (key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len)) as u64;
         Ok(())
     }
 
@@ -355,7 +372,7 @@ impl Sink for KafkaSink {
 }
 
 /// A timestamp column in ms; a NULL leaves the time to the producer.
-fn record_times(column: &ArrayRef) -> Result<Vec<Option<i64>>> {
+pub(super) fn record_times(column: &ArrayRef) -> Result<Vec<Option<i64>>> {
     Ok(match column.data_type() {
         ArrowType::Timestamp(TimeUnit::Millisecond, _) => {
             column.as_primitive::<TimestampMillisecondType>().iter().collect()

@@ -24,7 +24,7 @@ use super::metrics::Metrics;
 use super::worker::{NodeState, Part, Shared, SinkPart, WatermarkPart, Worker};
 use crate::checkpoint::folder::Folder;
 use crate::checkpoint::identity;
-use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::manifest::{Manifest, SinkEntry};
 use crate::checkpoint::recovery::Recovered;
 use crate::checkpoint::writer::Writer;
 use crate::operator::OperatorContext;
@@ -64,6 +64,9 @@ pub(super) fn prepare_sinks(
                 }
                 continue;
             };
+            if !entry.pending.is_empty() {
+                same_delivery(spec, manifest.id, entry)?;
+            }
             for pending in &entry.pending {
                 folder.fail_points().reach("restore.recommit");
                 let what = format!("commit of checkpoint {} to sink `{}`", pending.checkpoint, entry.table);
@@ -80,6 +83,22 @@ pub(super) fn prepare_sinks(
         retried(control, metrics, "recovery of a sink", || factory.recover(states))?;
     }
     Ok(())
+}
+
+/// Work of a sink is for that kind of sink: one that delivers in another way could not make it visible, and rows would be lost.
+fn same_delivery(spec: &JobSpec, checkpoint: u64, entry: &SinkEntry) -> Result<()> {
+    let now = spec.plan.sinks.iter().find_map(|&node| match &spec.plan.nodes[node].kind {
+        NodeKind::Sink(sink) if sink.table.name == entry.table => Some(sink.info.delivery),
+        _ => None,
+    });
+    if now.is_none_or(|now| now == entry.delivery) {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "checkpoint {checkpoint} holds rows for sink `{}` that are not confirmed and were to be delivered {}",
+        entry.table, entry.delivery
+    ))
+    .hint("run once as before, until a stop or the end has confirmed them; then change the delivery"))
 }
 
 /// Gives every entry to the operator and worker that own it.

@@ -444,10 +444,14 @@ impl Drop for TopicHandle {
 unsafe impl Send for TopicHandle {}
 
 /// A list of partitions with offsets, freed when dropped.
-struct PartitionList(*mut sys::TopicPartitionList);
+pub(super) struct PartitionList(*mut sys::TopicPartitionList);
 
 impl PartitionList {
-    fn new(entries: &[PartitionOffset]) -> Result<Self, KafkaError> {
+    pub(super) fn as_ptr(&self) -> *mut sys::TopicPartitionList {
+        self.0
+    }
+
+    pub(super) fn new(entries: &[PartitionOffset]) -> Result<Self, KafkaError> {
         // SAFETY: no preconditions; the size is a hint.
         let list = PartitionList(unsafe {
             sys::rd_kafka_topic_partition_list_new(c_int::try_from(entries.len()).unwrap_or(0))
@@ -463,7 +467,7 @@ impl PartitionList {
         Ok(list)
     }
 
-    fn entries(&self) -> Vec<PartitionOffset> {
+    pub(super) fn entries(&self) -> Vec<PartitionOffset> {
         // SAFETY: the list has `cnt` elements whose names are C texts.
         unsafe {
             let list = &*self.0;

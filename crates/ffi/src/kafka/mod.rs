@@ -17,10 +17,12 @@ mod client;
 mod consumer;
 mod producer;
 mod sys;
+mod transaction;
 
 pub use client::{Client, ClientKind, ConfigError, PartitionOffset, TopicMetadata, check_property, property_names};
 pub use consumer::{BATCH_MESSAGES_MAX, Consumer, Fetched, Record};
 pub use producer::{Deliveries, Producer};
+pub use transaction::TransactionError;
 
 use std::ffi::{CStr, c_char, c_int};
 use std::fmt;
@@ -88,6 +90,8 @@ pub mod code {
     pub const PURGED_INFLIGHT: i32 = -151;
     /// The client cannot go on.
     pub const FATAL: i32 = -150;
+    /// Another producer with the same transactional.id has come since.
+    pub const FENCED: i32 = -144;
     /// The position is outside of the log and no reset is configured.
     pub const AUTO_OFFSET_RESET: i32 = -140;
     /// The log was cut behind the position.
@@ -104,6 +108,12 @@ pub mod code {
     pub const TOPIC_AUTHORIZATION_FAILED: i32 = 29;
     /// No right on the consumer group.
     pub const GROUP_AUTHORIZATION_FAILED: i32 = 30;
+    /// The same, by an older broker, or for a request of the producer itself.
+    pub const INVALID_PRODUCER_EPOCH: i32 = 47;
+    /// No right to use the transactional.id.
+    pub const TRANSACTIONAL_ID_AUTHORIZATION_FAILED: i32 = 53;
+    /// The same as [`FENCED`], by the transaction coordinator.
+    pub const PRODUCER_FENCED: i32 = 90;
     /// No right on the cluster.
     pub const CLUSTER_AUTHORIZATION_FAILED: i32 = 31;
     /// The broker has not enabled the SASL mechanism.

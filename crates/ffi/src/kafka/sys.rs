@@ -29,7 +29,8 @@ opaque!(
     TopicsResult,
     AdminOptions,
     KafkaErrorObject,
-    Headers
+    Headers,
+    GroupMetadata
 );
 
 pub(super) const PRODUCER: c_int = 0;
@@ -265,6 +266,21 @@ unsafe extern "C" {
         count: usize,
     ) -> *mut KafkaErrorObject;
     pub(super) fn rd_kafka_error_code(error: *const KafkaErrorObject) -> c_int;
+    pub(super) fn rd_kafka_error_string(error: *const KafkaErrorObject) -> *const c_char;
+    pub(super) fn rd_kafka_error_is_retriable(error: *const KafkaErrorObject) -> c_int;
+    pub(super) fn rd_kafka_error_txn_requires_abort(error: *const KafkaErrorObject) -> c_int;
+    pub(super) fn rd_kafka_init_transactions(rk: *mut Handle, timeout_ms: c_int) -> *mut KafkaErrorObject;
+    pub(super) fn rd_kafka_begin_transaction(rk: *mut Handle) -> *mut KafkaErrorObject;
+    pub(super) fn rd_kafka_send_offsets_to_transaction(
+        rk: *mut Handle,
+        offsets: *const TopicPartitionList,
+        group: *const GroupMetadata,
+        timeout_ms: c_int,
+    ) -> *mut KafkaErrorObject;
+    pub(super) fn rd_kafka_commit_transaction(rk: *mut Handle, timeout_ms: c_int) -> *mut KafkaErrorObject;
+    pub(super) fn rd_kafka_abort_transaction(rk: *mut Handle, timeout_ms: c_int) -> *mut KafkaErrorObject;
+    pub(super) fn rd_kafka_consumer_group_metadata_new(group: *const c_char) -> *mut GroupMetadata;
+    pub(super) fn rd_kafka_consumer_group_metadata_destroy(group: *mut GroupMetadata);
     pub(super) fn rd_kafka_error_destroy(error: *mut KafkaErrorObject);
     pub(super) fn rd_kafka_purge(rk: *mut Handle, flags: c_int) -> c_int;
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -10,6 +11,8 @@ use serde_json::Value;
 use super::examples::newest_manifest;
 use super::{jdbc, kafka_source};
 use crate::e2e::context::Context;
+use crate::e2e::program::Program;
+use crate::services::elasticsearch::Line;
 
 /// Rows before each start.
 const ROWS: usize = 300;
@@ -160,16 +163,15 @@ pub(crate) fn postgres_survives_kills(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// A twin with a copy of the state takes over while the first run stands by: the first one is superseded at its next commit.
-fn twin(drill: &mut Drill<'_>, rows: impl Fn() -> Result<usize>) -> Result<()> {
+/// Two runs: one that has written all rows, and a twin with a copy of its state that has resumed behind it. Gives back the first.
+fn two_runs(drill: &mut Drill<'_>, rows: impl Fn() -> Result<usize>) -> Result<(Arc<Program>, Arc<Program>)> {
     let context = drill.context;
     drill.produce()?;
     let first = context.spawn(drill.arguments(false, &[]))?;
     first.wait_until(60, "all rows of the first run", |_| rows().is_ok_and(|n| n == ROWS))?;
     let before = newest_manifest(&drill.state())?;
-    first.wait_until(60, "a checkpoint behind the rows", |_| {
-        newest_manifest(&drill.state()).is_ok_and(|n| n > before + 1)
-    })?;
+    let is_behind = |_: &Program| newest_manifest(&drill.state()).is_ok_and(|n| n > before + 1);
+    first.wait_until(60, "a checkpoint behind the rows", is_behind)?;
     let elsewhere = context.folder().join("elsewhere");
     copy_folder(&drill.state(), &elsewhere)?;
     let state = elsewhere.display().to_string();
@@ -177,11 +179,24 @@ fn twin(drill: &mut Drill<'_>, rows: impl Fn() -> Result<usize>) -> Result<()> {
     second.wait_until(60, "the twin to resume", |program| program.stderr().contains("resumed from checkpoint"))?;
     let standing = newest_manifest(&elsewhere)?;
     second.wait_until(60, "a checkpoint of the twin", |_| newest_manifest(&elsewhere).is_ok_and(|n| n > standing))?;
+    Ok((first, second))
+}
+
+/// The twin goes on with new rows and stops; the first run is still to be looked at.
+fn overtake(drill: &mut Drill<'_>, rows: impl Fn() -> Result<usize>) -> Result<Arc<Program>> {
+    let (first, second) = two_runs(drill, &rows)?;
     drill.produce()?;
-    first.wait(60)?.expect_code(3)?.expect_stderr("superseded")?;
     second.wait_until(60, "the rows of the twin", |_| rows().is_ok_and(|n| n == 2 * ROWS))?;
     second.terminate()?;
     second.wait(20)?.expect_code(0)?;
+    Ok(first)
+}
+
+/// A twin takes over while the first run stands by: the first one is superseded at its next commit.
+fn twin(drill: &mut Drill<'_>, rows: impl Fn() -> Result<usize>) -> Result<()> {
+    let context = drill.context;
+    let first = overtake(drill, rows)?;
+    first.wait(60)?.expect_code(3)?.expect_stderr("superseded")?;
     // The first one's own checkpoint is behind what the twin has written.
     let refused = context.run(drill.arguments(true, &[]), 60)?.expect_code(2)?;
     for part in ["has committed epoch", "checkpoint", "--allow-duplicates", " at "] {
@@ -220,4 +235,64 @@ pub(crate) fn postgres_no_checkpoint_is_no_licence_to_write_again(context: &Cont
     let rows = postgres_rows(context, &tables[1])?.len();
     ensure!(rows == 2 * ROWS, "by request the rows are written again, found {rows}");
     Ok(())
+}
+
+/// A topic as an exactly-once sink.
+fn kafka_drill(context: &Context) -> Result<(Drill<'_>, String)> {
+    let topic = context.unique("once");
+    context.kafka()?.create_topic(&topic, 2)?;
+    let sink = format!(
+        "CREATE TABLE `out` (id INT, name STRING) WITH ('connector' = 'kafka', 'topic' = '{topic}', \
+         'properties.bootstrap.servers' = 'kafka:9092', 'format' = 'json', \
+         'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = '{topic}');"
+    );
+    Ok((Drill::new(context, &sink, "INSERT INTO `out` SELECT id, name FROM events;")?, topic))
+}
+
+fn kafka_rows(context: &Context, topic: &str) -> Result<Vec<Value>> {
+    context.kafka()?.values(topic)?.iter().map(|text| Ok(serde_json::from_str(text)?)).collect()
+}
+
+pub(crate) fn kafka_survives_kills(context: &Context) -> Result<()> {
+    let (mut drill, topic) = kafka_drill(context)?;
+    drill.play_through_kills()?;
+    drill.expect_once(&topic, kafka_rows(context, &topic)?)
+}
+
+pub(crate) fn kafka_a_twin_supersedes_the_first_run(context: &Context) -> Result<()> {
+    let (mut drill, topic) = kafka_drill(context)?;
+    twin(&mut drill, || Ok(kafka_rows(context, &topic)?.len()))?;
+    drill.expect_once(&topic, kafka_rows(context, &topic)?)
+}
+
+/// An index whose documents have versions.
+fn elasticsearch_drill(context: &Context) -> Result<(Drill<'_>, String)> {
+    let index = context.unique("versioned");
+    let url = context.services().elasticsearch(Line::Seven)?.url();
+    let sink = format!(
+        "SET 'wiesel.sink.out.versioned' = 'true';\n\
+         CREATE TABLE `out` (id INT, name STRING, PRIMARY KEY (id) NOT ENFORCED) WITH ('connector' = 'elasticsearch-7', \
+         'hosts' = '{url}', 'index' = '{index}');"
+    );
+    Ok((Drill::new(context, &sink, "INSERT INTO `out` SELECT id, name FROM events;")?, index))
+}
+
+fn elasticsearch_rows(context: &Context, index: &str) -> Result<Vec<Value>> {
+    let client = context.elasticsearch(Line::Seven)?;
+    client.refresh(index)?;
+    Ok(client.documents(index)?.into_iter().map(|(_, document)| document).collect())
+}
+
+pub(crate) fn elasticsearch_versioned_survives_kills(context: &Context) -> Result<()> {
+    let (mut drill, index) = elasticsearch_drill(context)?;
+    drill.play_through_kills()?;
+    drill.expect_once(&index, elasticsearch_rows(context, &index)?)
+}
+
+pub(crate) fn elasticsearch_versioned_twin_supersedes_the_first_run(context: &Context) -> Result<()> {
+    let (mut drill, index) = elasticsearch_drill(context)?;
+    let first = overtake(&mut drill, || Ok(elasticsearch_rows(context, &index)?.len()))?;
+    // The first one looks at its claim with every checkpoint, whether it has rows or not.
+    first.wait(60)?.expect_code(3)?.expect_stderr("superseded")?;
+    drill.expect_once(&index, elasticsearch_rows(context, &index)?)
 }

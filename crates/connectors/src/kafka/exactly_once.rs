@@ -1,0 +1,533 @@
+//! The exactly-once sink: records wait in a staging file until their checkpoint is durable, then go in one short transaction.
+//!
+//! ```text
+//! claim:    init_transactions (a producer with this id that came earlier is refused from here on), read the record, generation += 1
+//! commit n: begin; all staged records; the record of epoch n; commit
+//!           failed or unknown?  init_transactions again, read the record: n is in it, or another generation, or once more
+//! ```
+//! The record is the words beside a group's offset: group and `transactional.id` have the same name, `<prefix>-wiesel-<table>`, the
+//! partition is the topic's first, its offset is the epoch. The offset is part of the transaction, so the record and the rows become
+//! visible together, and no topic of our own is needed. A broker forgets offsets of a group that nobody wrote to for
+//! `offsets.retention.minutes` (7 days): after such a pause a commit that had died unconfirmed would be made again.
+//!
+//! Flink keeps a transaction open from one checkpoint to the next and must find it again after a crash; here it is open for the time of
+//! the commit alone, and one that a crash leaves behind is aborted by the next claim.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use wiesel_core::sink::{
+    CheckpointKind, Claim, Prepared, Sink, SinkContext, SinkCounters, SinkFactory, SinkParallelism, SinkStatus,
+};
+use wiesel_core::{ChangeBatch, Error, Result};
+use wiesel_ffi::kafka::{ClientKind, PartitionOffset, Producer, TransactionError, code};
+
+use super::cluster::ClientSettings;
+use super::sink::{Flight, KafkaSinkFactory, Target, client_settings, record_times};
+use crate::epoch::{self, Known, Pending, Record};
+use crate::formats::Encoder;
+use crate::stage::{self, StageReader};
+use crate::stager::{StageContent, Stager};
+
+/// Records of about so many bytes make a frame.
+const FRAME_BYTES: usize = 4 << 20;
+/// Bytes that a commit has in flight.
+const IN_FLIGHT_BYTES_MAX: u64 = 32 << 20;
+/// One call about a transaction; after it the engine says what is waited for and asks again.
+const CALL_MAX: Duration = Duration::from_secs(15);
+/// How long a look at delivery reports waits for room.
+const LAND_WAIT: Duration = Duration::from_millis(100);
+/// Looks without a single delivery report in a row after which the broker counts as away.
+const LOOKS_MAX: u32 = 150;
+
+/// Makes the instances of an exactly-once sink and commits their work.
+pub(super) struct ExactlyOnceFactory {
+    inner: KafkaSinkFactory,
+    /// The name of transaction and group.
+    name: String,
+    folder: PathBuf,
+    prefix: String,
+    shared: Arc<Shared>,
+    session: Mutex<Option<Session>>,
+}
+
+/// What the factory and its instances know of each other.
+#[derive(Default)]
+struct Shared {
+    generation: AtomicU64,
+    delivered: AtomicU64,
+    retried: AtomicU64,
+}
+
+/// A producer that has announced itself, and the record that nobody else can have changed since.
+struct Session {
+    flight: Flight,
+    record: Record,
+}
+
+/// Why a commit did not come through.
+enum Failure {
+    /// The transaction must be taken back or looked for: with a new producer.
+    Again(Error),
+    /// Trying again does not help.
+    Fatal(Error),
+}
+
+impl ExactlyOnceFactory {
+    pub(super) fn new(inner: KafkaSinkFactory, id_prefix: &str, folder: &str, ordinal: usize) -> Self {
+        let table = &inner.table;
+        let name = match ordinal {
+            0 => format!("{id_prefix}-wiesel-{table}"),
+            n => format!("{id_prefix}-wiesel-{table}-{}", n + 1),
+        };
+        ExactlyOnceFactory {
+            name,
+            folder: PathBuf::from(folder),
+            prefix: stage::prefix(table, ordinal),
+            shared: Arc::default(),
+            session: Mutex::default(),
+            inner,
+        }
+    }
+
+    fn generation(&self) -> u64 {
+        self.shared.generation.load(Ordering::Acquire)
+    }
+
+    fn topic(&self) -> &str {
+        self.inner.options.topics.first().map_or("", String::as_str)
+    }
+
+    /// The place of the record; its offset is the epoch.
+    fn place(&self, epoch: u64) -> PartitionOffset {
+        let offset = i64::try_from(epoch).unwrap_or(i64::MAX);
+        PartitionOffset { topic: self.topic().to_owned(), partition: 0, offset, error: None }
+    }
+
+    fn failed(&self, error: &TransactionError, what: &str) -> Error {
+        let cluster = self.inner.cluster();
+        let (name, reason) = (&self.name, &error.error.reason);
+        match error.error.code {
+            code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED | code::GROUP_AUTHORIZATION_FAILED => Error::permission(format!(
+                "Kafka refuses the user `{}` the transactional.id or the group `{name}` (table `{}`): {reason}",
+                self.inner.options.properties.user.as_deref().unwrap_or("(none)"),
+                self.inner.table
+            ))
+            .hint("grant WRITE and DESCRIBE on the transactional.id, READ on the group, by the prefix 'sink.transactional-id-prefix'"),
+            _ => cluster.failed(&error.error).at(format!("{what} as `{name}`")),
+        }
+    }
+
+    /// Announces a producer and reads the record.
+    fn connect(&self) -> Result<Session> {
+        let cluster = self.inner.cluster();
+        let mut settings = client_settings(&self.inner.options.properties);
+        // Bounded by the transaction's own time, as librdkafka demands.
+        settings.defaults.retain(|(name, _)| !matches!(*name, "message.timeout.ms" | "enable.idempotence"));
+        settings.fixed.push(("transactional.id", self.name.clone()));
+        settings.fixed.push(("enable.idempotence", "true".to_owned()));
+        let client = cluster.client(ClientKind::Producer, settings, None)?;
+        cluster.topic(&client, self.topic())?;
+        client.poll(Duration::ZERO);
+        client.take_errors();
+        let producer = Producer::new(client, self.topic()).map_err(|error| cluster.failed(&error))?;
+        producer.init_transactions(CALL_MAX).map_err(|error| self.failed(&error, "announcing a producer"))?;
+        let record = self.read_record()?;
+        Ok(Session { flight: Flight::new(producer), record })
+    }
+
+    fn read_record(&self) -> Result<Record> {
+        let cluster = self.inner.cluster();
+        let settings = ClientSettings {
+            defaults: Vec::new(),
+            fixed: vec![("group.id", self.name.clone()), ("isolation.level", "read_committed".to_owned())],
+        };
+        let client = cluster.client(ClientKind::Consumer, settings, None)?;
+        let words = client.committed_words(&self.place(0), CALL_MAX).map_err(|error| cluster.failed(&error))?;
+        match words {
+            None => Ok(Record::default()),
+            Some(words) => serde_json::from_str(&words).map_err(|_| {
+                Error::config(format!("the group `{}` holds an offset that is not wiesel's: `{words}`", self.name))
+                    .hint("choose another 'sink.transactional-id-prefix'")
+            }),
+        }
+    }
+
+    /// One transaction: what `send` sends, and the record.
+    fn transact(
+        &self,
+        session: &mut Session,
+        record: Record,
+        send: impl FnOnce(&mut Flight) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let again =
+            |error: TransactionError, what: &str| match error.needs_abort || error.is_retriable || error.is_fenced() {
+                true => Failure::Again(
+                    Error::unavailable(error.error.reason.clone()).at(format!("{what} as `{}`", self.name)),
+                ),
+                false => Failure::Again(self.failed(&error, what)),
+            };
+        let words = serde_json::to_string(&record).map_err(|e| Failure::Fatal(Error::internal(e.to_string())))?;
+        session.flight.producer().begin_transaction().map_err(|e| again(e, "beginning a transaction"))?;
+        send(&mut session.flight)?;
+        let producer = session.flight.producer();
+        producer
+            .send_offset(&self.name, &self.place(record.epoch), &words, CALL_MAX)
+            .map_err(|e| again(e, "adding the record"))?;
+        let mut tries = 0;
+        while let Err(error) = producer.commit_transaction(CALL_MAX) {
+            tries += 1;
+            if !error.is_retriable || tries > 2 {
+                return Err(again(error, "committing a transaction"));
+            }
+        }
+        session.flight.land(Duration::ZERO);
+        session.record = record;
+        Ok(())
+    }
+
+    /// With a producer that is announced. After a failure the next call announces a new one, which takes back what was left open.
+    fn with_session<T>(&self, call: impl FnOnce(&mut Session) -> Result<T, Failure>) -> Result<T> {
+        let mut place = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = match place.as_mut() {
+            Some(session) => session,
+            None => place.insert(self.connect()?),
+        };
+        let outcome = call(session);
+        if outcome.is_err() {
+            if let Some(session) = place.take() {
+                // At best a courtesy to readers: the next producer aborts it anyway.
+                drop(session.flight.producer().abort_transaction(Duration::from_secs(1)));
+            }
+            self.shared.retried.fetch_add(1, Ordering::Relaxed);
+        }
+        outcome.map_err(|failure| match failure {
+            Failure::Again(error) | Failure::Fatal(error) => error,
+        })
+    }
+
+    fn send_staged(&self, flight: &mut Flight, pending: &[Pending]) -> Result<(), Failure> {
+        let fatal = Failure::Fatal;
+        for part in pending {
+            let mut reader = StageReader::open(&self.folder, &part.stage).map_err(fatal)?;
+            while let Some(frame) = reader.next().map_err(fatal)? {
+                for record in Records(frame) {
+                    let StagedRecord { partition, time, key, value } = record.map_err(fatal)?;
+                    self.wait_for_room(flight)?;
+                    flight.send_keyed(partition, key, value, time).map_err(|error| match error.code {
+                        code::MESSAGE_TOO_LARGE => fatal(self.too_large(value.map_or(0, <[u8]>::len))),
+                        _ => Failure::Again(self.inner.cluster().failed(&error)),
+                    })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_for_room(&self, flight: &mut Flight) -> Result<(), Failure> {
+        let mut looks = 0;
+        while flight.memory_bytes() >= IN_FLIGHT_BYTES_MAX {
+            let landed = flight.land(LAND_WAIT);
+            if let Some((error, _)) = landed.failure {
+                return Err(match error.code {
+                    code::MESSAGE_TOO_LARGE => Failure::Fatal(self.too_large(0)),
+                    _ => Failure::Again(self.inner.cluster().failed(&error)),
+                });
+            }
+            looks = if landed.acknowledged > 0 { 0 } else { looks + 1 };
+            if looks > LOOKS_MAX {
+                let text = format!("{} does not acknowledge records", self.inner.cluster().brokers());
+                return Err(Failure::Again(Error::unavailable(text)));
+            }
+        }
+        Ok(())
+    }
+
+    fn too_large(&self, bytes: usize) -> Error {
+        let size = if bytes > 0 { format!(" of {bytes} bytes") } else { String::new() };
+        Error::data(format!("a record{size} for topic `{}` (table `{}`) is too large", self.topic(), self.inner.table))
+            .hint("raise 'properties.max.request.size', and 'max.message.bytes' of the topic")
+    }
+}
+
+impl SinkFactory for ExactlyOnceFactory {
+    fn parallelism(&self) -> SinkParallelism {
+        SinkParallelism::PerWorker
+    }
+
+    fn keeps_record(&self) -> bool {
+        true
+    }
+
+    fn claim(&self, claim: &Claim<'_>) -> Result<()> {
+        let generation = self.with_session(|session| {
+            let mut record = session.record.clone();
+            record.generation = epoch::claim(&record, claim, &self.inner.table).map_err(Failure::Fatal)?;
+            let generation = record.generation;
+            self.transact(session, record, |_| Ok(()))?;
+            Ok(generation)
+        })?;
+        self.shared.generation.store(generation, Ordering::Release);
+        Ok(())
+    }
+
+    fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
+        let cluster = self.inner.cluster();
+        let settings = ClientSettings { defaults: Vec::new(), fixed: Vec::new() };
+        let client = cluster.client(ClientKind::Producer, settings, None)?;
+        let partitions = cluster.topic(&client, self.topic())?.partitions;
+        let name = format!("kafka-{}-{}", self.inner.table, context.instance);
+        let prefix = format!("{}-{}", self.prefix, context.instance);
+        Ok(Box::new(ExactlyOnceSink {
+            table: self.inner.table.clone(),
+            topic: self.topic().to_owned(),
+            physical: self.inner.physical.clone(),
+            timestamp: self.inner.timestamp,
+            encoder: self.inner.encoder.create()?,
+            target: Target::new(self.inner.options.partitioner, context.instance, partitions),
+            documents: Vec::new(),
+            ends: Vec::new(),
+            stager: Stager::start(name, context.waker, self.folder.clone(), prefix)?,
+            shared: Arc::clone(&self.shared),
+            is_first: context.instance == 0,
+            is_last: false,
+            received: 0,
+        }))
+    }
+
+    fn commit(&self, checkpoint: u64, pending: &[Vec<u8>]) -> Result<()> {
+        let pending: Vec<Pending> = pending.iter().map(|work| epoch::decode(work)).collect::<Result<_>>()?;
+        let Some(first) = pending.first() else { return Ok(()) };
+        self.with_session(|session| {
+            if session.record.generation != self.generation() {
+                let error = epoch::superseded(&self.inner.table, self.generation(), &session.record);
+                return Err(Failure::Fatal(error));
+            }
+            if session.record.has(first.writer, checkpoint) {
+                return Ok(());
+            }
+            let record = session.record.after(first, checkpoint);
+            self.transact(session, record, |flight| self.send_staged(flight, &pending))
+        })?;
+        for part in &pending {
+            if part.writer == self.generation() {
+                self.shared.delivered.fetch_add(part.stage.changes, Ordering::Relaxed);
+            }
+            stage::remove(&self.folder, &part.stage)?;
+        }
+        Ok(())
+    }
+
+    fn recover(&self, _restored: &[Vec<u8>]) -> Result<()> {
+        stage::sweep(&self.folder, &self.prefix)
+    }
+}
+
+/// A record as it is staged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct StagedRecord<'a> {
+    partition: Option<i32>,
+    time: Option<i64>,
+    key: Option<&'a [u8]>,
+    value: Option<&'a [u8]>,
+}
+
+/// What a staged record has.
+const HAS_PARTITION: u8 = 1;
+const HAS_TIME: u8 = 2;
+const HAS_KEY: u8 = 4;
+const HAS_VALUE: u8 = 8;
+
+impl StagedRecord<'_> {
+    /// `[what it has][partition: 4 bytes][time: 8][length: 4][key][length: 4][value]`, each only if it is there.
+    fn append_to(&self, frame: &mut Vec<u8>) {
+        let flag = |is: bool, flag: u8| if is { flag } else { 0 };
+        frame.push(
+            flag(self.partition.is_some(), HAS_PARTITION)
+                | flag(self.time.is_some(), HAS_TIME)
+                | flag(self.key.is_some(), HAS_KEY)
+                | flag(self.value.is_some(), HAS_VALUE),
+        );
+        self.partition.iter().for_each(|partition| frame.extend_from_slice(&partition.to_le_bytes()));
+        self.time.iter().for_each(|time| frame.extend_from_slice(&time.to_le_bytes()));
+        for bytes in [self.key, self.value].into_iter().flatten() {
+            frame.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
+            frame.extend_from_slice(bytes);
+        }
+    }
+}
+
+/// The records of a frame.
+struct Records<'a>(&'a [u8]);
+
+impl<'a> Records<'a> {
+    fn bytes(&mut self, count: usize) -> Result<&'a [u8]> {
+        let (bytes, rest) =
+            self.0.split_at_checked(count).ok_or_else(|| Error::data("a staging file holds what is no record"))?;
+        self.0 = rest;
+        Ok(bytes)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.bytes(N)?);
+        Ok(array)
+    }
+
+    fn read(&mut self) -> Result<StagedRecord<'a>> {
+        let [has] = self.array()?;
+        let mut record = StagedRecord { partition: None, time: None, key: None, value: None };
+        if has & HAS_PARTITION != 0 {
+            record.partition = Some(i32::from_le_bytes(self.array()?));
+        }
+        if has & HAS_TIME != 0 {
+            record.time = Some(i64::from_le_bytes(self.array()?));
+        }
+        for (flag, part) in [(HAS_KEY, &mut record.key), (HAS_VALUE, &mut record.value)] {
+            if has & flag != 0 {
+                let length = u32::from_le_bytes(self.array()?);
+                *part = Some(self.bytes(length as usize)?);
+            }
+        }
+        Ok(record)
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Result<StagedRecord<'a>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let record = self.read();
+        if record.is_err() {
+            self.0 = &[];
+        }
+        Some(record)
+    }
+}
+
+/// Records that gather for the staging file.
+#[derive(Default)]
+struct Gathered {
+    frame: Vec<u8>,
+    count: u64,
+}
+
+impl StageContent for Gathered {
+    fn is_full(&self) -> bool {
+        self.frame.len() >= FRAME_BYTES
+    }
+
+    fn frames(&self, append: &mut dyn FnMut(&[u8], u64) -> Result<()>) -> Result<()> {
+        if self.count == 0 { Ok(()) } else { append(&self.frame, self.count) }
+    }
+
+    fn clear(&mut self) {
+        self.frame.clear();
+        self.count = 0;
+    }
+}
+
+struct ExactlyOnceSink {
+    table: String,
+    topic: String,
+    physical: Vec<usize>,
+    timestamp: Option<usize>,
+    encoder: Box<dyn Encoder>,
+    target: Target,
+    documents: Vec<u8>,
+    ends: Vec<usize>,
+    stager: Stager<Gathered>,
+    shared: Arc<Shared>,
+    /// Commits are counted once for all instances.
+    is_first: bool,
+    is_last: bool,
+    received: u64,
+}
+
+impl Sink for ExactlyOnceSink {
+    fn write(&mut self, batch: &ChangeBatch) -> Result<()> {
+        let documents = ChangeBatch { rows: batch.rows.project(&self.physical)?, kinds: batch.kinds.clone() };
+        self.documents.clear();
+        self.ends.clear();
+        self.encoder.encode(&documents, &mut self.documents, &mut self.ends)?;
+        let times = self.timestamp.map(|index| record_times(batch.rows.column(index))).transpose()?;
+        let content = self.stager.content();
+        let mut start = 0;
+        for (row, end) in self.ends.iter().enumerate() {
+            let value = self.documents.get(start..*end);
+            start = *end;
+            let time = times.as_ref().and_then(|times| times.get(row).copied().flatten());
+            if time.is_some_and(|time| time < 0) {
+                return Err(Error::data(format!(
+                    "a record for topic `{}` (table `{}`) has a 'timestamp' before 1970, which Kafka does not take",
+                    self.topic, self.table
+                )));
+            }
+            StagedRecord { partition: self.target.next(), time, key: None, value }.append_to(&mut content.frame);
+            content.count += 1;
+            self.received += 1;
+        }
+        Ok(())
+    }
+
+    fn step_end(&mut self, _now_ms: i64) -> Result<SinkStatus> {
+        self.stager.status()
+    }
+
+    fn prepare(&mut self, _checkpoint: u64, kind: CheckpointKind) -> Result<()> {
+        self.is_last = kind == CheckpointKind::Final;
+        self.stager.cut()
+    }
+
+    fn poll_prepared(&mut self) -> Result<Option<Prepared>> {
+        let Some(sealed) = self.stager.poll_sealed()? else { return Ok(None) };
+        let writer = self.shared.generation.load(Ordering::Acquire);
+        let pending = match sealed {
+            Some(stage) => epoch::encode(&Pending { writer, is_last: self.is_last, stage })?,
+            None => Vec::new(),
+        };
+        Ok(Some(Prepared { pending, state: epoch::encode(&Known { generation: writer })? }))
+    }
+
+    fn waiting_for(&self) -> Option<String> {
+        self.stager.waiting_for()
+    }
+
+    fn counters(&self) -> SinkCounters {
+        let of_all = |counter: &AtomicU64| if self.is_first { counter.load(Ordering::Relaxed) } else { 0 };
+        SinkCounters {
+            received: self.received,
+            delivered: of_all(&self.shared.delivered),
+            folded: 0,
+            refused: 0,
+            retried: of_all(&self.shared.retried),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn staged_records_come_back_as_they_were() {
+        let records = [
+            StagedRecord { partition: Some(-7), time: Some(i64::MAX), key: Some(b"key"), value: Some(b"value") },
+            StagedRecord { partition: None, time: None, key: None, value: Some(b"") },
+            StagedRecord { partition: None, time: Some(0), key: Some(b""), value: None },
+        ];
+        let mut frame = Vec::new();
+        records.iter().for_each(|record| record.append_to(&mut frame));
+        let found: Vec<StagedRecord<'_>> = Records(&frame).map(Result::unwrap).collect();
+        assert_eq!(found, records);
+        for end in 1..frame.len() {
+            let read: Vec<_> = Records(&frame[..end]).collect();
+            assert!(read.len() <= records.len(), "cut at {end}");
+        }
+    }
+}
