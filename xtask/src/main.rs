@@ -12,6 +12,7 @@ mod cargo;
 mod commands;
 mod docs;
 mod e2e;
+mod faults;
 mod nexmark;
 mod peers;
 mod services;
@@ -27,6 +28,7 @@ enum Xtask {
     Bench(commands::bench::BenchCommand),
     Ci(commands::ci::CiCommand),
     Docs(commands::docs::DocsCommand),
+    Faults(commands::faults::FaultsCommand),
     Nexmark(commands::nexmark::NexmarkCommand),
     Peers(commands::peers::PeersCommand),
     Services(commands::services::ServicesCommand),
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Xtask::Bench(command) => command.run(),
         Xtask::Ci(command) => command.run(),
         Xtask::Docs(command) => command.run(),
+        Xtask::Faults(command) => command.run(),
         Xtask::Nexmark(command) => command.run(),
         Xtask::Peers(command) => command.run(),
         Xtask::Services(command) => command.run(),

@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod ci;
 pub(crate) mod docs;
+pub(crate) mod faults;
 pub(crate) mod nexmark;
 pub(crate) mod peers;
 pub(crate) mod services;

@@ -160,6 +160,61 @@ impl KafkaClient {
         Ok(messages)
     }
 
+    /// Subscribes as a member of a group, reads up to `count` messages and leaves; how many came.
+    pub(crate) fn consume_in_group(&self, topic: &str, group: &str, count: usize) -> Result<usize> {
+        let mut config = self.config.clone();
+        config.set("group.id", group).set("auto.offset.reset", "earliest").set("session.timeout.ms", "6000");
+        let consumer: BaseConsumer = config.create()?;
+        consumer.subscribe(&[topic])?;
+        let start = Instant::now();
+        let mut read = 0;
+        while read < count && start.elapsed() < REQUEST_LIMIT {
+            match consumer.poll(Duration::from_millis(200)) {
+                Some(Ok(_)) => read += 1,
+                Some(Err(error)) => bail!("read `{topic}` as group `{group}`: {error}"),
+                None => {}
+            }
+        }
+        Ok(read)
+    }
+
+    /// Removes everything of a topic before the present end: what retention does.
+    pub(crate) fn delete_records(&self, topic: &str) -> Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.config.create()?;
+        let mut offsets = TopicPartitionList::new();
+        for partition in self.partitions(topic)? {
+            offsets.add_partition_offset(topic, partition, Offset::End)?;
+        }
+        block_on(admin.delete_records(&offsets, &admin_options())).context("delete records")?;
+        Ok(())
+    }
+
+    /// Sends lines in one transaction, which ends as `is_committed` says.
+    pub(crate) fn produce_in_transaction(
+        &self,
+        topic: &str,
+        id: &str,
+        lines: &[String],
+        is_committed: bool,
+    ) -> Result<()> {
+        let mut config = self.config.clone();
+        config.set("transactional.id", id).set("partitioner", "murmur2_random");
+        let producer: BaseProducer = config.create()?;
+        producer.init_transactions(REQUEST_LIMIT)?;
+        producer.begin_transaction()?;
+        for line in lines {
+            let record: BaseRecord<'_, str, str> = BaseRecord::to(topic).key(line.as_str()).payload(line.as_str());
+            producer.send(record).map_err(|(error, _)| error).context("queue a message")?;
+        }
+        producer.flush(REQUEST_LIMIT)?;
+        if is_committed {
+            producer.commit_transaction(REQUEST_LIMIT)?
+        } else {
+            producer.abort_transaction(REQUEST_LIMIT)?
+        }
+        Ok(())
+    }
+
     /// The values of `consume_all`, sorted; tombstones are left out.
     pub(crate) fn values(&self, topic: &str) -> Result<Vec<String>> {
         let mut values: Vec<String> =

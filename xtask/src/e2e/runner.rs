@@ -31,36 +31,51 @@ pub(crate) struct Counts {
 pub(crate) fn run(filter: Option<&str>, binary: &Path) -> Result<Counts> {
     let chosen: Vec<Case> =
         CASES.iter().filter(|case| filter.is_none_or(|text| case.name.contains(text))).copied().collect();
-    let mut counts = Counts::default();
+    let outcomes = run_cases(&chosen, binary, "end-to-end")?;
+    let passed = outcomes.iter().filter(|outcome| outcome.is_passed).count() as u64;
+    Ok(Counts { passed, failed: outcomes.len() as u64 - passed })
+}
+
+/// What became of a case.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Whether it did what it must.
+    pub(crate) is_passed: bool,
+    /// How long it took.
+    pub(crate) seconds: f64,
+}
+
+/// Starts the servers that the cases need and runs the cases against the program `binary`, one after another.
+pub(crate) fn run_cases(chosen: &[Case], binary: &Path, what: &str) -> Result<Vec<Outcome>> {
     if chosen.is_empty() {
-        return Ok(counts);
+        return Ok(Vec::new());
     }
     let wanted: BTreeSet<Service> = chosen.iter().flat_map(|case| case.needs).copied().collect();
-    println!("\nstarting {wanted:?} for {} end-to-end cases", chosen.len());
+    println!("\nstarting {wanted:?} for {} {what} cases", chosen.len());
     let start = Instant::now();
     let services = match Services::start(&wanted) {
         Ok(services) => Arc::new(services),
         Err(error) => {
-            println!("the servers did not start, so every end-to-end case failed: {error:#}");
-            counts.failed = chosen.len() as u64;
-            return Ok(counts);
+            println!("the servers did not start, so every {what} case failed: {error:#}");
+            return Ok(chosen.iter().map(|c| Outcome { name: c.name, is_passed: false, seconds: 0.0 }).collect());
         }
     };
     println!("ready after {:.1} s", start.elapsed().as_secs_f64());
+    let mut outcomes = Vec::new();
     for case in chosen {
         if interrupted() {
             break;
         }
-        if run_case(case, &services, binary)? {
-            counts.passed += 1;
-        } else {
-            counts.failed += 1;
-        }
+        let start = Instant::now();
+        let is_passed = run_case(*case, &services, binary)?;
+        outcomes.push(Outcome { name: case.name, is_passed, seconds: start.elapsed().as_secs_f64() });
     }
     // Said out loud and not left to the last owner's drop: a hung case's thread may be one of the owners.
     services.close();
     ensure!(!interrupted(), "interrupted");
-    Ok(counts)
+    Ok(outcomes)
 }
 
 fn run_case(case: Case, services: &Arc<Services>, binary: &Path) -> Result<bool> {

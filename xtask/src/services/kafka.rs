@@ -28,7 +28,7 @@ const HEAP: &str = "768m";
 pub(crate) struct Kafka {
     libraries: PathBuf,
     folder: PathBuf,
-    ports: [u16; 4],
+    ports: [u16; 6],
     process: Option<Process>,
 }
 
@@ -96,6 +96,12 @@ impl Kafka {
         format!("localhost:{}", self.ports[2])
     }
 
+    /// A listener for a proxy that breaks the network: where the broker listens, and where it tells its clients that it does, which is
+    /// where the proxy must listen.
+    pub(crate) fn behind_proxy(&self) -> (String, String) {
+        (format!("127.0.0.1:{}", self.ports[4]), format!("127.0.0.1:{}", self.ports[5]))
+    }
+
     /// The CA's certificate that `sasl_ssl` is signed with.
     pub(crate) fn ca_file(&self) -> PathBuf {
         self.folder.join("ca.pem")
@@ -128,16 +134,16 @@ impl Kafka {
     }
 
     fn properties(&self) -> String {
-        let [plaintext, sasl_plaintext, sasl_ssl, controller] = self.ports;
+        let [plaintext, sasl_plaintext, sasl_ssl, controller, proxied, proxy] = self.ports;
         let folder = self.folder.display();
         let mut text = format!(
             "process.roles=broker,controller\n\
              node.id=1\n\
              controller.quorum.voters=1@127.0.0.1:{controller}\n\
              controller.listener.names=CONTROLLER\n\
-             listeners=PLAINTEXT://127.0.0.1:{plaintext},SASL_PLAINTEXT://127.0.0.1:{sasl_plaintext},SASL_SSL://127.0.0.1:{sasl_ssl},CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{plaintext},SASL_PLAINTEXT://127.0.0.1:{sasl_plaintext},SASL_SSL://localhost:{sasl_ssl}\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT\n\
+             listeners=PLAINTEXT://127.0.0.1:{plaintext},SASL_PLAINTEXT://127.0.0.1:{sasl_plaintext},SASL_SSL://127.0.0.1:{sasl_ssl},PROXIED://127.0.0.1:{proxied},CONTROLLER://127.0.0.1:{controller}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{plaintext},SASL_PLAINTEXT://127.0.0.1:{sasl_plaintext},SASL_SSL://localhost:{sasl_ssl},PROXIED://127.0.0.1:{proxy}\n\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
              inter.broker.listener.name=PLAINTEXT\n\
              sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512\n\
              listener.name.sasl_ssl.ssl.keystore.type=PEM\n\

@@ -38,6 +38,10 @@ pub(crate) enum Signal {
     Int,
     /// No chance to clean up: what a crash looks like.
     Kill,
+    /// Stands still.
+    Stop,
+    /// Goes on.
+    Continue,
 }
 
 impl Signal {
@@ -46,6 +50,8 @@ impl Signal {
             Signal::Term => "TERM",
             Signal::Int => "INT",
             Signal::Kill => "KILL",
+            Signal::Stop => "STOP",
+            Signal::Continue => "CONT",
         }
     }
 }

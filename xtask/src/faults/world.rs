@@ -1,0 +1,505 @@
+//! One job under faults, and what must hold of it whatever happens.
+//!
+//! Every row of the topic carries a key, and all rows of a key lie in one partition, so the running sum of a key is the same in whatever
+//! order partitions are read: `(partition, offset, key, value, running sum)` is the one right row for each message. A row that comes
+//! twice shows as a duplicate, a row that is lost is missing, and state that was lost, doubled or mixed up shows in the sum.
+//!
+//! The oracle shares no code with wiesel: the topic is dumped into PostgreSQL, and a window function there says what must be in the
+//! sinks. *Safety* (nothing wrong is ever visible) is asked at any time: what a sink shows is a part of what must be there in the end.
+//! *Wholeness* is asked when the job has ended.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::e2e::context::Context;
+use crate::e2e::program::Program;
+use crate::services::elasticsearch::Line;
+use crate::services::{postgres, python};
+
+/// Different keys of the rows.
+const KEYS: u64 = 40;
+/// Partitions of the topic.
+const PARTITIONS: i32 = 4;
+/// Most rows of one world: Elasticsearch gives back so many in one answer.
+const ROWS_MAX: usize = 9_000;
+/// Rows that are produced between two looks at a program that is to die.
+const ROWS_PER_LOOK: usize = 40;
+/// A checkpoint must come back within so many seconds of a start. The promise is 3 s at the 99th percentile on a quiet machine
+/// (measured by the bench); tests share their machine.
+const BACK_LIMIT_S: u64 = 60;
+/// Rows that are there before a fault, and that come after it.
+const ROWS_BEFORE: usize = 200;
+/// A stop in good order is done within 10 s, and the process ends a little later.
+const STOP_LIMIT_S: u64 = 20;
+/// Longest wait for the last, bounded run.
+const FINISH_LIMIT_S: u64 = 120;
+/// Rows of one INSERT into the oracle.
+const ROWS_PER_INSERT: usize = 1_000;
+
+/// Where a job writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sink {
+    /// Parquet files.
+    Files,
+    /// A topic, written in transactions.
+    Kafka,
+    /// A table without a key, written once per epoch.
+    Postgres,
+    /// A table with a key, at its default delivery.
+    PostgresByKey,
+    /// An index, versioned.
+    Elasticsearch,
+    /// An index at its default delivery.
+    ElasticsearchByKey,
+}
+
+/// A sink and its place.
+struct Target {
+    sink: Sink,
+    /// Topic, table, index or folder, free of other cases.
+    place: String,
+}
+
+/// A row as every sink must show it.
+type Row = (i64, i64, String, i64, i64);
+
+/// Where the job finds its systems; a case may put a proxy in between.
+pub(crate) struct Addresses {
+    pub(crate) kafka: String,
+    pub(crate) postgres: String,
+    pub(crate) elasticsearch: String,
+}
+
+/// One job, its topic, its sinks.
+pub(crate) struct World<'a> {
+    context: &'a Context,
+    topic: String,
+    targets: Vec<Target>,
+    file: String,
+    addresses: Addresses,
+    produced: usize,
+    random: fastrand::Rng,
+    running: Option<Arc<Program>>,
+}
+
+impl<'a> World<'a> {
+    /// A topic and a job that writes to all of `sinks`: as one loop (a statement set) or one loop each.
+    pub(crate) fn new(context: &'a Context, sinks: &[Sink], is_one_loop: bool, seed: u64) -> Result<World<'a>> {
+        let has = |wanted: [Sink; 2]| sinks.iter().any(|sink| wanted.contains(sink));
+        let services = context.services();
+        let addresses = Addresses {
+            kafka: services.kafka()?.plaintext(),
+            postgres: services.postgres()?.address(),
+            elasticsearch: if has([Sink::Elasticsearch, Sink::ElasticsearchByKey]) {
+                services.elasticsearch(Line::Seven)?.url().trim_start_matches("http://").to_owned()
+            } else {
+                String::new()
+            },
+        };
+        let topic = context.unique("fault_source");
+        context.kafka()?.create_topic(&topic, PARTITIONS)?;
+        let mut targets = Vec::new();
+        for (index, sink) in sinks.iter().enumerate() {
+            let place = context.unique(&format!("fault_{index}"));
+            match sink {
+                Sink::Kafka => context.kafka()?.create_topic(&place, PARTITIONS)?,
+                Sink::Postgres | Sink::PostgresByKey => {
+                    let key = if *sink == Sink::PostgresByKey { ", PRIMARY KEY (part, off)" } else { "" };
+                    context.postgres()?.execute(&format!(
+                        "CREATE TABLE {place} (part INT, off BIGINT, k TEXT, v BIGINT, total BIGINT{key})"
+                    ))?;
+                }
+                Sink::Files | Sink::Elasticsearch | Sink::ElasticsearchByKey => {}
+            }
+            targets.push(Target { sink: *sink, place });
+        }
+        let mut world = World {
+            context,
+            topic,
+            targets,
+            file: String::new(),
+            addresses,
+            produced: 0,
+            random: fastrand::Rng::with_seed(seed),
+            running: None,
+        };
+        let text = world.sql(is_one_loop)?;
+        world.file = context.write("job.sql", &text)?;
+        context.note(format!("seed {seed}"));
+        Ok(world)
+    }
+
+    /// Numbers drawn from the seed.
+    pub(crate) fn random(&mut self) -> &mut fastrand::Rng {
+        &mut self.random
+    }
+
+    /// How many rows the topic holds.
+    pub(crate) fn produced(&self) -> usize {
+        self.produced
+    }
+
+    /// Where the job finds its systems, from its next start on.
+    pub(crate) fn addresses(&mut self) -> &mut Addresses {
+        &mut self.addresses
+    }
+
+    /// The topic that the job reads.
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Topic, table, index or folder name of the first sink.
+    pub(crate) fn place(&self) -> &str {
+        &self.targets[0].place
+    }
+
+    fn sql(&self, is_one_loop: bool) -> Result<String> {
+        let mut text = format!(
+            "SET 'execution.checkpointing.interval' = '100 ms';\n\
+             SET 'parallelism.default' = '2';\n\
+             CREATE TABLE src (k STRING, v BIGINT, part INT METADATA FROM 'partition' VIRTUAL, off BIGINT METADATA FROM 'offset' VIRTUAL,\n  \
+             pt AS PROCTIME()) WITH ('connector' = 'kafka', 'topic' = '{}', 'properties.bootstrap.servers' = 'kafka:9092',\n  \
+             'properties.group.id' = '{}', 'scan.startup.mode' = 'earliest-offset', 'format' = 'json');\n",
+            self.topic, self.topic
+        );
+        for (index, target) in self.targets.iter().enumerate() {
+            let Target { sink, place } = target;
+            let key = match sink {
+                Sink::PostgresByKey | Sink::Elasticsearch | Sink::ElasticsearchByKey => {
+                    ", PRIMARY KEY (part, off) NOT ENFORCED"
+                }
+                Sink::Files | Sink::Kafka | Sink::Postgres => "",
+            };
+            match sink {
+                Sink::Postgres => writeln!(text, "SET 'wiesel.sink.out{index}.delivery' = 'exactly-once';")?,
+                Sink::Elasticsearch => writeln!(text, "SET 'wiesel.sink.out{index}.versioned' = 'true';")?,
+                _ => {}
+            }
+            let options = match sink {
+                Sink::Files => {
+                    format!(
+                        "'connector' = 'filesystem', 'path' = '{}', 'format' = 'parquet'",
+                        self.files(place).display()
+                    )
+                }
+                Sink::Kafka => format!(
+                    "'connector' = 'kafka', 'topic' = '{place}', 'properties.bootstrap.servers' = 'kafka:9092', 'format' = 'json', \
+                     'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = '{place}'"
+                ),
+                Sink::Postgres | Sink::PostgresByKey => format!(
+                    "'connector' = 'jdbc', 'url' = 'jdbc:postgresql://postgres:5432/{}', 'table-name' = '{place}', 'username' = '{}', \
+                     'password' = '{}'",
+                    postgres::DATABASE,
+                    postgres::USER,
+                    postgres::PASSWORD
+                ),
+                Sink::Elasticsearch | Sink::ElasticsearchByKey => {
+                    format!(
+                        "'connector' = 'elasticsearch-7', 'hosts' = 'http://elasticsearch:9200', 'index' = '{place}'"
+                    )
+                }
+            };
+            writeln!(
+                text,
+                "CREATE TABLE out{index} (part INT, off BIGINT, k STRING, v BIGINT, total BIGINT{key}) WITH ({options});"
+            )?;
+        }
+        if is_one_loop {
+            text += "EXECUTE STATEMENT SET BEGIN\n";
+        }
+        for index in 0..self.targets.len() {
+            writeln!(
+                text,
+                "INSERT INTO out{index} SELECT part, off, k, v, SUM(v) OVER (PARTITION BY k ORDER BY pt ROWS BETWEEN UNBOUNDED PRECEDING \
+                 AND CURRENT ROW) FROM src;"
+            )?;
+        }
+        if is_one_loop {
+            text += "END;\n";
+        }
+        Ok(text)
+    }
+
+    fn files(&self, place: &str) -> PathBuf {
+        self.context.folder().join(place)
+    }
+
+    /// Where the job keeps its checkpoints.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.context.folder().join("state")
+    }
+
+    /// The command line of the job.
+    fn arguments_with(&self, state: &Path) -> Vec<String> {
+        let mut arguments = vec!["run".to_owned(), self.file.clone()];
+        let mut add = |flag: &str, value: String| arguments.extend([flag.to_owned(), value]);
+        add("--state", state.display().to_string());
+        add("--map", format!("kafka:9092={}", self.addresses.kafka));
+        add("--map", format!("postgres:5432={}", self.addresses.postgres));
+        if !self.addresses.elasticsearch.is_empty() {
+            add("--map", format!("elasticsearch:9200={}", self.addresses.elasticsearch));
+        }
+        arguments
+    }
+
+    /// Appends rows to the topic.
+    pub(crate) fn produce(&mut self, count: usize) -> Result<()> {
+        let count = count.min(ROWS_MAX - self.produced.min(ROWS_MAX));
+        let rows: Vec<(String, Option<String>)> = (0..count)
+            .map(|_| {
+                let (key, value) = (self.random.u64(..KEYS), self.random.i64(1..1_000));
+                (format!("key-{key}"), Some(format!("{{\"k\":\"key-{key}\",\"v\":{value}}}")))
+            })
+            .collect();
+        self.context.kafka()?.produce_keyed(&self.topic, rows)?;
+        self.produced += count;
+        Ok(())
+    }
+
+    /// Starts the job without an end.
+    pub(crate) fn start(&self, environment: &[(&str, String)]) -> Result<Arc<Program>> {
+        self.context.spawn_with(self.arguments_with(&self.state()), environment)
+    }
+
+    /// Starts the job without an end, with another folder for its state.
+    pub(crate) fn start_with_state(&self, state: &Path) -> Result<Arc<Program>> {
+        self.context.spawn(self.arguments_with(state))
+    }
+
+    /// The newest checkpoint that is whole, of any loop.
+    pub(crate) fn newest_checkpoint(&self) -> Result<u64> {
+        newest_manifest(&self.state())
+    }
+
+    /// Waits until a started job has completed a checkpoint of its own; how long that took.
+    pub(crate) fn wait_back(&self, program: &Program, before: u64) -> Result<Duration> {
+        let start = Instant::now();
+        program
+            .wait_until(BACK_LIMIT_S, "a new checkpoint", |_| self.newest_checkpoint().is_ok_and(|id| id > before))?;
+        Ok(start.elapsed())
+    }
+
+    /// The same for a job with another folder for its state.
+    pub(crate) fn wait_back_in(&self, program: &Program, state: &Path) -> Result<()> {
+        let before = newest_manifest(state)?;
+        program.wait_until(BACK_LIMIT_S, "a new checkpoint", |_| newest_manifest(state).is_ok_and(|id| id > before))
+    }
+
+    /// Runs the job with a fail point while rows flow, until it dies there; false when it did not die within the limit.
+    pub(crate) fn die_at(&mut self, point: &str, limit_s: u64) -> Result<bool> {
+        let program = self.start(&[("WIESEL_FAIL_POINT", point.to_owned())])?;
+        let start = Instant::now();
+        let status = loop {
+            if let Some(status) = program.try_wait()? {
+                break status;
+            }
+            if start.elapsed() > Duration::from_secs(limit_s) || self.produced >= ROWS_MAX {
+                program.kill()?;
+                return Ok(false);
+            }
+            self.produce(ROWS_PER_LOOK)?;
+        };
+        // SIGABRT of the fail point; anything else is an error of the job's own.
+        if status.code().is_some() {
+            bail!("the job ended by itself ({status}) before `{point}`:\n{}", program.stderr());
+        }
+        self.context.note(format!("died at {point}, newest checkpoint {}", self.newest_checkpoint()?));
+        Ok(true)
+    }
+
+    /// The program that runs while `run_through` disturbs it.
+    pub(crate) fn program(&self) -> Result<Arc<Program>> {
+        self.running.clone().context("no program runs")
+    }
+
+    /// Starts the job, disturbs it, and asks for the promise: it is back by itself, stops in good order, and everything is there once.
+    pub(crate) fn run_through(&mut self, disturb: impl FnOnce(&mut Self, &Program) -> Result<()>) -> Result<()> {
+        self.produce(ROWS_BEFORE)?;
+        let program = self.start(&[])?;
+        self.wait_back(&program, 0)?;
+        self.running = Some(Arc::clone(&program));
+        disturb(self, &program)?;
+        self.check_safety()?;
+        self.produce(ROWS_BEFORE)?;
+        let back = self.wait_back(&program, self.newest_checkpoint()? + 1)?;
+        self.context.note(format!("back {back:?} after the fault had gone"));
+        program.terminate()?;
+        program.wait(STOP_LIMIT_S)?.expect_code(0)?;
+        self.check_safety()?;
+        self.finish(FINISH_LIMIT_S)?;
+        self.check_whole()?;
+        self.check_no_leftovers()
+    }
+
+    /// Reads the topic to its present end with a bounded run, which must succeed.
+    pub(crate) fn finish(&self, limit_s: u64) -> Result<()> {
+        self.finish_in(&self.state(), limit_s)
+    }
+
+    /// The same with another folder for the state.
+    pub(crate) fn finish_with_state(&self, state: &Path) -> Result<()> {
+        self.finish_in(state, FINISH_LIMIT_S)
+    }
+
+    fn finish_in(&self, state: &Path, limit_s: u64) -> Result<()> {
+        let mut arguments = self.arguments_with(state);
+        arguments.extend(["--table-option".to_owned(), "src.scan.bounded.mode=latest-offset".to_owned()]);
+        self.context.run(&arguments, limit_s)?.expect_code(0)?;
+        Ok(())
+    }
+
+    /// What every sink shows is a part of what must be there in the end, nothing twice.
+    pub(crate) fn check_safety(&self) -> Result<()> {
+        self.compare(false)
+    }
+
+    /// Every sink shows exactly what must be there.
+    pub(crate) fn check_whole(&self) -> Result<()> {
+        self.compare(true)
+    }
+
+    fn compare(&self, is_whole: bool) -> Result<()> {
+        let mut database = self.context.postgres()?;
+        let name = self.context.unique("oracle");
+        database.execute(&format!(
+            "DROP TABLE IF EXISTS {name}_topic, {name}_expected, {name}_found;
+             CREATE TABLE {name}_topic (part INT, off BIGINT, k TEXT, v BIGINT);
+             CREATE TABLE {name}_found (part INT, off BIGINT, k TEXT, v BIGINT, total BIGINT)"
+        ))?;
+        // What the sinks show is read before the topic is, so a running job cannot be ahead of the oracle.
+        let found: Vec<Vec<Row>> = self.targets.iter().map(|target| self.rows(target)).collect::<Result<_>>()?;
+        let messages = self.context.kafka()?.consume_all(&self.topic)?;
+        for part in messages.chunks(ROWS_PER_INSERT) {
+            let values: Vec<String> = part
+                .iter()
+                .map(|message| {
+                    let value: Value = serde_json::from_str(message.value.as_deref().unwrap_or("null"))?;
+                    let (key, number) =
+                        (value["k"].as_str().context("a key")?, value["v"].as_i64().context("a value")?);
+                    Ok(format!("({}, {}, '{key}', {number})", message.partition, message.offset))
+                })
+                .collect::<Result<_>>()?;
+            database.execute(&format!("INSERT INTO {name}_topic VALUES {}", values.join(", ")))?;
+        }
+        database.execute(&format!(
+            "CREATE TABLE {name}_expected AS SELECT part, off, k, v, (SUM(v) OVER (PARTITION BY k ORDER BY part, off
+             ROWS UNBOUNDED PRECEDING))::BIGINT AS total FROM {name}_topic"
+        ))?;
+        for (target, rows) in self.targets.iter().zip(found) {
+            database.execute(&format!("TRUNCATE {name}_found"))?;
+            for part in rows.chunks(ROWS_PER_INSERT) {
+                let values: Vec<String> = part
+                    .iter()
+                    .map(|(part, off, key, value, total)| format!("({part}, {off}, '{key}', {value}, {total})"))
+                    .collect();
+                database.execute(&format!("INSERT INTO {name}_found VALUES {}", values.join(", ")))?;
+            }
+            let mut differ = |what: &str, left: &str, right: &str| -> Result<()> {
+                let query = format!(
+                    "SELECT * FROM (SELECT * FROM {name}_{left} EXCEPT ALL SELECT * FROM {name}_{right}) AS d ORDER BY 1, 2 LIMIT 5"
+                );
+                let rows = database.query(&query)?;
+                ensure!(
+                    rows.is_empty(),
+                    "{:?} `{}` ({} rows shown, {} messages): {what}: {rows:?}",
+                    target.sink,
+                    target.place,
+                    "all",
+                    messages.len()
+                );
+                Ok(())
+            };
+            differ("rows that must not be there, or are there twice", "found", "expected")?;
+            if is_whole {
+                differ("rows that are missing", "expected", "found")?;
+            }
+        }
+        database.execute(&format!("DROP TABLE {name}_topic, {name}_expected, {name}_found"))
+    }
+
+    fn rows(&self, target: &Target) -> Result<Vec<Row>> {
+        match target.sink {
+            Sink::Files => {
+                let folder = self.files(&target.place);
+                if !folder.exists() {
+                    return Ok(Vec::new());
+                }
+                python::parquet_rows(&folder, "duckdb")?.iter().map(json_row).collect()
+            }
+            Sink::Kafka => {
+                let values = self.context.kafka()?.values(&target.place)?;
+                values.iter().map(|value| json_row(&serde_json::from_str(value)?)).collect()
+            }
+            Sink::Postgres | Sink::PostgresByKey => {
+                let query = format!("SELECT part, off, k, v, total FROM {}", target.place);
+                let parse = |row: Vec<String>| -> Result<Row> {
+                    let [part, off, key, value, total] = row.as_slice() else { bail!("five columns, not {row:?}") };
+                    Ok((part.parse()?, off.parse()?, key.clone(), value.parse()?, total.parse()?))
+                };
+                self.context.postgres()?.query(&query)?.into_iter().map(parse).collect()
+            }
+            Sink::Elasticsearch | Sink::ElasticsearchByKey => {
+                let client = self.context.elasticsearch(Line::Seven)?;
+                if client.call("HEAD", &format!("/{}", target.place), None)?.0 == 404 {
+                    return Ok(Vec::new());
+                }
+                client.documents(&target.place)?.iter().map(|(_, document)| json_row(document)).collect()
+            }
+        }
+    }
+
+    /// After a clean end: no temporary file of a checkpoint or of a sink, no transaction that is still open.
+    pub(crate) fn check_no_leftovers(&self) -> Result<()> {
+        let is_leftover = |path: &Path| {
+            let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            name.contains(".tmp") || name.contains("inprogress") || name.ends_with(".pending")
+        };
+        for root in std::iter::once(self.state())
+            .chain(self.targets.iter().filter(|t| t.sink == Sink::Files).map(|t| self.files(&t.place)))
+        {
+            for path in files_below(&root)? {
+                ensure!(!is_leftover(&path), "`{}` is left over", path.display());
+            }
+        }
+        if self.targets.iter().any(|t| matches!(t.sink, Sink::Postgres | Sink::PostgresByKey)) {
+            let rows = self.context.postgres()?.query(
+                "SELECT pid, state FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'",
+            )?;
+            ensure!(rows.is_empty(), "a transaction of PostgreSQL hangs: {rows:?}");
+        }
+        Ok(())
+    }
+}
+
+fn json_row(value: &Value) -> Result<Row> {
+    let number = |field: &str| value[field].as_i64().with_context(|| format!("no number `{field}` in {value}"));
+    let key = value["k"].as_str().with_context(|| format!("no key in {value}"))?.to_owned();
+    Ok((number("part")?, number("off")?, key, number("v")?, number("total")?))
+}
+
+/// Every file below a folder, hidden ones too; none when the folder is not there.
+pub(crate) fn files_below(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for entry in entries {
+            let path = entry?.path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The highest id of a manifest anywhere below the state folder; 0 without one.
+fn newest_manifest(state: &Path) -> Result<u64> {
+    let id = |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix("manifest-")?.parse::<u64>().ok();
+    Ok(files_below(state)?.iter().filter_map(id).max().unwrap_or(0))
+}
