@@ -30,7 +30,9 @@ pub(crate) struct Context {
 impl Context {
     /// A fresh folder and no programs yet.
     pub(crate) fn new(case: &str, services: Arc<Services>, binary: &Path) -> Result<Context> {
-        let folder = tempfile::Builder::new().prefix(&format!("wiesel-{case}-")).tempdir()?;
+        // For looking into a failure: the folders of all cases stay.
+        let is_kept = std::env::var_os("XTASK_KEEP_FOLDERS").is_some();
+        let folder = tempfile::Builder::new().prefix(&format!("wiesel-{case}-")).disable_cleanup(is_kept).tempdir()?;
         let suffix = format!("{:08x}", fastrand::u32(..));
         let binary = binary.to_owned();
         Ok(Context { services, binary, folder, suffix, programs: Mutex::default(), notes: Mutex::default() })

@@ -148,9 +148,11 @@ impl Part {
         }
     }
 
-    /// What a checkpoint keeps of a part that stays open, after [`Part::flush`] and [`Part::drain`].
+    /// What a checkpoint keeps of a part that stays open, after [`Part::flush`]: all bytes so far, of which those that are still in
+    /// memory must reach the file before the checkpoint is whole.
     pub(super) fn open_file(&self) -> Result<OpenFile> {
-        Ok(OpenFile { names: self.names.clone(), length: self.length, footer: self.footer()? })
+        let length = self.length + self.unwritten_bytes();
+        Ok(OpenFile { names: self.names.clone(), length, footer: self.footer()? })
     }
 
     /// Writes what is ready. `Ok(Some(...))`: the disk is full, the rest stays in memory; the text says so.

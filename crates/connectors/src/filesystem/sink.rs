@@ -22,7 +22,7 @@ use wiesel_core::{ChangeBatch, Error, Result};
 
 use super::SinkPlan;
 use super::ledger::{
-    self, InstanceState, PendingFile, decode_pending, encode_pending, io_error, make_visible, sync_directory,
+    self, InstanceState, OpenFile, PendingFile, decode_pending, encode_pending, io_error, make_visible, sync_directory,
 };
 use super::parquet::{ParquetPart, ParquetPlan};
 use super::part::{Part, PartFormat};
@@ -190,10 +190,17 @@ struct FilesystemSink {
 
 /// A checkpoint between `prepare` and its answer.
 enum Preparing {
-    /// Some bytes are still in memory, because the disk is full.
-    Draining { received: u64 },
+    /// Some bytes are still in memory.
+    Draining(Cut),
     /// The files are being made durable.
     Syncing { prepared: Prepared, received: u64 },
+}
+
+/// What belongs to a checkpoint. Steps go on while it is written: their rows go behind these lengths, or into other files.
+struct Cut {
+    received: u64,
+    closed: Vec<Part>,
+    open: Vec<OpenFile>,
 }
 
 impl FilesystemSink {
@@ -257,13 +264,21 @@ impl FilesystemSink {
     }
 
     fn count_buffers(&mut self) {
-        self.buffered_bytes = self.open.values().chain(&self.closed).map(Part::buffered_bytes).sum();
+        let cut = match &self.preparing {
+            Some(Preparing::Draining(cut)) => cut.closed.as_slice(),
+            _ => &[],
+        };
+        self.buffered_bytes = self.open.values().chain(&self.closed).chain(cut).map(Part::buffered_bytes).sum();
     }
 
     /// Writes everything that is ready; says what a full disk refuses.
     fn drain_all(&mut self) -> Result<()> {
         self.waiting = None;
-        for part in self.open.values_mut().chain(self.closed.iter_mut()) {
+        let cut = match &mut self.preparing {
+            Some(Preparing::Draining(cut)) => cut.closed.as_mut_slice(),
+            _ => &mut [],
+        };
+        for part in cut.iter_mut().chain(self.open.values_mut()).chain(self.closed.iter_mut()) {
             if let Some(text) = part.drain()? {
                 self.waiting = Some(text);
                 break;
@@ -287,30 +302,24 @@ impl FilesystemSink {
     }
 
     /// Everything is in the files: lists them for the checkpoint and lets them be made durable.
-    fn begin_sync(&mut self, received: u64) -> Result<()> {
+    fn begin_sync(&mut self, cut: Cut) -> Result<()> {
+        let Cut { received, mut closed, open } = cut;
         let root = self.plan.options.path.clone();
         // Files of earlier checkpoints that are still hidden are listed again: should such a checkpoint never become durable, this one
         // shows them, and showing a file twice does no harm.
         self.unconfirmed.retain(|file| root.join(&file.hidden).exists());
-        self.unconfirmed.extend(self.closed.iter().map(|part| part.names.clone()));
-        let mut state = InstanceState {
-            uid: self.uid.clone(),
-            counter: self.counter,
-            pending: self.unconfirmed.clone(),
-            open: Vec::new(),
-        };
+        self.unconfirmed.extend(closed.iter().map(|part| part.names.clone()));
+        let (uid, counter, pending) = (self.uid.clone(), self.counter, self.unconfirmed.clone());
+        let state = InstanceState { uid, counter, pending, open };
         let mut job = SyncJob::default();
-        for part in self.open.values_mut().chain(self.closed.iter_mut()) {
+        // A file that was open at the cut may have been closed since.
+        for part in self.open.values_mut().chain(self.closed.iter_mut()).chain(closed.iter_mut()) {
             job.files.extend(part.unsynced());
             job.directories.append(&mut part.new_directories);
             part.is_dirty = false;
         }
-        for part in self.open.values() {
-            state.open.push(part.open_file()?);
-        }
         job.directories.sort();
         job.directories.dedup();
-        self.closed.clear();
         self.syncs += 1;
         let number = self.syncs;
         let prepared = Prepared { pending: encode_pending(&self.unconfirmed), state: state.encode() };
@@ -371,24 +380,28 @@ impl Sink for FilesystemSink {
             let directories: Vec<String> = self.open.keys().cloned().collect();
             directories.iter().try_for_each(|directory| self.close(directory))?;
         }
+        let mut open = Vec::with_capacity(self.open.len());
         for part in self.open.values_mut() {
             part.flush()?;
+            open.push(part.open_file()?);
         }
-        self.preparing = Some(Preparing::Draining { received: self.counters.received });
+        let closed = std::mem::take(&mut self.closed);
+        self.preparing = Some(Preparing::Draining(Cut { received: self.counters.received, closed, open }));
         Ok(())
     }
 
     fn poll_prepared(&mut self) -> Result<Option<Prepared>> {
+        if let Some(Preparing::Draining(_)) = &self.preparing {
+            self.drain_all()?;
+            if self.waiting.is_some() {
+                self.worker()?.send(Task::WakeLater)?;
+                return Ok(None);
+            }
+        }
         match self.preparing.take() {
             None => Ok(None),
-            Some(Preparing::Draining { received }) => {
-                self.drain_all()?;
-                if self.waiting.is_some() {
-                    self.preparing = Some(Preparing::Draining { received });
-                    self.worker()?.send(Task::WakeLater)?;
-                    return Ok(None);
-                }
-                self.begin_sync(received)?;
+            Some(Preparing::Draining(cut)) => {
+                self.begin_sync(cut)?;
                 Ok(None)
             }
             Some(Preparing::Syncing { prepared, received }) => match self.sync_result()? {

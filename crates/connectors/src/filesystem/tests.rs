@@ -345,6 +345,44 @@ fn crash_and_recover(format: &str, keys: &[&str], crash: Crash, before: usize, a
 }
 
 #[test]
+fn rows_that_come_while_a_checkpoint_is_prepared_belong_to_the_next_one() {
+    for format in ["json", "parquet"] {
+        for keys in [&[][..], &["dt"]] {
+            for size in ["1", "128MB"] {
+                for interval_is_set in [false, true] {
+                    let mut table = Table::new(format, keys, &[("sink.rolling-policy.file-size", size)]);
+                    table.interval_is_set = interval_is_set;
+                    let case = format!("{format} {keys:?} {size} interval {interval_is_set}");
+                    let mut run = Run::start(&table, 1, &[]);
+                    let sink = &mut run.sinks[0];
+                    sink.write(&table.rows(0..5)).unwrap();
+                    sink.prepare(1, CheckpointKind::Periodic).unwrap();
+                    // Steps go on: more rows, more files, and a look at the sink in between.
+                    sink.write(&table.rows(5..8)).unwrap();
+                    sink.step_end(wall_clock_ms()).unwrap();
+                    let prepared = loop {
+                        match sink.poll_prepared().unwrap() {
+                            Some(prepared) => break prepared,
+                            None => _ = run.waker.wait(Duration::from_millis(50)),
+                        }
+                        sink.write(&table.rows(8..10)).unwrap();
+                    };
+                    drop(run);
+                    let restored = vec![prepared.state.clone()];
+                    let mut run = Run::start(&table, 1, &restored);
+                    run.factory.commit(1, &[prepared.pending]).unwrap();
+                    assert_eq!(table.visible_ids(), (0..5).collect::<Vec<_>>(), "{case}");
+                    assert!(table.files().1.is_empty(), "{case}: {:?}", table.files().1);
+                    run.sinks[0].write(&table.rows(5..20)).unwrap();
+                    run.checkpoint(CheckpointKind::Stop);
+                    assert_eq!(table.visible_ids(), (0..20).collect::<Vec<_>>(), "{case}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn recovery_removes_only_its_own_leftovers() {
     let table = Table::new("json", &["dt"], &[]);
     let mut run = Run::start(&table, 1, &[]);
