@@ -374,12 +374,14 @@ fn lookup_text(join: &LookupJoinNode, left: &dyn Fn(usize) -> String, names: &st
         Some(index) => join.columns.get(index).map_or_else(|| format!("${index}"), |c| of_table(*c)),
     };
     let condition = join.condition.as_ref().map(|c| format!(", where=[{}]", expression(c, &column)));
+    let retry = join.retry.map(|r| format!(", retry=[lookup_miss, {} ms, {}x]", r.delay_ms, r.attempts));
     format!(
-        "LookupJoin(table=[{}], joinType=[{}], lookup=[{}]{}, select=[{names}])",
+        "LookupJoin(table=[{}], joinType=[{}], lookup=[{}]{}{}, select=[{names}])",
         join.table.path,
         join.kind.name(),
         keys.join(", "),
-        condition.unwrap_or_default()
+        condition.unwrap_or_default(),
+        retry.unwrap_or_default()
     )
 }
 

@@ -124,6 +124,17 @@ pub struct LookupJoinNode {
     pub keys: Vec<LookupKey>,
     /// What else must hold, over the input's columns and then the fetched ones.
     pub condition: Option<ScalarExpr>,
+    /// Whether keys that found nothing are asked again.
+    pub retry: Option<LookupRetry>,
+}
+
+/// How often, and after which pause, a key is asked again that found nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LookupRetry {
+    /// `fixed-delay`.
+    pub delay_ms: u64,
+    /// `max-attempts`: questions after the first.
+    pub attempts: u32,
 }
 
 /// One column that a table is asked by.

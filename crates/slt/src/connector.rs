@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use wiesel_connectors::formats::{Decoder, DecoderFactory, FormatContext, decoder_factory};
 use wiesel_connectors::registry::Registry;
+use wiesel_core::lookup::{LookupFactory, LookupRequest};
 use wiesel_core::options::Options;
 use wiesel_core::sink::{
     CheckpointKind, Prepared, Sink, SinkContext, SinkCounters, SinkFactory, SinkParallelism, SinkStatus,
@@ -23,6 +24,7 @@ use wiesel_core::{ChangeBatch, ChangelogMode, Error, Field, Result, RowKind, Sch
 use wiesel_expr::Session;
 use wiesel_expr::text::RowTexts;
 
+use crate::lookup::ScriptedLookupFactory;
 use crate::stage::{Captured, Presence, Row, Stage, Table};
 
 /// Formats whose records say what kind of change they are, with the changes that they give. `upsert-json` is the one that only data files
@@ -87,6 +89,24 @@ impl ConnectorRegistry for ScriptedRegistry {
         });
         let session = Session { time_zone: request.time_zone.as_str().into(), legacy_cast: false };
         Ok(Box::new(CapturingFactory { stage: Arc::clone(&self.stage), path: table.path.clone(), schema, session }))
+    }
+
+    fn lookup(&self, table: &TableDescriptor, request: &LookupRequest) -> Result<Box<dyn LookupFactory>> {
+        let format = format_options(table);
+        let mut options = Options::new(&table.name, &format);
+        // Whole rows: a column may be asked by and delivered, and rows are read by name.
+        let schema = schema(table, &(0..table.columns.len()).collect::<Vec<_>>())?;
+        let context = FormatContext::whole(&table.name, schema.clone(), &request.time_zone);
+        let decoders = decoder_factory(&mut options, "format", context)?;
+        options.finish()?;
+        Ok(Box::new(ScriptedLookupFactory {
+            stage: Arc::clone(&self.stage),
+            path: table.path.clone(),
+            decoders,
+            schema,
+            columns: request.columns.clone(),
+            keys: request.keys.clone(),
+        }))
     }
 
     fn probe(&self, _table: &TableDescriptor, _as_sink: bool) -> Result<()> {
@@ -176,7 +196,7 @@ impl Source for ScriptedSource {
     }
 }
 
-fn raw_batch(first: usize, rows: &[Row]) -> Result<RawBatch> {
+pub(crate) fn raw_batch(first: usize, rows: &[Row]) -> Result<RawBatch> {
     let mut arena = Vec::new();
     let mut records = Vec::new();
     let too_large = |_| Error::data("the rows of one table take more than 2 GiB");

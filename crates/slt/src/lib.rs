@@ -29,6 +29,8 @@ mod files;
 mod fold;
 #[cfg(feature = "run")]
 mod job;
+#[cfg(feature = "run")]
+mod lookup;
 pub mod record;
 #[cfg(feature = "run")]
 mod run;

@@ -60,9 +60,19 @@ const KEYS: &[(&str, Fate)] = &[
     ("python.files", Taken("Python functions are not supported yet")),
     ("python.fn-execution.memory.managed", Taken(JVM)),
     ("restart-strategy", Taken("outages are retried inside the connectors")),
+    (
+        "restart-strategy.exponential-delay.attempts-before-reset-backoff",
+        Taken("outages are retried inside the connectors"),
+    ),
+    ("restart-strategy.exponential-delay.backoff-multiplier", Taken("outages are retried inside the connectors")),
+    ("restart-strategy.exponential-delay.initial-backoff", Taken("outages are retried inside the connectors")),
+    ("restart-strategy.exponential-delay.jitter-factor", Taken("outages are retried inside the connectors")),
+    ("restart-strategy.exponential-delay.max-backoff", Taken("outages are retried inside the connectors")),
+    ("restart-strategy.exponential-delay.reset-backoff-threshold", Taken("outages are retried inside the connectors")),
     ("restart-strategy.fixed-delay.attempts", Taken("outages are retried inside the connectors")),
     ("restart-strategy.fixed-delay.delay", Taken("outages are retried inside the connectors")),
     ("restart-strategy.type", Taken("outages are retried inside the connectors")),
+    ("sql-client.display.max-column-width", Used),
     ("sql-client.execution.max-table-result.rows", Taken(CLIENT)),
     ("sql-client.execution.result-mode", Only(&["TABLEAU"])),
     ("sql-client.verbose", Taken(CLIENT)),
@@ -70,7 +80,7 @@ const KEYS: &[(&str, Fate)] = &[
     ("state.backend.incremental", Taken("checkpoints are always incremental")),
     ("state.backend.type", Taken("there is one state store")),
     ("state.checkpoints.dir", Used),
-    ("table.display.max-column-width", Taken(CLIENT)),
+    ("table.display.max-column-width", Used),
     ("table.dml-sync", Used),
     ("table.dynamic-table-options.enabled", Only(&["true"])),
     ("table.exec.legacy-cast-behaviour", Used),
@@ -105,8 +115,13 @@ const DURATIONS: &[&str] = &[
 ];
 
 /// Keys whose value is an integer.
-const INTEGERS: &[&str] =
-    &["parallelism.default", "table.exec.mini-batch.size", "table.exec.resource.default-parallelism"];
+const INTEGERS: &[&str] = &[
+    "parallelism.default",
+    "sql-client.display.max-column-width",
+    "table.display.max-column-width",
+    "table.exec.mini-batch.size",
+    "table.exec.resource.default-parallelism",
+];
 
 /// Keys whose value is true or false.
 const BOOLEANS: &[&str] =
@@ -114,6 +129,9 @@ const BOOLEANS: &[&str] =
 
 /// `parallelism.default` beyond this is refused: one worker is one thread.
 const PARALLELISM_MAX: i64 = 256;
+
+/// Columns that a query shows are cut beyond this when nothing else is set.
+const COLUMN_WIDTH: usize = 30;
 
 /// The values set so far.
 #[derive(Debug, Clone, Default)]
@@ -201,6 +219,13 @@ impl Config {
 
     fn is_true(&self, key: &str) -> bool {
         self.get(key).is_some_and(|v| v.eq_ignore_ascii_case("true"))
+    }
+
+    /// `table.display.max-column-width`, or the client's own older form of it, which goes first.
+    pub fn column_width_max(&self) -> usize {
+        let width = |key: &str| self.get(key).and_then(|v| v.trim().parse::<usize>().ok());
+        let width = width("sql-client.display.max-column-width").or_else(|| width("table.display.max-column-width"));
+        width.unwrap_or(COLUMN_WIDTH)
     }
 
     /// `pipeline.name`.

@@ -7,6 +7,7 @@ mod alter;
 mod insert;
 mod like;
 mod objects;
+mod partitions;
 mod show;
 mod show_create;
 mod table;
@@ -64,6 +65,8 @@ pub struct PlannedJob {
     pub config: JobConfig,
     /// A bare SELECT: its rows go to whoever runs it.
     pub query_schema: Option<Schema>,
+    /// Columns of shown rows are cut beyond this many characters.
+    pub column_width_max: usize,
     /// Folder name under the state directory: the sinks' names joined.
     pub loop_name: String,
 }

@@ -360,7 +360,7 @@ impl<'a> Jobs<'a> {
             config.checkpoint_interval_ms = Some(0);
             spec_collector = Some(match &self.options.totals {
                 Some(totals) => totals_collector(&schema, session, totals.clone()),
-                None => collector(&schema, session),
+                None => collector(&schema, session, job.column_width_max),
             });
         }
         let state_dir = self.own_folder(&root.join(folder_name(&job.loop_name)));
@@ -373,8 +373,8 @@ impl<'a> Jobs<'a> {
     }
 }
 
-fn collector(schema: &wiesel_core::Schema, session: Session) -> wiesel_engine::step::Collector {
-    let mut tableau = Tableau::new(std::io::stdout(), schema, session);
+fn collector(schema: &wiesel_core::Schema, session: Session, width_max: usize) -> wiesel_engine::step::Collector {
+    let mut tableau = Tableau::new(std::io::stdout(), schema, session, width_max);
     Box::new(move |_schema, batch| {
         let tableau = tableau.as_mut().map_err(|e| e.clone())?;
         tableau.print(&batch)

@@ -1,4 +1,5 @@
-//! A bare SELECT on the terminal, in the form of Flink's tableau: an `op` column, columns as wide as their type may need, 30 at most.
+//! A bare SELECT on the terminal, in the form of Flink's tableau: an `op` column, columns as wide as their type may need, within
+//! `table.display.max-column-width`.
 
 use std::io::{self, BufWriter, Write};
 
@@ -6,8 +7,8 @@ use wiesel_core::{ChangeBatch, DataType, Error, Result, Schema, TypeKind};
 use wiesel_expr::Session;
 use wiesel_expr::text::RowTexts;
 
-/// Columns are cut beyond this, as `table.display.max-column-width` says by default.
-const WIDTH_MAX: usize = 30;
+/// No column is narrower.
+const WIDTH_MIN: usize = 6;
 
 /// How NULL is shown.
 pub(crate) const NULL: &str = "<NULL>";
@@ -22,8 +23,8 @@ pub(crate) struct Tableau<W: Write> {
 
 impl<W: Write> Tableau<W> {
     /// Prints the head of a table.
-    pub(crate) fn new(out: W, schema: &Schema, session: Session) -> Result<Self> {
-        let widths = schema.fields().iter().map(|f| width_of(&f.data_type, &f.name)).collect();
+    pub(crate) fn new(out: W, schema: &Schema, session: Session, width_max: usize) -> Result<Self> {
+        let widths = schema.fields().iter().map(|f| width_of(&f.data_type, &f.name, width_max)).collect();
         let texts = RowTexts::new(schema, session);
         let mut tableau = Tableau { out: BufWriter::new(out), widths, texts, rows: 0 };
         tableau.border()?;
@@ -90,7 +91,7 @@ fn closed(error: io::Error) -> Error {
     Error::config(format!("stdout does not take rows any more: {error}"))
 }
 
-fn width_of(data_type: &DataType, name: &str) -> usize {
+fn width_of(data_type: &DataType, name: &str, width_max: usize) -> usize {
     let by_type = match &data_type.kind {
         TypeKind::Boolean => 7,
         TypeKind::TinyInt => 4,
@@ -98,14 +99,14 @@ fn width_of(data_type: &DataType, name: &str) -> usize {
         TypeKind::Int => 11,
         TypeKind::BigInt => 20,
         TypeKind::Decimal { precision, .. } => usize::from(*precision) + 3,
-        TypeKind::Char(n) | TypeKind::VarChar(n) => usize::try_from(*n).unwrap_or(WIDTH_MAX),
+        TypeKind::Char(n) | TypeKind::VarChar(n) => usize::try_from(*n).unwrap_or(width_max),
         TypeKind::Date => 10,
         TypeKind::Time(_) => 8,
         TypeKind::Timestamp(0) | TypeKind::TimestampLtz(0) => 19,
         TypeKind::Timestamp(p) | TypeKind::TimestampLtz(p) => 20 + usize::from(*p),
-        _ => WIDTH_MAX,
+        _ => width_max,
     };
-    by_type.max(name.chars().count()).clamp(6, WIDTH_MAX)
+    by_type.max(name.chars().count()).clamp(WIDTH_MIN, width_max.max(WIDTH_MIN))
 }
 
 /// A small table of text (SHOW, DESCRIBE).

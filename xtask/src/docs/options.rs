@@ -39,7 +39,7 @@ pub(super) fn option_statement(connector: &str, option: &str, sample: &str) -> S
     let key = key.replace('*', "x").replace('#', "a");
     // A key that only means something for a column of some type, or beside others.
     let (column_type, base) = match option {
-        "fields.#.length" => ("STRING", base),
+        "fields.#.length" | "fields.#.var-len" => ("STRING", base),
         "fields.#.max-past" => ("TIMESTAMP(3)", base),
         "fields.#.start" => ("INT", format!("{base},'fields.a.kind'='sequence','fields.a.end'='9'")),
         "fields.#.end" => ("INT", format!("{base},'fields.a.kind'='sequence','fields.a.start'='0'")),

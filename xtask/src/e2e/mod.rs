@@ -40,7 +40,7 @@ use anyhow::Result;
 use crate::services::Service::{self, Es7, Es8, Kafka, Postgres};
 use cases::{
     bad_input, delivery, demo, elasticsearch as elasticsearch_cases, examples, filesystem, filesystem_source, harness,
-    jdbc, jdbc_source, kafka_sink, kafka_source, lookup_join, outage, stop, workload,
+    jdbc, jdbc_source, kafka_sink, kafka_source, lookup_join, options, outage, stop, workload,
 };
 use context::Context;
 
@@ -390,6 +390,11 @@ pub(crate) const CASES: &[Case] = &[
         limit_s: 120,
         run: lookup_join::rows_meet_what_postgres_holds,
     },
+    Case { name: "options_of_csv", needs: &[], limit_s: 120, run: options::of_csv },
+    Case { name: "options_of_datagen_and_print", needs: &[], limit_s: 120, run: options::of_datagen_and_print },
+    Case { name: "options_of_file_partitions", needs: &[], limit_s: 120, run: options::of_file_partitions },
+    Case { name: "options_of_json", needs: &[], limit_s: 120, run: options::of_json },
+    Case { name: "options_of_shown_columns", needs: &[], limit_s: 120, run: options::of_shown_columns },
     Case {
         name: "stop_a_filesystem_sink_goes_on",
         needs: &[Kafka],

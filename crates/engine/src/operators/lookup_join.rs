@@ -19,6 +19,7 @@ use wiesel_plan::join::{LookupJoinNode, LookupKeySource};
 
 use super::ROWS_PER_BATCH;
 use super::join::{PADDED, PairCondition, take_padded};
+use super::lookup_retry::RetryingLookup;
 use crate::operator::{Output, Stateless};
 use crate::state::codec::{KeyBuffer, encode_keys};
 use crate::state::group_table::GroupTable;
@@ -61,7 +62,10 @@ impl LookupJoin {
             kind: node.kind,
             keys: node.keys.iter().map(|key| key.source.clone()).collect(),
             key_schema: Schema::new(key_fields),
-            lookup,
+            lookup: match node.retry {
+                Some(retry) => Box::new(RetryingLookup::new(lookup, retry)),
+                None => lookup,
+            },
             condition: node.condition.as_ref().map(|c| PairCondition::new(c, node.left_width)),
             types: fields.iter().map(|f| f.data_type.clone()).collect(),
             left_types: input.fields().iter().map(|f| f.data_type.clone()).collect(),
@@ -265,6 +269,7 @@ mod tests {
             columns: vec![0, 1],
             keys: vec![LookupKey { column: 0, source: LookupKeySource::Column(0) }],
             condition: None,
+            retry: None,
         }
     }
 

@@ -15,6 +15,7 @@ mod join_side;
 mod join_tests;
 mod keyed_rows;
 mod lookup_join;
+mod lookup_retry;
 mod match_recognize;
 mod materialize;
 mod over;

@@ -3,6 +3,7 @@
 use wiesel_core::diagnostic::{Diagnostic, Span};
 use wiesel_expr::ScalarExpr;
 use wiesel_plan::JoinKind;
+use wiesel_plan::join::LookupRetry;
 use wiesel_plan::join::VersionTimes;
 
 use super::expr::{Bound, ExprBinder, boolean, both, call, refused};
@@ -31,7 +32,10 @@ impl QueryBinder<'_> {
         if let TableRefKind::Table { name, hints, as_of: Some(as_of), alias } = &join.right.kind {
             let ((left, left_scope), (right, table)) = both(left, self.bind_table(name, hints))?;
             let (right, right_scope) = aliased(right, alias.as_ref(), Some(table))?;
-            let form = temporal_form(&left, &left_scope, &right, as_of, kind)?;
+            let form = match temporal_form(&left, &left_scope, &right, as_of, kind)? {
+                JoinForm::Lookup(_) => JoinForm::Lookup(self.lookup_retry(&right_scope)),
+                form => form,
+            };
             return self.join_bound((left, left_scope), (right, right_scope), (kind, Some(form)), join);
         }
         let (left, right) = both(left, self.bind_from(&join.right))?;
@@ -136,6 +140,11 @@ impl QueryBinder<'_> {
         Ok(right)
     }
 
+    /// What a LOOKUP hint of the SELECT says about a table.
+    fn lookup_retry(&self, scope: &Scope) -> Option<LookupRetry> {
+        self.lookup_hints.iter().find(|(name, _)| scope.relation(name).is_some()).and_then(|(_, retry)| *retry)
+    }
+
     /// What a STATE_TTL hint of the SELECT says about a table.
     fn state_ttl_hint(&self, scope: &Scope) -> Option<u64> {
         self.state_ttl_hints.iter().find(|(name, _)| scope.relation(name).is_some()).map(|(_, ttl_ms)| *ttl_ms)
@@ -166,7 +175,7 @@ fn temporal_form(left: &Rel, scope: &Scope, right: &Rel, as_of: &ast::Expr, kind
                 ]),
             }
         }
-        Some((_, TimeAttribute::Proctime)) => Ok(JoinForm::Lookup),
+        Some((_, TimeAttribute::Proctime)) => Ok(JoinForm::Lookup(None)),
         None => Err(vec![
             Diagnostic::error("W0308", "FOR SYSTEM_TIME AS OF needs a time attribute of the left table")
                 .at(as_of.span)
@@ -183,21 +192,6 @@ fn common_names(left: &Scope, right: &Scope, span: Span) -> Vec<Ident> {
     let right = visible(right);
     let both = visible(left).into_iter().filter(|name| right.contains(name));
     both.map(|value| Ident { value, quoted: false, span }).collect()
-}
-
-/// Checks a LOOKUP hint. What changes only how fast answers come is taken without effect, because a step's rows ask together anyway.
-pub(super) fn check_lookup_hint(hint: &ast::Hint) -> Bound<()> {
-    const WITHOUT_EFFECT: &[&str] = &["table", "async", "output-mode", "capacity", "timeout"];
-    for arg in &hint.args {
-        let ast::HintArg::Pair(pair) = arg else {
-            return Err(vec![Diagnostic::error("W0305", "a LOOKUP hint takes 'key' = 'value' pairs").at(hint.span)]);
-        };
-        let key = pair.key.value.as_str();
-        if !WITHOUT_EFFECT.contains(&key) {
-            return Err(vec![refused(&format!("'{key}' of the hint LOOKUP"), pair.key.span)]);
-        }
-    }
-    Ok(())
 }
 
 /// The STATE_TTL hints of a SELECT: table or alias, and milliseconds.

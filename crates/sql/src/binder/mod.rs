@@ -8,6 +8,7 @@ pub mod join;
 mod json;
 mod lateral;
 pub mod literal;
+mod lookup_hint;
 pub mod match_recognize;
 mod order;
 mod over;

@@ -7,6 +7,7 @@ use wiesel_core::diagnostic::{Diagnostic, Span};
 use wiesel_core::table::ConnectorRegistry;
 use wiesel_core::{DataType, TypeKind, Value};
 use wiesel_expr::ScalarExpr;
+use wiesel_plan::join::LookupRetry;
 
 use super::expr::{Bound, Diagnostics, ExprBinder, both, cast_to, common_type, contains_aggregate, refused};
 use super::grouping;
@@ -37,6 +38,8 @@ pub struct QueryBinder<'a> {
     pub registry: &'a dyn ConnectorRegistry,
     /// STATE_TTL hints of the SELECT being bound: table or alias, and milliseconds.
     pub(super) state_ttl_hints: Vec<(String, u64)>,
+    /// LOOKUP hints of the SELECT: table or alias, and the retry.
+    pub(super) lookup_hints: Vec<(String, Option<LookupRetry>)>,
     /// Inside a subquery: what names mean in the query around it.
     pub(super) outer: Option<Scope>,
     place: Option<(String, String)>,
@@ -53,6 +56,7 @@ impl<'a> QueryBinder<'a> {
             config,
             registry,
             state_ttl_hints: Vec::new(),
+            lookup_hints: Vec::new(),
             outer: None,
             place: None,
             ctes: Vec::new(),
@@ -325,10 +329,10 @@ impl<'a> QueryBinder<'a> {
     // ------------------------------------------------------------ SELECT
 
     pub(super) fn bind_select(&mut self, select: &Select) -> Bound<Rel> {
-        let mut hints = Vec::new();
+        let (mut hints, mut lookups) = (Vec::new(), Vec::new());
         for hint in &select.hints {
-            if hint.name.value.eq_ignore_ascii_case("LOOKUP") {
-                super::join::check_lookup_hint(hint)?;
+            if super::lookup_hint::is_lookup(hint) {
+                lookups.push(super::lookup_hint::read(hint)?);
                 continue;
             }
             if !hint.name.value.eq_ignore_ascii_case("STATE_TTL") {
@@ -342,8 +346,10 @@ impl<'a> QueryBinder<'a> {
         let (mut rel, mut scope) = match &select.from {
             Some(from) => {
                 let outer_hints = std::mem::replace(&mut self.state_ttl_hints, hints.clone());
+                let outer_lookups = std::mem::replace(&mut self.lookup_hints, lookups.clone());
                 let bound = self.bind_from(from);
                 self.state_ttl_hints = outer_hints;
+                self.lookup_hints = outer_lookups;
                 match bound {
                     Ok(bound) => bound,
                     Err(mut errors) => {
@@ -365,6 +371,14 @@ impl<'a> QueryBinder<'a> {
                 Diagnostic::error("W0201", format!("the hint STATE_TTL names `{name}`, which is not in FROM"))
                     .at(hint.span),
             );
+        }
+        for (hint, (name, _)) in select.hints.iter().filter(|h| super::lookup_hint::is_lookup(h)).zip(&lookups) {
+            if scope.relation(name).is_none() {
+                errors.push(
+                    Diagnostic::error("W0201", format!("the hint LOOKUP names `{name}`, which is not in FROM"))
+                        .at(hint.span),
+                );
+            }
         }
         if let Some(selection) = &select.selection {
             // The clauses behind a wrong WHERE see the columns in front of it, so that their errors are told together.

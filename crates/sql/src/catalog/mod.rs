@@ -106,6 +106,8 @@ pub struct Catalog {
     databases: BTreeMap<(String, String), Place>,
     permanent: BTreeMap<Path, Object>,
     temporary: BTreeMap<Path, Object>,
+    /// The partitions that ALTER TABLE has added, as values in the order of the table's partition columns.
+    partitions: BTreeMap<Path, Vec<Vec<Option<String>>>>,
     current: (String, String),
 }
 
@@ -117,6 +119,7 @@ impl Default for Catalog {
             databases: BTreeMap::from([(start.clone(), Place::default())]),
             permanent: BTreeMap::new(),
             temporary: BTreeMap::new(),
+            partitions: BTreeMap::new(),
             current: start,
         }
     }
@@ -167,6 +170,7 @@ impl Catalog {
 
     /// Removes an object and gives it back.
     pub fn remove(&mut self, path: &Path, temporary: bool) -> Option<Object> {
+        self.partitions.remove(path);
         if temporary { self.temporary.remove(path) } else { self.permanent.remove(path) }
     }
 
@@ -178,6 +182,11 @@ impl Catalog {
     /// Whether a database exists.
     pub fn has_database(&self, catalog: &str, database: &str) -> bool {
         self.databases.contains_key(&(catalog.to_owned(), database.to_owned()))
+    }
+
+    /// The partitions that ALTER TABLE has added to a table.
+    pub fn partitions(&mut self, path: &Path) -> &mut Vec<Vec<Option<String>>> {
+        self.partitions.entry(path.clone()).or_default()
     }
 
     /// Creates a database; `false` when it exists.

@@ -470,10 +470,31 @@ pub enum AlterTableAction {
     DropWatermark,
     /// `DROP DISTRIBUTION`.
     DropDistribution,
-    /// `ADD [IF NOT EXISTS] PARTITION (...)`: named only, its parts were skipped.
-    AddPartition,
-    /// `DROP [IF EXISTS] PARTITION (...)`: named only, its parts were skipped.
-    DropPartition,
+    /// `ADD [IF NOT EXISTS] PARTITION (...) [PARTITION (...) ...]`.
+    AddPartitions {
+        /// `IF NOT EXISTS` was written.
+        if_not_exists: bool,
+        /// The partitions.
+        partitions: Vec<PartitionSpec>,
+    },
+    /// `DROP [IF EXISTS] PARTITION (...) [, PARTITION (...) ...]`.
+    DropPartitions {
+        /// `IF EXISTS` was written.
+        if_exists: bool,
+        /// The partitions.
+        partitions: Vec<PartitionSpec>,
+    },
+}
+
+/// `PARTITION (k = value, ...)`, with `WITH (...)` behind one that is added.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PartitionSpec {
+    /// Columns and their values.
+    pub values: Vec<(Ident, Expr)>,
+    /// The options of the partition.
+    pub options: Vec<OptionPair>,
+    /// All of it.
+    pub span: Span,
 }
 
 /// The schema parts of an ALTER TABLE ADD or MODIFY.
@@ -550,6 +571,8 @@ pub struct Show {
     pub kind: ShowKind,
     /// `FROM name` or `IN name`; for PARTITIONS the table.
     pub from: Option<ObjectName>,
+    /// SHOW PARTITIONS t PARTITION (...): those alone that have these values.
+    pub partition: Option<PartitionSpec>,
     /// `LIKE '...'` and its kin.
     pub pattern: Option<ShowPattern>,
 }

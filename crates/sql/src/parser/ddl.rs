@@ -583,8 +583,12 @@ impl Parser<'_> {
         }
         if self.take_word("ADD") {
             if self.is_word("PARTITION") || self.is_words(&["IF", "NOT", "EXISTS", "PARTITION"]) {
-                self.skip_to_end();
-                return Ok(AlterTableAction::AddPartition);
+                let if_not_exists = self.take_words(&["IF", "NOT", "EXISTS"]);
+                let mut partitions = vec![self.partition_spec()?];
+                while self.is_word("PARTITION") {
+                    partitions.push(self.partition_spec()?);
+                }
+                return Ok(AlterTableAction::AddPartitions { if_not_exists, partitions });
             }
             return Ok(AlterTableAction::Add(self.alter_schema()?));
         }
@@ -599,8 +603,9 @@ impl Parser<'_> {
 
     fn alter_table_drop(&mut self) -> Parsed<AlterTableAction> {
         if self.is_word("PARTITION") || self.is_words(&["IF", "EXISTS", "PARTITION"]) {
-            self.skip_to_end();
-            return Ok(AlterTableAction::DropPartition);
+            let if_exists = self.take_words(&["IF", "EXISTS"]);
+            let partitions = self.comma_list(|parser| parser.partition_spec())?;
+            return Ok(AlterTableAction::DropPartitions { if_exists, partitions });
         }
         if self.take_words(&["PRIMARY", "KEY"]) {
             return Ok(AlterTableAction::DropPrimaryKey);
@@ -642,10 +647,20 @@ impl Parser<'_> {
         })
     }
 
-    /// Skips the rest of the statement, for parts that are named only.
-    fn skip_to_end(&mut self) {
-        while !self.at_end() && !self.is_symbol(Symbol::Semicolon) {
-            self.advance();
-        }
+    /// `PARTITION (k = value, ...) [WITH (...)]`.
+    pub(super) fn partition_spec(&mut self) -> Parsed<crate::parser::ast::PartitionSpec> {
+        let start = self.here();
+        self.expect_word("PARTITION")?;
+        let values = self.in_parens(|parser| {
+            parser.comma_list(|parser| {
+                let column = parser.name("a partition column")?;
+                if !parser.take_symbol(Symbol::Eq) {
+                    return Err(parser.unexpected("= and a value"));
+                }
+                Ok((column, parser.expr()?))
+            })
+        })?;
+        let options = if self.take_word("WITH") { self.options()? } else { Vec::new() };
+        Ok(crate::parser::ast::PartitionSpec { values, options, span: self.since(start) })
     }
 }

@@ -329,7 +329,7 @@ impl Parser<'_> {
     fn show(&mut self) -> Parsed<StatementKind> {
         self.advance();
         let kind = self.show_kind()?;
-        let mut from = None;
+        let (mut from, mut partition) = (None, None);
         let takes_from = matches!(
             kind,
             ShowKind::Tables
@@ -344,6 +344,9 @@ impl Parser<'_> {
         );
         if kind == ShowKind::Partitions {
             from = Some(self.object_name("a table name")?);
+            if self.is_word("PARTITION") {
+                partition = Some(self.partition_spec()?);
+            }
         } else if takes_from && (self.take_word("FROM") || self.take_word("IN")) {
             from = Some(self.object_name("a name after FROM")?);
         } else if kind == ShowKind::Columns {
@@ -358,7 +361,7 @@ impl Parser<'_> {
             }
             pattern = Some(ShowPattern { negated, ignore_case, pattern: self.string("a pattern in quotes")? });
         }
-        Ok(StatementKind::Show(Show { kind, from, pattern }))
+        Ok(StatementKind::Show(Show { kind, from, partition, pattern }))
     }
 
     fn show_kind(&mut self) -> Parsed<ShowKind> {

@@ -13,6 +13,7 @@ use std::ops::Range;
 use wiesel_core::diagnostic::{Diagnostic, Span};
 use wiesel_core::{ChangelogMode, DataType, Schema, Value};
 use wiesel_expr::ScalarExpr;
+use wiesel_plan::join::LookupRetry;
 use wiesel_plan::join::{IntervalBounds, VersionTimes, WindowEnds};
 use wiesel_plan::{CalcNode, JoinKey, JoinKind, JoinNode, JoinSide, Node, NodeId, NodeKind, WindowProperty};
 
@@ -45,8 +46,8 @@ pub enum JoinForm {
     Interval(IntervalBounds),
     /// FOR SYSTEM_TIME AS OF a rowtime attribute.
     Temporal(VersionTimes),
-    /// FOR SYSTEM_TIME AS OF a processing-time attribute: the external table is asked.
-    Lookup,
+    /// FOR SYSTEM_TIME AS OF a processing-time attribute: the external table is asked, again when it has no answer and a hint says so.
+    Lookup(Option<LookupRetry>),
     /// Rows meet that carry the same window.
     Window(WindowEnds),
 }
@@ -217,7 +218,7 @@ fn distribute(left: Rel, right: Rel, mut join: JoinRel, mut above: Vec<ScalarExp
         above = rest;
     }
     let kind = join.kind;
-    let keeps_right = matches!(join.form, Some(JoinForm::Temporal(_) | JoinForm::Lookup));
+    let keeps_right = matches!(join.form, Some(JoinForm::Temporal(_) | JoinForm::Lookup(_)));
     let (mut to_left, mut to_right, mut stay) = (Vec::new(), Vec::new(), Vec::new());
     for part in std::mem::take(&mut join.condition) {
         match reads(&part, left_width) {
@@ -305,7 +306,7 @@ fn decided(left: Rel, right: Rel, mut join: JoinRel) -> Rel {
     for (index, column) in columns.iter_mut().enumerate() {
         let keeps_time = match &join.form {
             Some(JoinForm::Interval(_)) => true,
-            Some(JoinForm::Temporal(_) | JoinForm::Lookup) => index < left_width,
+            Some(JoinForm::Temporal(_) | JoinForm::Lookup(_)) => index < left_width,
             Some(JoinForm::Window(_)) => column.window == Some(WindowProperty::Time),
             _ => false,
         };
@@ -381,8 +382,8 @@ impl Lowering {
         columns: &[RelColumn],
         config: &Config,
     ) -> Result<NodeId, Diagnostic> {
-        if matches!(join.form, Some(JoinForm::Lookup)) {
-            return self.lower_lookup(inputs, join, columns, config);
+        if let Some(JoinForm::Lookup(retry)) = join.form {
+            return self.lower_lookup(inputs, (join, retry), columns, config);
         }
         let Equalities { pairs, rest } = equalities(&join.condition, inputs.0.columns.len());
         let (left_exprs, right_exprs): (Vec<_>, Vec<_>) = pairs.iter().map(|(l, r, _)| (l.clone(), r.clone())).unzip();

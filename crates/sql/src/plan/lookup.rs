@@ -5,15 +5,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use wiesel_core::Value;
 use wiesel_core::diagnostic::Diagnostic;
+use wiesel_core::{DataType, TypeKind, Value};
 use wiesel_expr::ScalarExpr;
-use wiesel_plan::join::{LookupJoinNode, LookupKey, LookupKeySource};
-use wiesel_plan::{Node, NodeId, NodeKind};
+use wiesel_plan::join::{LookupJoinNode, LookupKey, LookupKeySource, LookupRetry};
+use wiesel_plan::{CalcNode, Node, NodeId, NodeKind};
 
-use super::join::{JoinRel, all_of, equal_pair, moved_right, with_columns};
+use super::join::{JoinRel, all_of, conjuncts, equal_pair, is_deterministic, moved_right, with_columns};
 use super::lower::{Lowering, rowtime_of};
-use super::rel::{Rel, RelColumn, RelKind, schema_of};
+use super::rel::{Rel, RelColumn, RelKind, identity, schema_of};
 use crate::catalog::{ColumnSource, Table};
 use crate::config::Config;
 
@@ -22,17 +22,17 @@ impl Lowering {
     pub(super) fn lower_lookup(
         &mut self,
         inputs: (&Rel, &Rel),
-        join: &JoinRel,
+        (join, retry): (&JoinRel, Option<LookupRetry>),
         columns: &[RelColumn],
         config: &Config,
     ) -> Result<NodeId, Diagnostic> {
-        let RelKind::Scan { table } = &inputs.1.kind else {
+        let Some(LookedUp { table, project: given, filters }) = looked_up(inputs.1) else {
             return Err(Diagnostic::error(
                 "W0401",
-                "FOR SYSTEM_TIME AS OF a processing-time attribute on a view or query is not supported yet",
+                "FOR SYSTEM_TIME AS OF a processing-time attribute on more than projections and filters of a table is not supported yet",
             )
             .at(join.span)
-            .hint("name the table itself and put conditions into ON"));
+            .hint("name the table itself, or a view that selects from it alone"));
         };
         if !table.info.is_lookup {
             return Err(Diagnostic::error(
@@ -42,18 +42,33 @@ impl Lowering {
             .at(join.span)
             .hint("lookup joins read tables of connector 'jdbc'"));
         }
-        let positions = connector_columns(table, join)?;
         let old_width = inputs.0.columns.len();
+        let own: Vec<RelColumn> = table
+            .descriptor
+            .columns
+            .iter()
+            .map(|c| {
+                let nullable = c.data_type.nullable || join.kind.pads_right();
+                RelColumn::new(c.name.clone(), c.data_type.with_nullable(nullable))
+            })
+            .collect();
+        let over_table = |part: &ScalarExpr| over_projection(part, old_width, &given);
+        let parts: Vec<ScalarExpr> = join
+            .condition
+            .iter()
+            .map(over_table)
+            .chain(filters.iter().map(|f| moved_right(f.clone(), 0, old_width)))
+            .collect();
         let (mut asked, mut exprs, mut rest) = (Vec::new(), Vec::new(), Vec::new());
-        for part in &join.condition {
-            match key_of(part, old_width, &inputs.1.columns) {
+        for part in parts {
+            match key_of(&part, old_width, &own) {
                 Some((column, source)) if asked.iter().all(|(known, _)| *known != column) => {
                     if let Source::Expr(expr) = &source {
                         exprs.push(expr.clone());
                     }
                     asked.push((column, source));
                 }
-                _ => rest.push(part.clone()),
+                _ => rest.push(part),
             }
         }
         if asked.is_empty() {
@@ -66,10 +81,11 @@ impl Lowering {
         }
         let (left, places) = with_columns(inputs.0.clone(), &exprs);
         let mut places = places.into_iter();
+        let first_key = asked.first().map_or(0, |(column, _)| *column);
         let keys = asked
             .into_iter()
             .map(|(column, source)| LookupKey {
-                column: positions.get(column).copied().unwrap_or(column),
+                column,
                 source: match source {
                     Source::Expr(_) => LookupKeySource::Column(places.next().unwrap_or_default()),
                     Source::Constant(value) => LookupKeySource::Constant(value),
@@ -78,37 +94,99 @@ impl Lowering {
             .collect();
         let left_width = left.columns.len();
         let added = left_width - old_width;
-        let shift = |expr: ScalarExpr| moved_right(expr, old_width, added);
         let node = LookupJoinNode {
             kind: join.kind,
             left_width,
             table: Arc::new(table.descriptor.clone()),
-            columns: positions,
+            columns: (0..own.len()).collect(),
             keys,
-            condition: all_of(rest.into_iter().map(shift).collect()),
+            condition: all_of(rest.into_iter().map(|part| moved_right(part, old_width, added)).collect()),
+            retry,
         };
-        let joined: Vec<RelColumn> = left.columns.iter().chain(columns.iter().skip(old_width)).cloned().collect();
+        let joined: Vec<RelColumn> = left.columns.iter().chain(&own).cloned().collect();
         let label = table.descriptor.path.clone();
         let input = self.lower(&left, config)?;
         let id = self.share(NodeKind::LookupJoin(node), vec![input], schema_of(&joined), rowtime_of(&joined), label);
-        Ok(self.asked_columns(id, &joined, columns, |i| i < old_width || i >= left_width))
+        let is_given_whole = given.len() == own.len()
+            && given.iter().enumerate().all(|(i, e)| matches!(e, ScalarExpr::Column { index, .. } if *index == i));
+        if added == 0 && is_given_whole {
+            return Ok(id);
+        }
+        // A key is never NULL in an answer, so it tells whether there is one.
+        let is_found = match own.get(first_key) {
+            Some(key) if join.kind.pads_right() => {
+                is_not_null(ScalarExpr::Column { index: left_width + first_key, data_type: key.data_type.clone() })
+            }
+            _ => None,
+        };
+        let right = given.iter().map(|expr| {
+            let expr = moved_right(expr.clone(), 0, left_width);
+            match (&is_found, &expr) {
+                (None, _) => expr,
+                (_, ScalarExpr::Column { index, data_type }) => {
+                    ScalarExpr::Column { index: *index, data_type: data_type.with_nullable(true) }
+                }
+                (Some(is_found), _) => {
+                    let data_type = expr.data_type().with_nullable(true);
+                    ScalarExpr::Case { branches: vec![(is_found.clone(), expr)], otherwise: None, data_type }
+                }
+            }
+        });
+        let project = identity(&joined).into_iter().take(old_width).chain(right).collect();
+        let calc = NodeKind::Calc(CalcNode { filter: None, project });
+        Ok(self.share(calc, vec![id], schema_of(columns), rowtime_of(columns), String::new()))
     }
+}
+
+/// A table under projections and filters, both over the columns of its connector.
+struct LookedUp<'a> {
+    table: &'a Table,
+    project: Vec<ScalarExpr>,
+    filters: Vec<ScalarExpr>,
+}
+
+/// What a lookup would ask: a table, a table with computed columns, or a view that selects from one table alone.
+fn looked_up(rel: &Rel) -> Option<LookedUp<'_>> {
+    match &rel.kind {
+        RelKind::Scan { table } => {
+            let column = |column: &crate::catalog::Column| match &column.source {
+                ColumnSource::Connector(index) => {
+                    ScalarExpr::Column { index: *index, data_type: column.data_type.clone() }
+                }
+                ColumnSource::Computed(expr, _) => expr.clone(),
+            };
+            Some(LookedUp { table, project: table.columns.iter().map(column).collect(), filters: Vec::new() })
+        }
+        RelKind::Calc { input, filter, project } => {
+            let LookedUp { table, project: below, mut filters } = looked_up(input)?;
+            filters.extend(filter.iter().flat_map(|f| conjuncts(over_projection(f, 0, &below))));
+            let project = project.iter().map(|e| over_projection(e, 0, &below)).collect();
+            // What is computed anew at each look must not be copied into a condition.
+            filters.iter().all(is_deterministic).then_some(LookedUp { table, project, filters })
+        }
+        _ => None,
+    }
+}
+
+/// An expression over columns from `first` on that are a projection, over what is projected; columns before it stay.
+fn over_projection(expr: &ScalarExpr, first: usize, project: &[ScalarExpr]) -> ScalarExpr {
+    expr.clone().transform(&mut |e| match e {
+        ScalarExpr::Column { index, data_type } if index >= first => match project.get(index - first) {
+            Some(inner) => moved_right(inner.clone(), 0, first),
+            None => ScalarExpr::Column { index, data_type },
+        },
+        other => other,
+    })
+}
+
+fn is_not_null(column: ScalarExpr) -> Option<ScalarExpr> {
+    let function = wiesel_expr::function::lookup("IS NOT NULL")?;
+    Some(ScalarExpr::Call { function, args: vec![column], data_type: DataType::not_null(TypeKind::Boolean) })
 }
 
 enum Source {
     Expr(ScalarExpr),
     Constant(Value),
-}
-
-/// The place of each column of the scan in what the connector has.
-fn connector_columns(table: &Table, join: &JoinRel) -> Result<Vec<usize>, Diagnostic> {
-    let place = |c: &ColumnSource| match c {
-        ColumnSource::Connector(index) => Some(*index),
-        ColumnSource::Computed(..) => None,
-    };
-    table.columns.iter().map(|c| place(&c.source)).collect::<Option<Vec<usize>>>().ok_or_else(|| {
-        Diagnostic::error("W0401", "a lookup in a table with computed columns is not supported yet").at(join.span)
-    })
 }
 
 /// Which column of the table a condition asks by, and with what.

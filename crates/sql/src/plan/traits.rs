@@ -3,8 +3,8 @@
 //! The rules are Flink's: a filter above an update needs the old row too, an aggregation over updates needs it to take values back, and an
 //! upsert sink is content with the new row by key. A query whose changes its sink cannot take is refused here.
 
-use wiesel_core::ChangelogMode;
 use wiesel_core::diagnostic::Diagnostic;
+use wiesel_core::{ChangelogMode, TypeKind};
 use wiesel_expr::ScalarExpr;
 use wiesel_plan::{Node, NodeId, NodeKind, RankStrategy, SinkNode, SourceNode};
 
@@ -240,17 +240,39 @@ pub(super) fn infer_upsert_keys(nodes: &mut [Node]) {
                 .iter()
                 .filter_map(|key| {
                     key.iter()
-                        .map(|k| {
-                            calc.project
-                                .iter()
-                                .position(|e| matches!(e, ScalarExpr::Column { index, .. } if index == k))
-                        })
+                        .map(|k| calc.project.iter().position(|e| is_column_itself(e, *k)))
                         .collect::<Option<Vec<usize>>>()
                 })
                 .collect(),
             NodeKind::Watermark(_) | NodeKind::Exchange(_) | NodeKind::Sink(_) | NodeKind::Collect => below,
             _ => Vec::new(),
         };
+    }
+}
+
+/// Whether an expression gives a column, perhaps in a wider type: different values stay different.
+fn is_column_itself(expr: &ScalarExpr, column: usize) -> bool {
+    match expr {
+        ScalarExpr::Column { index, .. } => *index == column,
+        ScalarExpr::Cast { input, data_type, .. } => {
+            is_column_itself(input, column) && is_lossless(&input.data_type().kind, &data_type.kind)
+        }
+        _ => false,
+    }
+}
+
+fn is_lossless(from: &TypeKind, to: &TypeKind) -> bool {
+    let integer = |kind: &TypeKind| match kind {
+        TypeKind::TinyInt => Some(1),
+        TypeKind::SmallInt => Some(2),
+        TypeKind::Int => Some(3),
+        TypeKind::BigInt => Some(4),
+        _ => None,
+    };
+    match (from, to) {
+        (TypeKind::Char(a) | TypeKind::VarChar(a), TypeKind::VarChar(b)) => a <= b,
+        _ if from == to => true,
+        _ => integer(from).zip(integer(to)).is_some_and(|(a, b)| a <= b),
     }
 }
 

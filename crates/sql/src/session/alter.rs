@@ -23,9 +23,20 @@ impl Session {
             let new = self.renamed(to, &path)?;
             let definition = CreateTable { name: to.clone(), ..table.definition.clone() };
             let rebuilt = self.build_table(definition, &new, span)?;
+            let partitions = std::mem::take(self.catalog.partitions(&path));
             self.catalog.remove(&path, table.temporary);
+            *self.catalog.partitions(&new) = partitions;
             self.catalog.insert(new, Object::Table(Arc::new(rebuilt)), table.temporary);
             return Ok(Outcome::Done);
+        }
+        match &alter.action {
+            Action::AddPartitions { if_not_exists, partitions } => {
+                return self.add_partitions(&table, &path, *if_not_exists, partitions);
+            }
+            Action::DropPartitions { if_exists, partitions } => {
+                return self.drop_partitions(&table, &path, *if_exists, partitions);
+            }
+            _ => {}
         }
         let mut definition = table.definition.clone();
         change(&mut definition, alter)?;
@@ -156,9 +167,8 @@ fn change(definition: &mut CreateTable, alter: &AlterTable) -> Bound<()> {
             }
         }
         Action::DropDistribution => return Err(nothing("distribution", alter)),
-        Action::AddPartition | Action::DropPartition => {
-            return Err(vec![refused("ALTER TABLE ... PARTITION", alter.action_span)]);
-        }
+        // They are no part of the declaration.
+        Action::AddPartitions { .. } | Action::DropPartitions { .. } => {}
     }
     Ok(())
 }

@@ -150,6 +150,7 @@ impl Session {
                 plan: StreamPlan { job_name: job_name.clone(), nodes, sinks },
                 config: config.clone(),
                 query_schema: None,
+                column_width_max: self.config.column_width_max(),
             })
             .collect())
     }

@@ -15,6 +15,9 @@ impl Session {
         if let ast::ShowKind::Create { object, name } = &show.kind {
             return self.show_create(*object, name, span);
         }
+        if show.kind == ast::ShowKind::Partitions {
+            return self.show_partitions(show, span);
+        }
         if show.kind == ast::ShowKind::Columns {
             return self.show_columns(show, span);
         }
@@ -83,7 +86,6 @@ impl Session {
                 ("function name", names)
             }
             ast::ShowKind::Jobs => return Err(vec![refused("SHOW JOBS: jobs are processes here", span)]),
-            ast::ShowKind::Partitions => return Err(vec![refused("SHOW PARTITIONS", span)]),
             _ => return Err(vec![refused("this SHOW statement", span)]),
         })
     }

@@ -64,17 +64,11 @@ impl Session {
         if create.temporary {
             return Err(vec![refused("CREATE TEMPORARY TABLE ... AS", create.name.span)]);
         }
-        let declared = create.columns.first().map(|c| c.span);
-        let declared = declared.or(create.watermark.as_ref().map(|w| w.span));
-        if let Some(at) = declared.or(create.primary_key.as_ref().map(|k| k.span)) {
-            return Err(vec![
-                refused("declaring columns, a watermark or a key in CREATE TABLE ... AS", at)
-                    .hint("write CREATE TABLE and INSERT INTO"),
-            ]);
-        }
         let rel = self.binder().bind(query)?;
-        let columns = rel.columns.iter().map(|c| column_of(&c.name, &c.data_type, create.name.span));
-        let columns = columns.collect::<Bound<Vec<ast::Column>>>()?;
+        let given = rel.columns.iter().map(|c| column_of(&c.name, &c.data_type, create.name.span));
+        let given = given.collect::<Bound<Vec<ast::Column>>>()?;
+        let written = given.iter().map(|c| ast::ObjectName { parts: vec![c.name.clone()], span: c.span }).collect();
+        let columns = columns_of_both(create, given)?;
         let definition = ast::CreateTable { columns, as_query: None, replace: false, ..create.clone() };
         let table = Arc::new(self.build_table(definition, &path, span)?);
         let insert = ast::Insert {
@@ -82,7 +76,7 @@ impl Session {
             table: create.name.clone(),
             hints: Vec::new(),
             partition: Vec::new(),
-            columns: Vec::new(),
+            columns: written,
             source: Box::new(query.clone()),
         };
         let before = self.catalog.clone();
@@ -261,6 +255,47 @@ fn no_connector() -> ConnectorInfo {
         metadata: Vec::new(),
         notes: Vec::new(),
     }
+}
+
+/// The columns of a CREATE TABLE ... AS. Names alone put the columns of the query into their order. Else the declared columns that the query
+/// does not give stand in front, and a declared type takes the place of the query's.
+fn columns_of_both(create: &ast::CreateTable, mut given: Vec<ast::Column>) -> Bound<Vec<ast::Column>> {
+    let wrong = |at: Span, text: String| vec![Diagnostic::error("W0309", text).at(at)];
+    let place = |given: &[ast::Column], name: &str| given.iter().position(|c| c.name.value == name);
+    let is_bare = |column: &ast::Column| matches!(column.kind, ast::ColumnKind::Bare);
+    if let Some(first) = create.columns.iter().find(|c| is_bare(c)) {
+        if create.columns.len() != given.len() || !create.columns.iter().all(is_bare) {
+            let text = "a column list without types must name every column of the query";
+            return Err(wrong(first.span, text.to_owned()));
+        }
+        let mut ordered = Vec::new();
+        for column in &create.columns {
+            match place(&given, &column.name.value) {
+                Some(at) => ordered.push(given.remove(at)),
+                None => {
+                    return Err(vec![
+                        Diagnostic::error("W0301", format!("the query gives no column `{}`", column.name.value))
+                            .at(column.span)
+                            .did_you_mean(&column.name.value, given.iter().map(|c| c.name.value.as_str())),
+                    ]);
+                }
+            }
+        }
+        return Ok(ordered);
+    }
+    let mut columns = Vec::new();
+    for column in &create.columns {
+        match place(&given, &column.name.value).and_then(|at| given.get_mut(at)) {
+            None => columns.push(column.clone()),
+            Some(_) if matches!(column.kind, ast::ColumnKind::Computed(_)) => {
+                let text = format!("column `{}` is computed and cannot take what the query gives", column.name.value);
+                return Err(wrong(column.span, text));
+            }
+            Some(of_query) => *of_query = column.clone(),
+        }
+    }
+    columns.extend(given);
+    Ok(columns)
 }
 
 /// A physical column as a statement would declare it.
