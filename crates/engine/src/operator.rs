@@ -6,6 +6,8 @@
 use wiesel_core::{ChangeBatch, Error, Result};
 use wiesel_expr::EvalContext;
 
+use crate::state::store::StateStore;
+
 /// The watermark before any row, and the one after the last row of a bounded input.
 pub const WATERMARK_MIN: i64 = i64::MIN;
 /// See [`WATERMARK_MIN`].
@@ -67,6 +69,16 @@ pub trait Operator: Send {
     fn restore(&mut self, table: u8, vnode: u8, key: &[u8], value: &[u8]) -> Result<()>;
     /// Called once after the last `restore` with the watermark the operator's input stood at.
     fn restored(&mut self, watermark: i64) -> Result<()>;
+    /// Whether the operator can go on when all of its state lies in the store: it then loads what a batch asks for.
+    fn spills(&self) -> bool {
+        false
+    }
+    /// Forgets all state in memory and loads it from `store` as it is asked for, from now on. Called between two steps, right after a
+    /// `snapshot` whose entries went into the store, so the store holds everything; and before the first `process` when a restored job
+    /// begins with a store. An operator that holds something back which is not in its tables stays as it is.
+    fn evict(&mut self, _store: &StateStore) -> Result<()> {
+        Ok(())
+    }
     /// Bytes of memory that the operator's state holds, counted by capacity.
     fn state_bytes(&self) -> usize;
     /// Rows dropped because they came behind the watermark.

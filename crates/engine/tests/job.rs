@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use support::*;
 use wiesel_core::error::ErrorKind;
-use wiesel_engine::{CheckpointKind, Control, Job, JobEnd, Metrics, Resume, list};
+use wiesel_engine::{CheckpointKind, Control, Job, JobEnd, JobSpec, Metrics, Resume, list};
 use wiesel_plan::{NodeKind, StreamPlan};
 
 fn rows(range: std::ops::Range<i64>) -> Vec<Row> {
@@ -360,7 +360,10 @@ fn a_group_by_gives_the_same_table_with_any_workers_and_any_restart() {
         rows.sort();
         rows
     };
-    for per_worker in [false, true] {
+    // With no memory for state all of it lies in the store between two steps; a killed run leaves files that no manifest names.
+    for (per_worker, memory_bytes, kills) in
+        [(false, 256 << 20, false), (true, 256 << 20, false), (false, 1, false), (true, 1, false), (false, 1, true)]
+    {
         for (first, second, third) in [(1, 1, 1), (1, 2, 1), (2, 3, 2), (3, 1, 2)] {
             let mut source = bounded((0..4).map(|n| rows(n * 100..(n + 1) * 100)).collect());
             source.events.insert(1, Event::Gate(1));
@@ -368,22 +371,37 @@ fn a_group_by_gives_the_same_table_with_any_workers_and_any_restart() {
             let script = script(source, SinkScript { per_worker, ..exactly_once() });
             let plan = group_plan(&script);
             let dir = tempfile::tempdir().unwrap();
+            let with_memory = |workers| JobSpec { memory_bytes, ..spec(&plan, &script, dir.path(), workers) };
             for (run, workers) in [first, second].into_iter().enumerate() {
-                let job = start(spec(&plan, &script, dir.path(), workers));
-                let read = if run == 0 { 100 } else { 200 };
+                let job = start(with_memory(workers));
+                let read = match (run, kills) {
+                    (0, _) => 100,
+                    (_, false) => 200,
+                    (_, true) => 300,
+                };
                 let metrics = Arc::clone(&job.metrics);
                 script.sinks["out"]
                     .written
                     .wait("the rows of a run", |_| metrics.nodes[1].rows_in.load(Relaxed) == read);
-                job.control.stop();
-                assert!(matches!(job.end().unwrap(), JobEnd::Stopped { .. }));
+                if kills {
+                    job.control.abort();
+                    assert!(matches!(job.end().unwrap(), JobEnd::Aborted { .. }));
+                } else {
+                    job.control.stop();
+                    assert!(matches!(job.end().unwrap(), JobEnd::Stopped { .. }));
+                }
                 script.sources["t"].gate.change(|g| *g = run + 1);
             }
-            let job = start(spec(&plan, &script, dir.path(), third));
+            let job = start(with_memory(third));
             assert_eq!(job.end().unwrap(), JobEnd::Finished);
             script.sinks["out"].visible.change(|v| {
-                assert_eq!(folded(v), expected, "{first}, {second}, {third} workers, per worker: {per_worker}");
+                assert_eq!(
+                    folded(v),
+                    expected,
+                    "{first}, {second}, {third} workers, per worker: {per_worker}, memory: {memory_bytes}, killed: {kills}"
+                );
             });
+            assert!(!dir.path().join("store").exists(), "the store is gone with the job");
         }
     }
 }

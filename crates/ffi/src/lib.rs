@@ -1,6 +1,7 @@
 //! The only crate with unsafe code: safe wrappers of C libraries that the other crates use.
 //!
 //! - [`allocator`]: the options of mimalloc, which the `mimalloc` crate does not offer.
+//! - `rocksdb`: RocksDB, as sorted runs that are ingested in bulk.
 //! - `kafka`: librdkafka, through its batch consumption call, which the `rdkafka` crate does not offer.
 //!
 //! Rules here: every `unsafe` block says why it is sound, no type that leaves the crate lets safe code break it, and nothing in it knows
@@ -11,3 +12,5 @@
 pub mod allocator;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "rocksdb")]
+pub mod rocksdb;

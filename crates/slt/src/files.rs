@@ -21,11 +21,13 @@ pub struct RunOptions {
     pub restores: bool,
     /// Make each row of a record `input` a step of its own.
     pub splits: bool,
+    /// Give jobs no memory for state: all that can lie in the store goes there after each step, and comes back from there.
+    pub spills: bool,
 }
 
 impl Default for RunOptions {
     fn default() -> Self {
-        RunOptions { workers: 1, completes: false, restores: false, splits: false }
+        RunOptions { workers: 1, completes: false, restores: false, splits: false, spills: false }
     }
 }
 
@@ -66,7 +68,7 @@ pub fn run_file(path: &Path, options: &RunOptions) -> Report {
 }
 
 /// Runs one file as it stands, and if it passes, again under conditions that must not show in an answer: each row a step of its own, a
-/// restart after every input, two workers.
+/// restart after every input, two workers, no memory for state.
 pub fn run_file_in_all_ways(path: &Path) -> Report {
     let plain = RunOptions::default();
     let mut report = run_file(path, &plain);
@@ -80,7 +82,12 @@ pub fn run_file_in_all_ways(path: &Path) -> Report {
     let ways = [
         ("each row a step, a restart after each input", RunOptions { restores: true, splits: true, ..plain.clone() }),
         ("two workers", RunOptions { workers: 2, ..plain.clone() }),
-        ("two workers, a restart after each input", RunOptions { workers: 2, restores: true, ..plain }),
+        ("two workers, a restart after each input", RunOptions { workers: 2, restores: true, ..plain.clone() }),
+        ("no memory for state, each row a step", RunOptions { spills: true, splits: true, ..plain.clone() }),
+        (
+            "no memory for state, two workers, a restart after each input",
+            RunOptions { spills: true, workers: 2, restores: true, ..plain },
+        ),
     ];
     for (name, way) in ways {
         let again = run_file(path, &way);

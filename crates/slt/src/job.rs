@@ -19,8 +19,8 @@ use crate::stage::{Captured, Stage};
 
 /// How long a job may take to do what it has to do before the file fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-/// The memory budget of a job.
-const MEMORY_BYTES: u64 = 256 << 20;
+/// The memory budget of a job, where state stays in memory.
+pub(crate) const MEMORY_BYTES: u64 = 256 << 20;
 
 /// A clock that stands still until the file moves it.
 pub(crate) struct ScriptedClock(pub(crate) AtomicI64);
@@ -38,6 +38,8 @@ pub(crate) struct World {
     pub(crate) clock: Arc<ScriptedClock>,
     /// Checkpoints lie below.
     pub(crate) folder: PathBuf,
+    /// The memory budget of a job.
+    pub(crate) memory_bytes: u64,
 }
 
 /// A job of the file.
@@ -156,7 +158,7 @@ fn spec(name: &str, planned: &PlannedJob, workers: usize, world: &World) -> JobS
     let session = Session { time_zone: config.time_zone.clone(), legacy_cast: config.legacy_cast };
     let folder = world.folder.join(folder_name(name)).join(folder_name(&planned.loop_name));
     let registry = Arc::clone(&world.registry) as _;
-    let mut spec = JobSpec::new(planned.plan.clone(), config, registry, folder, MEMORY_BYTES, workers);
+    let mut spec = JobSpec::new(planned.plan.clone(), config, registry, folder, world.memory_bytes, workers);
     spec.clock = Arc::clone(&world.clock) as _;
     if let Some(schema) = &planned.query_schema {
         spec.collector = Some(collector(name, RowTexts::new(schema, session), &world.stage));

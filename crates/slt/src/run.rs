@@ -18,7 +18,7 @@ use crate::compare::{diff, net_effect, shown};
 use crate::connector::ScriptedRegistry;
 use crate::files::{Failure, Output, Outputs, Report, RunOptions};
 use crate::fold::{fold, row_text};
-use crate::job::{FileJob, PATIENCE, ScriptedClock, World, query_output};
+use crate::job::{FileJob, MEMORY_BYTES, PATIENCE, ScriptedClock, World, query_output};
 use crate::record::{Directive, InputRow, ParseError, Record, TestFile, parse};
 use crate::stage::{Captured, Row, Stage, State};
 
@@ -74,7 +74,13 @@ impl<'a> Run<'a> {
             file: &opened.file,
             place: opened.place.clone(),
             session: Session::new(Arc::clone(&registry) as _, Vec::new()),
-            world: World { stage, registry, clock, folder: opened.folder.path().to_owned() },
+            world: World {
+                stage,
+                registry,
+                clock,
+                folder: opened.folder.path().to_owned(),
+                memory_bytes: if options.spills { 1 } else { MEMORY_BYTES },
+            },
             jobs: Vec::new(),
             pending: Vec::new(),
             workers: options.workers.max(1),
@@ -397,7 +403,7 @@ impl<'a> Run<'a> {
         };
         let is_changelog = matches!(record.directive, Directive::Changelog { .. });
         let (mut left, mut right) = (expected.rows.clone(), found);
-        if is_changelog && self.workers > 1 {
+        if is_changelog && (self.workers > 1 || self.options.spills) {
             (left, right) = (net_effect(&left), net_effect(&right));
         }
         if let Some(diff) = diff(&left, &right) {

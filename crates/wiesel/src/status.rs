@@ -69,7 +69,13 @@ impl Status {
         let checkpoint = jobs.iter().filter_map(|j| j.metrics.checkpoint()).max_by_key(|c| c.time_ms);
         if let Some(c) = checkpoint {
             let age = (wall_clock_ms() - c.time_ms).max(0) / 1000;
-            line.push_str(&format!(", checkpoint {} {age} s ago ({} ms, {})", c.id, c.duration_ms, size(c.bytes)));
+            let pause_ms = c.pause_us.div_ceil(1000);
+            line.push_str(&format!(
+                ", checkpoint {} {age} s ago ({} ms, pause {pause_ms} ms, {})",
+                c.id,
+                c.duration_ms,
+                size(c.bytes)
+            ));
         }
         let slowest = jobs.iter().filter_map(|j| j.metrics.slowest()).max_by_key(|(_, ns)| *ns);
         if let Some((node, _)) = slowest.filter(|(node, ns)| *ns > 0 && !node.label.is_empty()) {

@@ -7,6 +7,7 @@
 //! workload is not counted. Every wiesel run is a new process, as it is in use.
 
 mod first_row;
+mod large_state;
 mod measure;
 pub(crate) mod report;
 pub(crate) mod topic;
@@ -89,6 +90,7 @@ pub(crate) fn run(settings: &Settings, repository: &Path) -> Result<Report> {
         .into_iter()
         .filter(|workload| settings.filter.as_deref().is_none_or(|filter| workload.name.contains(filter)))
         .collect();
+    let wants_large_state = settings.filter.as_deref().is_none_or(|filter| large_state::NAME.contains(filter));
     if let Some(binary) = &settings.wiesel {
         for workload in &workloads {
             let job = copy(repository, folder.path(), workload.name, "wiesel", |text| {
@@ -101,6 +103,9 @@ pub(crate) fn run(settings: &Settings, repository: &Path) -> Result<Report> {
                 say(workload, "wiesel", usages.last());
             }
             report.add(Line { workload: *workload, engine: Engine::Wiesel, usages });
+        }
+        if wants_large_state {
+            report.large_state("wiesel", large_state::wiesel(binary, repository, folder.path())?);
         }
         report.first_row("wiesel", first_row::wiesel(binary, repository, folder.path(), &address, settings.run_count)?);
     }
@@ -121,6 +126,10 @@ pub(crate) fn run(settings: &Settings, repository: &Path) -> Result<Report> {
                 }
             }
             report.add(Line { workload: *workload, engine: Engine::Flink(*release), usages });
+        }
+        if wants_large_state {
+            let usage = large_state::flink(&cluster, repository, folder.path(), version)?;
+            report.large_state(&format!("Flink {version}, RocksDB"), usage);
         }
         let times = first_row::flink(&cluster, repository, folder.path(), &address, settings.run_count)?;
         report.first_row(&format!("Flink {version}"), times);
@@ -166,9 +175,14 @@ fn wiesel_command(binary: &Path, job: &Path, address: &str) -> Command {
 }
 
 fn run_wiesel(binary: &Path, job: &Path, address: &str) -> Result<Usage> {
+    run_to_the_end(&wiesel_command(binary, job, address), job)
+}
+
+/// Runs wiesel on `job` until it ends.
+fn run_to_the_end(command: &Command, job: &Path) -> Result<Usage> {
     let log_path = job.with_extension("log");
     let log = fs::File::create(&log_path)?;
-    let mut command = guarded(&wiesel_command(binary, job, address), Signal::Kill);
+    let mut command = guarded(command, Signal::Kill);
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     let (usage, status) = measure::to_the_end(spawn(command).context("start wiesel")?)?;
     ensure!(

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::measure::Usage;
-use super::{Settings, WORKLOADS, Workload, topic};
+use super::{Settings, WORKLOADS, Workload, large_state, topic};
 use crate::services::flink::Release;
 use crate::services::kafka;
 use crate::services::process::run_tool;
@@ -51,6 +51,7 @@ pub(crate) struct Report {
     machine: String,
     lines: Vec<Line>,
     first_rows: Vec<(String, Vec<f64>)>,
+    large_states: Vec<(String, Usage)>,
     notes: Vec<String>,
 }
 
@@ -62,6 +63,7 @@ impl Report {
             machine: machine()?,
             lines: Vec::new(),
             first_rows: Vec::new(),
+            large_states: Vec::new(),
             notes: Vec::new(),
         })
     }
@@ -74,6 +76,11 @@ impl Report {
     /// Adds the times to the first row, in milliseconds.
     pub(crate) fn first_row(&mut self, engine: &str, times_ms: Vec<f64>) {
         self.first_rows.push((engine.to_owned(), times_ms));
+    }
+
+    /// Adds the run whose state is larger than memory.
+    pub(crate) fn large_state(&mut self, engine: &str, usage: Usage) {
+        self.large_states.push((engine.to_owned(), usage));
     }
 
     /// Adds a line below the tables.
@@ -105,6 +112,7 @@ impl Report {
         }
         text += &self.bar();
         text += &self.first_row_table();
+        text += &self.large_state_table();
         for note in &self.notes {
             text += &format!("\n{note}.\n");
         }
@@ -168,6 +176,20 @@ impl Report {
         for (engine, times) in &self.first_rows {
             let times = sorted(times.iter().copied());
             text += &format!("| {engine} | {:.0} | {:.0} |\n", minimum(&times), median(&times));
+        }
+        text
+    }
+
+    fn large_state_table(&self) -> String {
+        if self.large_states.is_empty() {
+            return String::new();
+        }
+        let mut text = format!(
+            "\n| GROUP BY over 50 million keys, wiesel in {} MB | wall s | CPU s | peak MB |\n|---|---|---|---|\n",
+            large_state::MEMORY_MB
+        );
+        for (engine, Usage { wall_s, cpu_s, peak_mb }) in &self.large_states {
+            text += &format!("| {engine} | {wall_s:.0} | {cpu_s:.0} | {peak_mb:.0} |\n");
         }
         text
     }

@@ -3,6 +3,8 @@
 //! ```text
 //! lock                     held while a job runs, names its pid
 //! state-N.run              state entries written for checkpoint N
+//! state-N-K.run            entries written before it, when memory was full
+//! store                    the database of a running job whose state is larger than memory; scratch
 //! manifest-N, manifest-N.copy   the decision, twice
 //! manifest-N.committed     the sinks confirmed N
 //! ```
@@ -18,6 +20,7 @@ use wiesel_core::{Error, Result};
 
 use super::manifest::{Manifest, RunEntry};
 use super::run::RunBuffer;
+use crate::state::store::Frozen;
 use crate::step::control::FailPoints;
 
 /// Manifests kept, the newest ones.
@@ -78,13 +81,21 @@ impl Folder {
         &self.fail_points
     }
 
-    /// Writes a state file; it counts only once a manifest names it.
-    pub(crate) fn write_run(&self, id: u64, ids: &[String], buffers: &[RunBuffer]) -> Result<RunEntry, StoreError> {
-        let file = format!("state-{id}.run");
+    /// Writes a state file, in front of `buffers` what the store holds when there is a `base`; it counts only once a manifest names it.
+    /// `early` numbers the files that are written before their checkpoint begins.
+    pub(crate) fn write_run(
+        &self,
+        id: u64,
+        early: Option<u64>,
+        ids: &[String],
+        base: Option<&Frozen>,
+        buffers: &[RunBuffer],
+    ) -> Result<RunEntry, StoreError> {
+        let file = early.map_or_else(|| format!("state-{id}.run"), |number| format!("state-{id}-{number}.run"));
         let path = self.path.join(&file);
         let cannot = |e: io::Error| StoreError::Write(io_error("the state file could not be written", &path, &e));
         let mut out = File::create(&path).map_err(cannot)?;
-        let written = super::run::write(&mut out, ids, buffers, || self.fail_points.reach("state.write"));
+        let written = super::run::write(&mut out, ids, base, buffers, || self.fail_points.reach("state.write"));
         let (bytes, crc32) = match written {
             Ok(written) => written,
             Err(e) => {
@@ -159,7 +170,8 @@ impl Folder {
             let is_garbage = match Name::parse(&name) {
                 Name::Temporary => true,
                 Name::Manifest(id) => !kept.contains(&id),
-                Name::Run => !named.contains(&name),
+                // A file of a checkpoint to come is named by no manifest yet.
+                Name::Run(id) => !named.contains(&name) && ids.last().is_none_or(|newest| id <= *newest),
                 Name::Foreign => false,
             };
             if is_garbage {
@@ -174,7 +186,7 @@ impl Folder {
 enum Name {
     Temporary,
     Manifest(u64),
-    Run,
+    Run(u64),
     Foreign,
 }
 
@@ -187,7 +199,9 @@ impl Name {
             let id = rest.split('.').next().and_then(|id| id.parse().ok());
             return id.map_or(Name::Foreign, Name::Manifest);
         }
-        if name.starts_with("state-") && name.ends_with(".run") { Name::Run } else { Name::Foreign }
+        let numbers = name.strip_prefix("state-").and_then(|rest| rest.strip_suffix(".run"));
+        let id = numbers.and_then(|numbers| numbers.split('-').next()?.parse().ok());
+        id.map_or(Name::Foreign, Name::Run)
     }
 }
 

@@ -11,7 +11,7 @@ use wiesel_core::{Error, Result};
 use super::Resume;
 use super::folder::{self, Folder};
 use super::manifest::{Kind, Manifest, OperatorEntry, positions_text};
-use super::run::RestoredState;
+use super::run::{RestoredState, check_files};
 use crate::step::claim::refuse_fall_back;
 
 /// What a run begins with.
@@ -24,6 +24,8 @@ pub(crate) struct Recovered {
     pub(crate) state: RestoredState,
     /// The newest whole checkpoint, also when the run starts anew.
     pub(crate) standing: Option<Manifest>,
+    /// The state is too large to be read into memory as it is: `state` is empty, the files are whole.
+    pub(crate) is_large: bool,
     /// A durable checkpoint whose work the sinks did not confirm: it is committed before anything else.
     pub(crate) unconfirmed: Option<Manifest>,
     pub(crate) notes: Vec<String>,
@@ -37,6 +39,7 @@ impl Recovered {
             manifest: None,
             state: RestoredState::default(),
             standing: None,
+            is_large: false,
             unconfirmed: None,
             notes: Vec::new(),
         }
@@ -51,6 +54,8 @@ pub(crate) struct Expectation<'a> {
     pub(crate) fresh: bool,
     pub(crate) allow_duplicates: bool,
     pub(crate) now_ms: i64,
+    /// More state than this is not read into memory here.
+    pub(crate) state_bytes_max: u64,
 }
 
 /// Decides what a run begins with.
@@ -64,7 +69,11 @@ pub(crate) fn recover(folder: &Folder, expected: &Expectation<'_>) -> Result<Rec
         let whole = folder::read_manifest(folder.path(), id).and_then(|manifest| {
             let is_needed = !expected.fresh && manifest.kind != Kind::Final;
             let runs = if is_needed { manifest.runs.as_slice() } else { &[] };
-            RestoredState::read(folder.path(), runs).map(|state| (manifest, state))
+            if runs.iter().map(|run| run.bytes).sum::<u64>() > expected.state_bytes_max {
+                check_files(folder.path(), runs)?;
+                return Ok((manifest, None));
+            }
+            RestoredState::read(folder.path(), runs).map(|state| (manifest, Some(state)))
         });
         match whole {
             Ok((manifest, state)) => {
@@ -97,7 +106,7 @@ fn settle(
     folder: &Folder,
     expected: &Expectation<'_>,
     manifest: Manifest,
-    state: RestoredState,
+    state: Option<RestoredState>,
 ) -> Result<()> {
     let id = manifest.id;
     if !folder::is_committed(folder.path(), id) {
@@ -119,7 +128,8 @@ fn settle(
     let age_ms = u64::try_from(expected.now_ms.saturating_sub(manifest.time_ms)).unwrap_or(0);
     recovered.resume = Resume::Resumed { checkpoint: id, age_ms };
     recovered.manifest = Some(manifest);
-    recovered.state = state;
+    recovered.is_large = state.is_none();
+    recovered.state = state.unwrap_or_default();
     Ok(())
 }
 

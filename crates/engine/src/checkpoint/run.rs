@@ -9,8 +9,8 @@
 //! plan. Entries are in the order in which they were written: a later one of the same key wins.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
 use wiesel_core::{Error, Result};
@@ -18,6 +18,7 @@ use wiesel_core::{Error, Result};
 use super::folder::io_error;
 use super::manifest::RunEntry;
 use crate::operator::StateWriter;
+use crate::state::store::Frozen;
 
 const MAGIC: &[u8; 6] = b"WSLRUN";
 const VERSION: u16 = 1;
@@ -28,6 +29,38 @@ const DELETE_PREFIX: u8 = 2;
 
 /// A block is closed once it holds this much; one entry may make it larger.
 const BLOCK_BYTES: usize = 256 << 10;
+
+/// What an entry says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EntryKind {
+    /// A key has this value.
+    Put,
+    /// A key is gone.
+    Delete,
+    /// All keys that begin so are gone, in all vnodes.
+    DeletePrefix,
+}
+
+/// An entry where it lies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RunEntryRef<'a> {
+    pub(crate) kind: EntryKind,
+    /// The node of the plan, or its place in a file's list of ids.
+    pub(crate) operator: u16,
+    pub(crate) table: u8,
+    pub(crate) vnode: u8,
+    pub(crate) key: &'a [u8],
+    pub(crate) value: &'a [u8],
+    /// Where the entry begins in its buffer.
+    pub(crate) place: u64,
+}
+
+impl RunEntryRef<'_> {
+    /// What entries of a store are sorted by.
+    pub(crate) fn sort_key(&self) -> (u16, u8, u8, &[u8]) {
+        (self.operator, self.table, self.vnode, self.key)
+    }
+}
 
 /// Entries on their way into a run file, written by one worker.
 #[derive(Debug, Default)]
@@ -45,6 +78,54 @@ impl RunBuffer {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// Bytes of the entries.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Appends an entry of another buffer or file under another operator's number.
+    pub(crate) fn push(&mut self, operator: u16, entry: &RunEntryRef<'_>) {
+        self.operator = operator;
+        let kind = match entry.kind {
+            EntryKind::Put => PUT,
+            EntryKind::Delete => DELETE,
+            EntryKind::DeletePrefix => DELETE_PREFIX,
+        };
+        let value = (entry.kind == EntryKind::Put).then_some(entry.value);
+        self.entry(kind, entry.table, entry.vnode, entry.key, value);
+    }
+
+    /// Forgets the entries and keeps the memory.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.block_ends.clear();
+    }
+
+    /// The entries in the order in which they were written.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Result<RunEntryRef<'_>>> {
+        let mut reader = Reader(&self.bytes);
+        std::iter::from_fn(move || (!reader.0.is_empty()).then(|| reader.entry(self.bytes.len() - reader.0.len())))
+    }
+
+    /// Writes the entries again.
+    #[cfg(test)]
+    pub(crate) fn replay(&self, writer: &mut dyn StateWriter) {
+        for entry in self.entries() {
+            let RunEntryRef { kind, table, vnode, key, value, .. } = entry.unwrap();
+            match kind {
+                EntryKind::Put => writer.put(table, vnode, key, value),
+                EntryKind::Delete => writer.delete(table, vnode, key),
+                EntryKind::DeletePrefix => writer.delete_prefix(table, key),
+            }
+        }
+    }
+
+    /// The entry that begins at a place which [`RunBuffer::entries`] gave.
+    pub(crate) fn entry_at(&self, place: u64) -> RunEntryRef<'_> {
+        let begin = usize::try_from(place).unwrap_or(usize::MAX);
+        Reader(&self.bytes[begin..]).entry(begin).expect("an entry that was read from this buffer before")
     }
 
     fn blocks(&self) -> impl Iterator<Item = &[u8]> {
@@ -88,10 +169,12 @@ impl StateWriter for RunBuffer {
     }
 }
 
-/// Writes a run file; returns its length and checksum. `halfway` is called in the middle.
+/// Writes a run file; returns its length and checksum. What the store holds, when the file is to hold that too, comes before the
+/// buffers. `halfway` is called in the middle.
 pub(crate) fn write(
     out: &mut impl Write,
     ids: &[String],
+    base: Option<&Frozen>,
     buffers: &[RunBuffer],
     halfway: impl Fn(),
 ) -> io::Result<(u64, u32)> {
@@ -105,7 +188,8 @@ pub(crate) fn write(
     put(MAGIC)?;
     put(&VERSION.to_le_bytes())?;
     let head = serde_json::to_vec(ids)?;
-    for (number, block) in [head.as_slice()].into_iter().chain(buffers.iter().flat_map(RunBuffer::blocks)).enumerate() {
+    let mut number = 0;
+    let mut write_block = |block: &[u8]| {
         let length = u32::try_from(block.len()).map_err(|_| io::Error::other("a state block of 4 GiB"))?;
         put(&length.to_le_bytes())?;
         put(&crc32fast::hash(block).to_le_bytes())?;
@@ -114,9 +198,41 @@ pub(crate) fn write(
         if number == 1 {
             halfway();
         }
-        put(second)?;
+        number += 1;
+        put(second)
+    };
+    write_block(&head)?;
+    if let Some(base) = base {
+        let mut buffer = RunBuffer::default();
+        base.for_each(|entry| {
+            buffer.push(entry.operator, &entry);
+            if buffer.bytes.len() >= BLOCK_BYTES {
+                write_block(&buffer.bytes)?;
+                buffer.clear();
+            }
+            Ok::<(), BaseError>(())
+        })
+        .map_err(|BaseError(error)| error)?;
+        if !buffer.is_empty() {
+            write_block(&buffer.bytes)?;
+        }
     }
+    buffers.iter().flat_map(RunBuffer::blocks).try_for_each(write_block)?;
     Ok((bytes, hasher.finalize()))
+}
+
+struct BaseError(io::Error);
+
+impl From<io::Error> for BaseError {
+    fn from(error: io::Error) -> Self {
+        BaseError(error)
+    }
+}
+
+impl From<Error> for BaseError {
+    fn from(error: Error) -> Self {
+        BaseError(io::Error::other(error.to_string()))
+    }
 }
 
 /// Key and vnode to value. The key comes first, so that a prefix is one range over all vnodes.
@@ -141,34 +257,25 @@ impl RestoredState {
 
     fn merge(&mut self, bytes: &[u8]) -> Result<()> {
         let mut reader = Reader(bytes);
-        if reader.take(MAGIC.len())? != MAGIC {
-            return Err(damaged("it does not begin as a state file"));
-        }
-        let version = u16::from_le_bytes(reader.array()?);
-        if version != VERSION {
-            return Err(Error::config(format!("it was written in format {version}, this program reads {VERSION}")));
-        }
+        check_head(&mut reader)?;
         let ids: Vec<String> = serde_json::from_slice(reader.block()?).map_err(|e| damaged(&e.to_string()))?;
         while !reader.0.is_empty() {
             let mut block = Reader(reader.block()?);
             while !block.0.is_empty() {
-                self.entry(&mut block, &ids)?;
+                self.entry(&block.entry(0)?, &ids)?;
             }
         }
         Ok(())
     }
 
-    fn entry(&mut self, block: &mut Reader<'_>, ids: &[String]) -> Result<()> {
-        let [kind] = block.array()?;
-        let operator = u16::from_le_bytes(block.array()?);
-        let [table, vnode] = block.array()?;
-        let key = block.bytes()?.to_vec();
-        let id = ids.get(usize::from(operator)).ok_or_else(|| damaged("an entry of an operator it does not list"))?;
-        let entries = self.tables.entry((id.clone(), table)).or_default();
-        match kind {
-            PUT => drop(entries.insert((key, vnode), block.bytes()?.to_vec())),
-            DELETE => drop(entries.remove(&(key, vnode))),
-            DELETE_PREFIX => {
+    fn entry(&mut self, entry: &RunEntryRef<'_>, ids: &[String]) -> Result<()> {
+        let id = ids.get(usize::from(entry.operator)).ok_or_else(unlisted)?;
+        let entries = self.tables.entry((id.clone(), entry.table)).or_default();
+        let key = entry.key.to_vec();
+        match entry.kind {
+            EntryKind::Put => drop(entries.insert((key, entry.vnode), entry.value.to_vec())),
+            EntryKind::Delete => drop(entries.remove(&(key, entry.vnode))),
+            EntryKind::DeletePrefix => {
                 let from_prefix = entries.range((key.clone(), 0)..);
                 let gone: Vec<_> =
                     from_prefix.take_while(|((k, _), _)| k.starts_with(&key)).map(|(k, _)| k.clone()).collect();
@@ -176,24 +283,97 @@ impl RestoredState {
                     entries.remove(&key);
                 }
             }
-            other => return Err(damaged(&format!("an entry of kind {other}"))),
         }
         Ok(())
     }
 }
 
+fn unlisted() -> Error {
+    damaged("an entry of an operator it does not list")
+}
+
+/// Tells every entry of a file, block by block, so that a file may be larger than memory; `each` gets the operator's id too.
+pub(crate) fn stream(
+    folder: &Path,
+    run: &RunEntry,
+    mut each: impl FnMut(&str, RunEntryRef<'_>) -> Result<()>,
+) -> Result<()> {
+    let path = folder.join(&run.file);
+    let at = |e: Error| e.at(format!("state file `{}`", run.file));
+    let cannot = |e: io::Error| io_error("the state file could not be read", &path, &e);
+    let mut file = BufReader::with_capacity(BLOCK_BYTES, File::open(&path).map_err(cannot)?);
+    let mut head = [0; MAGIC.len() + 2];
+    file.read_exact(&mut head).map_err(cannot)?;
+    check_head(&mut Reader(&head)).map_err(at)?;
+    let (mut left, mut block) = (run.bytes.saturating_sub(head.len() as u64), Vec::new());
+    let mut ids: Option<Vec<String>> = None;
+    while left > 0 {
+        let mut numbers = [0; 8];
+        file.read_exact(&mut numbers).map_err(cannot)?;
+        let length = u32::from_le_bytes([numbers[0], numbers[1], numbers[2], numbers[3]]);
+        left = left
+            .checked_sub(u64::from(length) + numbers.len() as u64)
+            .ok_or_else(|| at(damaged("a block goes beyond its end")))?;
+        block.clear();
+        block.extend_from_slice(&numbers);
+        (&mut file).take(u64::from(length)).read_to_end(&mut block).map_err(cannot)?;
+        let payload = Reader(&block).block().map_err(at)?;
+        let Some(ids) = &ids else {
+            ids = Some(serde_json::from_slice(payload).map_err(|e| at(damaged(&e.to_string())))?);
+            continue;
+        };
+        let mut reader = Reader(payload);
+        while !reader.0.is_empty() {
+            let entry = reader.entry(0).map_err(at)?;
+            each(ids.get(usize::from(entry.operator)).ok_or_else(unlisted).map_err(at)?, entry)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_head(reader: &mut Reader<'_>) -> Result<()> {
+    if reader.take(MAGIC.len())? != MAGIC {
+        return Err(damaged("it does not begin as a state file"));
+    }
+    let version = u16::from_le_bytes(reader.array()?);
+    if version != VERSION {
+        return Err(Error::config(format!("it was written in format {version}, this program reads {VERSION}")));
+    }
+    Ok(())
+}
+
 /// Whether all files are there and whole.
 pub(crate) fn check_files(folder: &Path, runs: &[RunEntry]) -> Result<()> {
-    runs.iter().try_for_each(|run| read_file(folder, run).map(drop))
+    runs.iter().try_for_each(|run| check_file(folder, run))
+}
+
+/// Reads a file in pieces and compares its length and checksum with the manifest's.
+fn check_file(folder: &Path, run: &RunEntry) -> Result<()> {
+    let path = folder.join(&run.file);
+    let cannot = |e: io::Error| io_error("the state file could not be read", &path, &e);
+    let mut file = File::open(&path).map_err(cannot)?;
+    let (mut hasher, mut bytes, mut piece) = (crc32fast::Hasher::new(), 0, vec![0; BLOCK_BYTES]);
+    loop {
+        match file.read(&mut piece).map_err(cannot)? {
+            0 => break,
+            length => {
+                hasher.update(&piece[..length]);
+                bytes += length as u64;
+            }
+        }
+    }
+    if bytes != run.bytes || hasher.finalize() != run.crc32 { Err(disagrees(run)) } else { Ok(()) }
+}
+
+fn disagrees(run: &RunEntry) -> Error {
+    damaged("its length or checksum does not agree with the manifest").at(format!("state file `{}`", run.file))
 }
 
 fn read_file(folder: &Path, run: &RunEntry) -> Result<Vec<u8>> {
     let path = folder.join(&run.file);
     let bytes = fs::read(&path).map_err(|e| io_error("the state file could not be read", &path, &e))?;
     if bytes.len() as u64 != run.bytes || crc32fast::hash(&bytes) != run.crc32 {
-        return Err(
-            damaged("its length or checksum does not agree with the manifest").at(format!("state file `{}`", run.file))
-        );
+        return Err(disagrees(run));
     }
     Ok(bytes)
 }
@@ -218,6 +398,20 @@ impl<'a> Reader<'a> {
     fn bytes(&mut self) -> Result<&'a [u8]> {
         let length = u32::from_le_bytes(self.array()?);
         self.take(usize::try_from(length).map_err(|_| damaged("a length beyond memory"))?)
+    }
+
+    fn entry(&mut self, begin: usize) -> Result<RunEntryRef<'a>> {
+        let [kind] = self.array()?;
+        let operator = u16::from_le_bytes(self.array()?);
+        let [table, vnode] = self.array()?;
+        let key = self.bytes()?;
+        let (kind, value): (_, &[u8]) = match kind {
+            PUT => (EntryKind::Put, self.bytes()?),
+            DELETE => (EntryKind::Delete, &[]),
+            DELETE_PREFIX => (EntryKind::DeletePrefix, &[]),
+            other => return Err(damaged(&format!("an entry of kind {other}"))),
+        };
+        Ok(RunEntryRef { kind, operator, table, vnode, key, value, place: begin as u64 })
     }
 
     fn block(&mut self) -> Result<&'a [u8]> {
@@ -249,7 +443,7 @@ mod tests {
         write_entries(&mut buffer);
         let mut bytes = Vec::new();
         let ids = ["a".to_owned(), "b".to_owned()];
-        let (length, crc) = write(&mut bytes, &ids, &[buffer], || {}).unwrap();
+        let (length, crc) = write(&mut bytes, &ids, None, &[buffer], || {}).unwrap();
         assert_eq!((length, crc), (bytes.len() as u64, crc32fast::hash(&bytes)));
         bytes
     }

@@ -1,7 +1,7 @@
 //! The helper thread that makes checkpoints durable while the loop goes on: state files, manifests, commits, sweeping.
 //!
-//! It does one thing at a time, in the order asked for, and at most two things are ever asked for before an answer is read, so its
-//! channels are bounded. A commit whose system is away is retried with growing pauses for as long as it takes.
+//! It does one thing at a time, in the order asked for, and at most four things are ever asked for before an answer is read (one early
+//! file, and what a checkpoint wants), so its channels are bounded. A commit whose system is away is retried with growing pauses for as long as it takes.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -15,6 +15,7 @@ use wiesel_core::{Error, ErrorKind, Result};
 use super::folder::{Folder, StoreError};
 use super::manifest::{Manifest, RunEntry};
 use super::run::RunBuffer;
+use crate::state::store::Frozen;
 use crate::step::metrics::Metrics;
 
 /// Requests that may lie unread.
@@ -26,8 +27,10 @@ const JOIN_WAIT: Duration = Duration::from_secs(2);
 
 /// What the helper is asked for.
 pub(crate) enum Work {
-    /// Write a state file.
-    Run { id: u64, buffers: Vec<RunBuffer> },
+    /// Write the state file of a checkpoint, in front of the buffers what the store holds when there is a `base`.
+    Run { id: u64, base: Option<Frozen>, buffers: Vec<RunBuffer> },
+    /// Write a state file before its checkpoint begins.
+    Early { id: u64, number: u64, buffers: Vec<RunBuffer> },
     /// Write a manifest, then commit.
     Publish { manifest: Box<Manifest>, commits: Vec<Commit> },
     /// Remove what no manifest names.
@@ -44,6 +47,7 @@ pub(crate) struct Commit {
 /// What the helper did.
 pub(crate) enum Done {
     Run(Result<Option<RunEntry>, StoreError>),
+    Early(Result<Option<RunEntry>, StoreError>),
     Published(Result<(), StoreError>),
     Committed(Result<()>),
 }
@@ -131,13 +135,15 @@ impl Helper {
 
     fn perform(&self, work: Work) {
         match work {
-            Work::Run { id, buffers } => {
-                let written = if buffers.iter().all(RunBuffer::is_empty) {
-                    Ok(None)
-                } else {
-                    self.folder.write_run(id, &self.ids, &buffers).map(Some)
-                };
+            Work::Run { id, base, buffers } => {
+                let written = self.write(id, None, base.as_ref(), &buffers);
+                drop((base, buffers));
                 self.answer(Done::Run(written));
+            }
+            Work::Early { id, number, buffers } => {
+                let written = self.write(id, Some(number), None, &buffers);
+                drop(buffers);
+                self.answer(Done::Early(written));
             }
             Work::Publish { manifest, commits } => {
                 let published = self.folder.publish(&manifest);
@@ -153,6 +159,19 @@ impl Helper {
                 }
             }
         }
+    }
+
+    fn write(
+        &self,
+        id: u64,
+        early: Option<u64>,
+        base: Option<&Frozen>,
+        buffers: &[RunBuffer],
+    ) -> Result<Option<RunEntry>, StoreError> {
+        if base.is_none() && buffers.iter().all(RunBuffer::is_empty) {
+            return Ok(None);
+        }
+        self.folder.write_run(id, early, &self.ids, base, buffers).map(Some)
     }
 
     fn commit(&self, id: u64, commits: &[Commit]) -> Result<()> {

@@ -8,7 +8,8 @@
 //! | last | rowtime | its time is not smaller | +I, then -U +U |
 //!
 //! - **Input**: inserts. **Output**: the input's columns; no -U towards a reader that keeps rows by key.
-//! - **State**: per key the time, and the row itself where the operator must show or compare it again.
+//! - **State**: per key the time, and the row itself where the operator must show or compare it again; in the store, where memory has
+//!   no room.
 //! - **Emits** per input row. **Drops state** by TTL: the next row of the key is then its first again.
 //! - **Late rows** are rows like others, as in Flink.
 //! - **Cost per row**: key encoding and one hash probe; the encoding of the row where rows are kept.
@@ -28,6 +29,7 @@ use super::aggregate::{Cells, FieldCells, check_version};
 use crate::operator::{Operator, Output, StateWriter};
 use crate::state::codec::{KeyBuffer, Reader, STATE_VERSION, decode_rows, encode_row, put_varint};
 use crate::state::group_table::GroupTable;
+use crate::state::store::{Loaded, StateStore};
 use crate::state::vnode::{KeyHasher, hash_key};
 
 const ROWS_TABLE: u8 = 0;
@@ -55,6 +57,7 @@ pub struct Deduplicate {
     row: Vec<u8>,
     replaced: KeyBuffer,
     sweep: Vec<u32>,
+    loaded: Loaded,
 }
 
 impl Deduplicate {
@@ -85,6 +88,7 @@ impl Deduplicate {
             row: Vec::new(),
             replaced: KeyBuffer::default(),
             sweep: Vec::new(),
+            loaded: Loaded::default(),
         })
     }
 
@@ -104,6 +108,18 @@ impl Deduplicate {
         if self.keeps_rows() {
             self.kept.grow(slots);
         }
+    }
+
+    /// Takes in what the store holds of the keys that are new here.
+    fn load(&mut self) -> Result<()> {
+        let mut loaded = std::mem::take(&mut self.loaded);
+        loaded.clear();
+        self.table.load_created(ROWS_TABLE, &mut loaded)?;
+        for (table, vnode, key, value) in loaded.iter() {
+            self.restore(table, vnode, key, value)?;
+        }
+        self.loaded = loaded;
+        Ok(())
     }
 
     /// Whether a row replaces the one that is kept.
@@ -207,6 +223,7 @@ impl Operator for Deduplicate {
         let (keys, hashes) = self.hasher.keys_and_hashes();
         self.table.slots(keys, hashes, &self.rows, &mut self.slots);
         self.grow();
+        self.load()?;
         self.replaced.clear();
         let mut changes = Changes::default();
         self.decide(&batch.rows, context.now_ms, &mut changes)?;
@@ -265,6 +282,16 @@ impl Operator for Deduplicate {
     }
 
     fn restored(&mut self, _: i64) -> Result<()> {
+        Ok(())
+    }
+
+    fn spills(&self) -> bool {
+        true
+    }
+
+    fn evict(&mut self, store: &StateStore) -> Result<()> {
+        self.table = self.table.begin_anew(store);
+        (self.is_kept, self.times, self.kept) = (Vec::new(), Vec::new(), FieldCells::default());
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 //! - **Output**: the keys, then the aggregates. A group's first row gives +I, later ones -U and +U (only +U towards a reader that keeps
 //!   rows by key), the retraction of its last row -D. A row that leaves the result as it was gives nothing, unless a TTL is on: then
 //!   readers below must hear of it to keep their own state alive.
-//! - **State**: a table of groups, and for each aggregate that must be able to take values back or knows DISTINCT, a table of values.
+//! - **State**: a table of groups (in the store, where memory has no room: a group is loaded with all of its values), and for each aggregate that must be able to take values back or knows DISTINCT, a table of values.
 //! - **Emits** per input row; or per key and step when every sink folds by the same key (`fold_per_step`); or per key and mini-batch,
 //!   at the first step end after the latency or the number of rows, at the end of the input, and before a checkpoint (`flush`).
 //! - **Drops state** with a group's last row, and when a TTL is set and the key was not written for that long: then the next row begins
@@ -23,6 +23,7 @@ use super::ROWS_PER_BATCH;
 use super::aggregate::{AggregateSpec, Groups, Plan, PlannedRows, Prepared, Trace, Values, check_version};
 use crate::operator::{Operator, Output, StateWriter, WATERMARK_MAX};
 use crate::state::codec::{Reader, STATE_VERSION, decode_keys};
+use crate::state::store::StateStore;
 use crate::state::vnode::KeyHasher;
 
 /// Slots looked at for expired groups at every step end.
@@ -326,6 +327,7 @@ impl Operator for GroupAggregate {
         self.slots.clear();
         let (keys, hashes) = self.hasher.keys_and_hashes();
         self.groups.assign(keys, hashes, &self.rows, &mut self.slots);
+        self.groups.load_created(&self.spec)?;
         self.spec.prepare(&batch.rows, &mut self.prepared)?;
         if let Some(bundle) = &mut self.bundle {
             bundle.touch(&self.slots, &self.groups, context.now_ms);
@@ -390,6 +392,7 @@ impl Operator for GroupAggregate {
     fn restore(&mut self, table: u8, vnode: u8, key: &[u8], value: &[u8]) -> Result<()> {
         if table == PENDING_TABLE {
             let slot = self.groups.restore_slot(key);
+            self.groups.load_created(&self.spec)?;
             let bundle = self.bundle.as_mut().ok_or_else(|| {
                 Error::config("a checkpoint holds part of a mini-batch, but `table.exec.mini-batch.enabled` is off now")
                     .hint("set it as it was, or start anew with --fresh")
@@ -408,6 +411,20 @@ impl Operator for GroupAggregate {
             bundle.emptied.extend(bundle.touched.iter().filter(|slot| groups.row_count(**slot) == 0));
         }
         Ok(())
+    }
+
+    fn spills(&self) -> bool {
+        true
+    }
+
+    fn evict(&mut self, store: &StateStore) -> Result<()> {
+        if let Some(bundle) = &mut self.bundle {
+            if !bundle.touched.is_empty() {
+                return Ok(());
+            }
+            bundle.is_touched = Vec::new();
+        }
+        self.groups.begin_anew(&self.spec, store)
     }
 
     fn state_bytes(&self) -> usize {

@@ -9,7 +9,8 @@
 //!
 //! - **Input**: any changelog on both sides; -U may be missing where a unique key of the side holds the join key. **Output**: left columns,
 //!   then right columns; of a semi or anti join the left ones.
-//! - **State**: the rows of both sides ([`JoinSide`]); where rows are padded, semi or anti, how many partners each has.
+//! - **State**: the rows of both sides ([`JoinSide`]), in the store where memory has no room (the rows of a join key are loaded
+//!   together); where rows are padded, semi or anti, how many partners each has.
 //! - **Emits** per input row, at once. **Drops state** by TTL, for each side its own. A row whose key has a NULL meets nobody and is not kept.
 //! - **Late rows** are rows like others. **Watermark**: the minimum of both, as it comes.
 //! - **Cost per row**: one encoding of key and row, one probe of each side, and per pair one copy of its columns. Rows of the other side
@@ -26,6 +27,7 @@ use wiesel_plan::{JoinKind, JoinNode, JoinSide as SideSpec};
 use super::ROWS_PER_BATCH;
 use super::join_side::JoinSide;
 use crate::operator::{Operator, Output, StateWriter};
+use crate::state::store::StateStore;
 
 /// Pairs put together at a time, unless one row alone makes more.
 const PAIRS_PER_CHUNK: usize = 4 * ROWS_PER_BATCH;
@@ -43,6 +45,7 @@ pub struct Join {
     // Buffers that are used again for every batch.
     pairs: Pairs,
     changes: Changes,
+    to_load: Vec<(u64, Vec<u8>)>,
 }
 
 impl Join {
@@ -60,6 +63,7 @@ impl Join {
             ignored_retractions: 0,
             pairs: Pairs::default(),
             changes: Changes::default(),
+            to_load: Vec::new(),
         })
     }
 
@@ -198,6 +202,10 @@ impl Operator for Join {
             return Err(Error::internal("a join has two inputs"));
         }
         self.sides[port].prepare(&batch.rows)?;
+        self.sides[port].keys_to_load(&mut self.to_load);
+        for (side, table) in self.sides.iter_mut().zip(0..) {
+            side.load(table, &self.to_load)?;
+        }
         let mut first = 0;
         while first < batch.len() {
             self.join(port, &batch, first, context)?;
@@ -232,6 +240,15 @@ impl Operator for Join {
     }
 
     fn restored(&mut self, _: i64) -> Result<()> {
+        Ok(())
+    }
+
+    fn spills(&self) -> bool {
+        true
+    }
+
+    fn evict(&mut self, store: &StateStore) -> Result<()> {
+        self.sides.iter_mut().for_each(|side| side.begin_anew(store));
         Ok(())
     }
 

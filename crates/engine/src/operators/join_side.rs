@@ -6,7 +6,7 @@
 //! ```
 //! Entries lie in a [`GroupTable`], which knows what a checkpoint has to write and what has expired; the lists and the groups are rebuilt
 //! from the entries. A row is encoded once: where rows are counted the entry's own key holds it. Rows of a key are found in the order in
-//! which they came. A side whose unique key is part of its join key has one entry per join key.
+//! which they came (those that come back from the store in the order of their bytes). A side whose unique key is part of its join key has one entry per join key.
 
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use wiesel_core::{DataType, Error, Result, Schema};
@@ -19,7 +19,8 @@ use crate::state::codec::{
     KeyBuffer, Reader, STATE_VERSION, decode_rows, encode_keys, encode_row, put_varint, split_key,
 };
 use crate::state::group_table::GroupTable;
-use crate::state::vnode::{KeyHasher, hash_key, vnode_of_key};
+use crate::state::store::{Loaded, StateStore};
+use crate::state::vnode::{KeyHasher, hash_key, vnode_of_hash, vnode_of_key};
 
 /// No entry.
 const NONE: u32 = u32::MAX;
@@ -55,6 +56,7 @@ pub(crate) struct JoinSide {
     payloads: KeyBuffer,
     key: Vec<u8>,
     sweep: Vec<u32>,
+    loaded: Loaded,
 }
 
 impl JoinSide {
@@ -92,7 +94,49 @@ impl JoinSide {
             payloads: KeyBuffer::default(),
             key: Vec::new(),
             sweep: Vec::new(),
+            loaded: Loaded::default(),
         })
+    }
+
+    /// Forgets everything: it lies in `store`, and is loaded by [`JoinSide::load`].
+    pub(crate) fn begin_anew(&mut self, store: &StateStore) {
+        self.entries = self.entries.begin_anew(store);
+        self.groups = GroupTable::new(0);
+        self.rows = FieldCells::default();
+        for numbers in [&mut self.counts, &mut self.associations, &mut self.next, &mut self.previous] {
+            *numbers = Vec::new();
+        }
+        for numbers in [&mut self.group_of, &mut self.first, &mut self.last] {
+            *numbers = Vec::new();
+        }
+    }
+
+    /// Adds the join keys of the prepared batch; nothing when there is no store to load from.
+    pub(crate) fn keys_to_load(&self, keys: &mut Vec<(u64, Vec<u8>)>) {
+        keys.clear();
+        if self.entries.store().is_some() {
+            let rows = (0..self.is_null.len()).filter_map(|row| self.key_of(row));
+            keys.extend(rows.map(|(key, hash)| (hash, key.to_vec())));
+            keys.sort_unstable();
+            keys.dedup();
+        }
+    }
+
+    /// Takes in what the store holds of these join keys, unless it is here already.
+    pub(crate) fn load(&mut self, table: u8, keys: &[(u64, Vec<u8>)]) -> Result<()> {
+        let Some(store) = self.entries.store().cloned() else { return Ok(()) };
+        let mut loaded = std::mem::take(&mut self.loaded);
+        loaded.clear();
+        let missing = keys.iter().filter(|(hash, key)| self.groups.find(key, *hash).is_none());
+        store.load_prefixes(table, missing.map(|(hash, key)| (vnode_of_hash(*hash), key.as_slice())), &mut loaded)?;
+        for (_, _, key, value) in loaded.iter() {
+            if !self.entries.is_removed_key(key, hash_key(key)) {
+                self.restore(key, value)?;
+            }
+        }
+        self.entries.forget_created();
+        self.loaded = loaded;
+        Ok(())
     }
 
     /// The types of a row's columns.
@@ -275,6 +319,7 @@ impl JoinSide {
             + self.hasher.bytes()
             + self.suffixes.capacity_bytes()
             + self.payloads.capacity_bytes()
+            + self.loaded.bytes()
     }
 
     /// Puts the entry's key of a prepared row into `self.key`.

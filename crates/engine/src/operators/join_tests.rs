@@ -9,7 +9,9 @@ use wiesel_expr::function::lookup;
 use wiesel_plan::join::{IntervalBounds, VersionTimes};
 use wiesel_plan::{JoinForm, JoinKey, JoinKind, JoinNode, JoinSide, Node, NodeKind};
 
-use super::testing::{Change, Checkpoint, batch, change, changes, context, one_worker, schema, show, string};
+use super::testing::{
+    Change, Checkpoint, SpillStore, batch, change, changes, context, one_worker, schema, show, string,
+};
 use crate::operator::{Operator, Output, WATERMARK_MAX, WATERMARK_MIN};
 
 /// One thing that happens to a join.
@@ -28,7 +30,23 @@ fn output_schema(kind: JoinKind, input: &Schema) -> Schema {
     if kind.is_semi_or_anti() { schema(&one) } else { schema(&[one.clone(), one].concat()) }
 }
 
+/// All changes. A join that can keep its state in the store must give the same, in an order of its own, when all of it goes there after
+/// every event.
 fn run(node: &JoinNode, input: &Schema, events: &[Event]) -> Vec<Change> {
+    let sorted = |changes: &[Change]| {
+        let mut lines = show(changes);
+        lines.sort();
+        lines
+    };
+    let (changes, spills) = run_once(node, input, events, false);
+    if spills && (events.len() <= 8 || events.len().is_multiple_of(4)) {
+        assert_eq!(sorted(&run_once(node, input, events, true).0), sorted(&changes), "spilled each time");
+    }
+    changes
+}
+
+fn run_once(node: &JoinNode, input: &Schema, events: &[Event], spills: bool) -> (Vec<Change>, bool) {
+    let mut store = SpillStore::default();
     let output_schema = output_schema(node.kind, input);
     let plan_node = Node {
         kind: NodeKind::Join(node.clone()),
@@ -54,10 +72,7 @@ fn run(node: &JoinNode, input: &Schema, events: &[Event]) -> Vec<Change> {
                 assert!(given <= watermark);
             }
             Event::Restart(full) => {
-                if *full {
-                    checkpoint = Checkpoint::default();
-                }
-                operator.snapshot(*full, &mut checkpoint).unwrap();
+                store.snapshot(*full, &mut *operator, &mut checkpoint);
                 operator = new();
                 for ((table, key, vnode), value) in checkpoint.0.iter().rev() {
                     operator.restore(*table, *vnode, key, value).unwrap();
@@ -65,9 +80,12 @@ fn run(node: &JoinNode, input: &Schema, events: &[Event]) -> Vec<Change> {
                 operator.restored(watermark).unwrap();
             }
         }
+        if spills && operator.spills() {
+            store.spill(&mut *operator, &mut checkpoint);
+        }
     }
     assert!(operator.state_bytes() < 1 << 20);
-    changes(&output_schema, &output)
+    (changes(&output_schema, &output), operator.spills())
 }
 
 /// The rows that stand after a changelog, with how often each stands.
@@ -241,9 +259,10 @@ fn a_row_of_one_side_is_forgotten_after_its_own_time_to_live() {
     let node = node(JoinKind::Inner, JoinForm::Regular(sides), None);
     let rows = |port, row| Event::Rows(port, vec![change(row)]);
     let events = [
+        Event::Advance(0, 1),
         rows(0, "+I a @1 1"),
         rows(1, "+I a @1 2"),
-        Event::Advance(0, 10),
+        Event::Advance(0, 11),
         Event::Restart(false),
         rows(1, "+I a @1 3"),
         rows(0, "+I a @1 4"),

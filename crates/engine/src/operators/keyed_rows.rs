@@ -8,7 +8,8 @@
 //!                   key                                 -> version, last write, what the operator adds      table n
 //! ```
 //! The suffix sorts: an operator puts the encoded ORDER BY there, or a time, and behind it the arrival number. What the operator keeps
-//! per key beside its rows (a counter, a last time) it keeps in columns by slot, and writes it with the key.
+//! per key beside its rows (a counter, a last time) it keeps in columns by slot, and writes it with the key. Where memory has no room all
+//! of it lies in the store, and a key is loaded with all of its rows.
 
 use wiesel_core::{DataType, Error, Result, Schema};
 
@@ -17,6 +18,7 @@ use crate::operator::StateWriter;
 use crate::state::codec::{KeyBuffer, Reader, STATE_VERSION, put_varint, split_key};
 use crate::state::group_table::GroupTable;
 use crate::state::ordered_table::OrderedTable;
+use crate::state::store::{Loaded, StateStore};
 use crate::state::vnode::{KeyHasher, hash_key, vnode_of_key};
 
 /// Slots looked at for expired keys at every step end.
@@ -83,6 +85,22 @@ impl KeyedRows {
         let (keys, hashes) = self.hasher.keys_and_hashes();
         self.keys.slots(keys, hashes, &self.batch_rows, slots);
         Ok(())
+    }
+
+    /// Forgets everything: it lies in `store`, and is loaded by [`KeyedRows::load_created`].
+    pub(crate) fn begin_anew(&mut self, store: &StateStore) {
+        self.keys = self.keys.begin_anew(store);
+        self.rows = OrderedTable::tracking();
+        self.removed = KeyBuffer::default();
+    }
+
+    /// The entries of the keys that got slots since the last call, as far as the store holds them: to be given to `restore`.
+    pub(crate) fn load_created(&mut self, keys: &mut Loaded, rows: &mut Loaded) -> Result<()> {
+        keys.clear();
+        rows.clear();
+        let Some(store) = self.keys.store().cloned() else { return Ok(()) };
+        self.keys.load_created(self.table, keys)?;
+        store.load_prefixes(self.table + 1, keys.iter().map(|(_, vnode, key, _)| (vnode, key)), rows)
     }
 
     fn full<R>(

@@ -28,6 +28,7 @@ use super::ROWS_PER_BATCH;
 use super::keyed_rows::{KeyedRows, Restored, arrival_of};
 use crate::operator::{Operator, Output, StateWriter};
 use crate::state::codec::{KeyBuffer, Reader, decode_rows, encode_keys, encode_row, put_bytes};
+use crate::state::store::{Loaded, StateStore};
 
 /// See the module's head.
 pub struct Materialize {
@@ -35,6 +36,7 @@ pub struct Materialize {
     schema: Schema,
     types: Vec<DataType>,
     rows: KeyedRows,
+    loaded: [Loaded; 2],
     sequence: u64,
     ignored_retractions: u64,
     // Buffers that are used again for every batch.
@@ -57,6 +59,7 @@ impl Materialize {
             schema: input.clone(),
             types: input.fields().iter().map(|field| field.data_type.clone()).collect(),
             rows: KeyedRows::new(&node.primary_key, input, node.state_ttl_ms, 0)?,
+            loaded: Default::default(),
             sequence: 0,
             ignored_retractions: 0,
             slots: Vec::new(),
@@ -66,6 +69,17 @@ impl Materialize {
             picks: Vec::new(),
             kept: KeyBuffer::default(),
         })
+    }
+
+    /// Takes in what the store holds of the keys that are new here.
+    fn load(&mut self) -> Result<()> {
+        let [mut keys, mut rows] = std::mem::take(&mut self.loaded);
+        self.rows.load_created(&mut keys, &mut rows)?;
+        for (table, vnode, key, value) in keys.iter().chain(rows.iter()) {
+            self.restore(table, vnode, key, value)?;
+        }
+        self.loaded = [keys, rows];
+        Ok(())
     }
 
     // What is kept: the key by which rows are compared, and the row.
@@ -154,6 +168,7 @@ impl Operator for Materialize {
         let now_ms = context.now_ms;
         let mut slots = std::mem::take(&mut self.slots);
         self.rows.slots(&batch.rows, &mut slots)?;
+        self.load()?;
         self.row_keys.clear();
         if !self.upsert_key.is_empty() {
             let columns: Vec<ArrayRef> = self.upsert_key.iter().map(|c| batch.rows.column(*c).clone()).collect();
@@ -202,8 +217,20 @@ impl Operator for Materialize {
         Ok(())
     }
 
+    fn spills(&self) -> bool {
+        true
+    }
+
+    fn evict(&mut self, store: &StateStore) -> Result<()> {
+        self.rows.begin_anew(store);
+        Ok(())
+    }
+
     fn state_bytes(&self) -> usize {
-        self.rows.bytes() + self.row_keys.capacity_bytes() + self.kept.capacity_bytes()
+        self.rows.bytes()
+            + self.loaded.iter().map(Loaded::bytes).sum::<usize>()
+            + self.row_keys.capacity_bytes()
+            + self.kept.capacity_bytes()
     }
 
     fn ignored_retractions(&self) -> u64 {
@@ -254,10 +281,11 @@ mod tests {
     fn a_key_that_was_silent_for_its_time_to_live_begins_anew() {
         let row = |text: &str| Event::Rows(vec![change(text)]);
         let events = [
+            Event::Advance(0, 1),
             row("+I a 1 5"),
-            Event::Advance(0, 10),
+            Event::Advance(0, 11),
             row("+I a 2 6"),
-            Event::Advance(0, 15),
+            Event::Advance(0, 16),
             row("-D a 1 5"),
             row("-D a 2 6"),
         ];

@@ -32,6 +32,7 @@ use super::keyed_rows::{KeyedRows, Restored, arrival_of};
 use super::sort_key::SortKeys;
 use crate::operator::{Operator, Output, StateWriter};
 use crate::state::codec::{KeyBuffer, Reader, decode_rows, encode_keys, encode_row, put_bytes, put_varint};
+use crate::state::store::{Loaded, StateStore};
 
 /// The first byte of a suffix: rows in order, and for the update strategy the place of every key's row.
 const BY_ORDER: &[u8] = &[0];
@@ -45,6 +46,7 @@ pub struct Rank {
     types: Vec<DataType>,
     sort_keys: SortKeys,
     rows: KeyedRows,
+    loaded: [Loaded; 2],
     /// By slot: rows kept (or seen, for the first strategy), and the last rank.
     counts: Vec<u64>,
     ends: Vec<u64>,
@@ -106,6 +108,7 @@ impl Rank {
             types: input.fields().iter().map(|field| field.data_type.clone()).collect(),
             sort_keys: SortKeys::new(node.order.clone()),
             rows: KeyedRows::new(&node.partition, input, node.state_ttl_ms, 0)?,
+            loaded: Default::default(),
             node: node.clone(),
             counts: Vec::new(),
             ends: Vec::new(),
@@ -117,6 +120,17 @@ impl Rank {
             row_keys: KeyBuffer::default(),
             changes: Changes::default(),
         })
+    }
+
+    /// Takes in what the store holds of the keys that are new here.
+    fn load(&mut self) -> Result<()> {
+        let [mut keys, mut rows] = std::mem::take(&mut self.loaded);
+        self.rows.load_created(&mut keys, &mut rows)?;
+        for (table, vnode, key, value) in keys.iter().chain(rows.iter()) {
+            self.restore(table, vnode, key, value)?;
+        }
+        self.loaded = [keys, rows];
+        Ok(())
     }
 
     fn grow(&mut self) {
@@ -484,6 +498,7 @@ impl Operator for Rank {
         let now_ms = context.now_ms;
         let mut slots = std::mem::take(&mut self.slots);
         self.rows.slots(&batch.rows, &mut slots)?;
+        self.load()?;
         self.grow();
         self.begin(&batch.rows);
         let is_top_1 = self.node.is_top_1();
@@ -560,8 +575,19 @@ impl Operator for Rank {
         Ok(())
     }
 
+    fn spills(&self) -> bool {
+        true
+    }
+
+    fn evict(&mut self, store: &StateStore) -> Result<()> {
+        self.rows.begin_anew(store);
+        (self.counts, self.ends) = (Vec::new(), Vec::new());
+        Ok(())
+    }
+
     fn state_bytes(&self) -> usize {
         self.rows.bytes()
+            + self.loaded.iter().map(Loaded::bytes).sum::<usize>()
             + self.sort_keys.bytes()
             + (self.counts.capacity() + self.ends.capacity()) * size_of::<u64>()
             + self.changes.kept.capacity_bytes()

@@ -1,13 +1,17 @@
 //! What the operators' tests share: rows as values, changelogs as text, a checkpoint in memory, and a driver that cuts input anywhere.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use wiesel_core::value::column;
 use wiesel_core::{ChangeBatch, DataType, Field, RowKind, Schema, TypeKind, Value};
 use wiesel_expr::{EvalContext, Session};
 
+use crate::checkpoint::run::RunBuffer;
 use crate::operator::{Operator, OperatorContext, Output, StateWriter, WATERMARK_MIN};
+use crate::state::store::{StateStore, Store};
 
 pub(crate) type Change = (RowKind, Vec<Value>);
 
@@ -138,7 +142,8 @@ pub(crate) enum Event {
     Restart(bool),
 }
 
-/// Runs events through an operator that `new` makes, and returns all changes.
+/// Runs events through an operator that `new` makes, and returns all changes. One that can keep its state in the store must give the same
+/// when all of it goes there after every event.
 pub(crate) fn run(
     new: &dyn Fn() -> Box<dyn Operator>,
     input: &Schema,
@@ -146,6 +151,89 @@ pub(crate) fn run(
     start_ms: i64,
     events: &[Event],
 ) -> Vec<Change> {
+    let changes = run_once(new, input, output_schema, start_ms, events, false);
+    // Of the many runs of a property every fourth, by its length, because each trip to the store takes a while.
+    if new().spills() && (events.len() <= 8 || events.len().is_multiple_of(4)) {
+        assert_eq!(
+            show(&run_once(new, input, output_schema, start_ms, events, true)),
+            show(&changes),
+            "spilled each time"
+        );
+    }
+    changes
+}
+
+/// A store and how many operators have used it: making one takes as long as all that a test does with it.
+struct TestStore {
+    store: Arc<Store>,
+    operators: u16,
+    _folder: tempfile::TempDir,
+}
+
+/// Operators that one store serves: every run that it takes in costs as much as there are files.
+const STORE_OPERATORS_MAX: u16 = 32;
+
+thread_local! {
+    static STORE: RefCell<Option<TestStore>> = const { RefCell::new(None) };
+}
+
+/// The thread's store, and a number for an operator that it knows nothing of yet.
+fn test_store() -> (Arc<Store>, u16) {
+    STORE.with_borrow_mut(|of_thread| {
+        if of_thread.as_ref().is_none_or(|store| store.operators == STORE_OPERATORS_MAX) {
+            // Where there is a file system in memory, no time goes into waiting for the disk.
+            let in_memory = tempfile::tempdir_in("/dev/shm");
+            let folder = in_memory.or_else(|_| tempfile::tempdir()).unwrap();
+            let store = Store::create(&folder.path().join("store"), 1 << 20).unwrap();
+            *of_thread = Some(TestStore { store, operators: 0, _folder: folder });
+        }
+        let store = of_thread.as_mut().unwrap();
+        store.operators += 1;
+        (Arc::clone(&store.store), store.operators)
+    })
+}
+
+/// Where one operator's state goes.
+#[derive(Default)]
+pub(crate) struct SpillStore(Option<(Arc<Store>, u16)>);
+
+impl SpillStore {
+    /// Writes what the operator changed into the store and the checkpoint, and empties the operator.
+    pub(crate) fn spill(&mut self, operator: &mut dyn Operator, checkpoint: &mut Checkpoint) {
+        let is_first = self.0.is_none();
+        let (store, number) = self.0.get_or_insert_with(test_store);
+        if is_first {
+            *checkpoint = Checkpoint::default();
+        }
+        let mut buffer = RunBuffer::default();
+        buffer.set_operator(usize::from(*number));
+        operator.snapshot(is_first, &mut buffer).unwrap();
+        buffer.replay(checkpoint);
+        store.ingest(&buffer, |_| true).unwrap();
+        operator.evict(&StateStore::new(Arc::clone(store), *number)).unwrap();
+    }
+
+    /// Takes a checkpoint as a job with a store does: what changed goes into both.
+    pub(crate) fn snapshot(&mut self, full: bool, operator: &mut dyn Operator, checkpoint: &mut Checkpoint) {
+        let full = full && self.0.is_none();
+        if full {
+            *checkpoint = Checkpoint::default();
+        }
+        operator.snapshot(full, checkpoint).unwrap();
+        // A restart begins without a store.
+        self.0 = None;
+    }
+}
+
+fn run_once(
+    new: &dyn Fn() -> Box<dyn Operator>,
+    input: &Schema,
+    output_schema: &Schema,
+    start_ms: i64,
+    events: &[Event],
+    spills: bool,
+) -> Vec<Change> {
+    let mut store = SpillStore::default();
     let mut operator = new();
     let mut checkpoint = Checkpoint::default();
     let mut output = Output::default();
@@ -161,10 +249,7 @@ pub(crate) fn run(
             }
             Event::Flush => operator.flush(&context(now_ms), &mut output).unwrap(),
             Event::Restart(full) => {
-                if *full {
-                    checkpoint = Checkpoint::default();
-                }
-                operator.snapshot(*full, &mut checkpoint).unwrap();
+                store.snapshot(*full, &mut *operator, &mut checkpoint);
                 let mut next = new();
                 // In no fixed order, the contract says.
                 for ((table, key, vnode), value) in checkpoint.0.iter().rev() {
@@ -173,6 +258,9 @@ pub(crate) fn run(
                 next.restored(watermark).unwrap();
                 operator = next;
             }
+        }
+        if spills {
+            store.spill(&mut *operator, &mut checkpoint);
         }
     }
     changes(output_schema, &output)

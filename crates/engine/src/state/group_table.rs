@@ -7,14 +7,19 @@
 //! All keys lie in one arena, so a new group costs no allocation of its own, and looking up a batch of keys costs none at all. Slots of
 //! removed groups are used again; the arena is compacted when more than half of it is garbage.
 //!
+//! A table whose groups may lie in the [`store`](super::store) says which slots it gave to keys it did not hold: the operator loads them
+//! before it looks at them. Such a table gives its memory back as a whole, by beginning anew.
+//!
 //! The table knows which slots changed since the last snapshot, and with a TTL when each was last written. It does not know what stands
 //! in the operator's columns: whoever removes a group resets them.
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
+use wiesel_core::Result;
 
 use super::codec::KeyBuffer;
-use super::vnode::vnode_of_hash;
+use super::store::{Loaded, StateStore};
+use super::vnode::{hash_key, vnode_of_hash};
 
 /// Garbage below this is not worth a compaction.
 const COMPACT_BYTES_MIN: usize = 64 * 1024;
@@ -30,6 +35,11 @@ pub struct GroupTable {
     dirty: Vec<u32>,
     /// Keys that were written into a checkpoint and are gone since.
     removed: KeyBuffer,
+    /// With a store: finds a key in `removed`, because the store holds it still.
+    removed_index: HashTable<u32>,
+    store: Option<StateStore>,
+    /// Slots given to new keys since they were looked for in the store.
+    created: Vec<u32>,
     ttl_ms: i64,
     last_write_ms: Vec<i64>,
     sweep_next: usize,
@@ -144,6 +154,9 @@ impl GroupTable {
                     Some(place) => *place = new,
                     None => slots.push(new),
                 }
+                if self.store.is_some() {
+                    self.created.push(slot);
+                }
                 if self.ttl_ms > 0 {
                     self.last_write_ms.resize(slots.len(), i64::MAX);
                     self.last_write_ms[slot as usize] = i64::MAX;
@@ -151,6 +164,41 @@ impl GroupTable {
                 slot
             }
         }
+    }
+
+    /// An empty table in place of this one, whose groups are looked for in `store`.
+    pub fn begin_anew(&self, store: &StateStore) -> GroupTable {
+        GroupTable { store: Some(store.clone()), ttl_ms: self.ttl_ms, ..GroupTable::default() }
+    }
+
+    /// The store that holds what the table does not.
+    pub fn store(&self) -> Option<&StateStore> {
+        self.store.as_ref()
+    }
+
+    /// Forgets which slots were given to new keys, because the operator loads what it misses in another way.
+    pub fn forget_created(&mut self) {
+        self.created.clear();
+    }
+
+    /// Appends what `table` of the store holds for the keys that got new slots since the last call, and gives those slots.
+    pub fn load_created(&mut self, table: u8, loaded: &mut Loaded) -> Result<Vec<u32>> {
+        let created = std::mem::take(&mut self.created);
+        if let (Some(store), false) = (&self.store, created.is_empty()) {
+            // A slot that was freed and given out again in between stands here twice, and is read twice.
+            let keys = created.iter().filter(|slot| self.slots[**slot as usize].is_used && !self.is_removed(**slot));
+            store.load(table, keys.map(|slot| (self.vnode(*slot), self.key(*slot))), loaded)?;
+        }
+        Ok(created)
+    }
+
+    fn is_removed(&self, slot: u32) -> bool {
+        self.is_removed_key(self.key(slot), self.hash(slot))
+    }
+
+    /// Whether a key was removed since the last snapshot, so that the store holds it still.
+    pub fn is_removed_key(&self, key: &[u8], hash: u64) -> bool {
+        self.removed_index.find(spread(hash), |at| self.removed.key(*at as usize) == key).is_some()
     }
 
     /// The slot of one key, if it is there.
@@ -241,6 +289,12 @@ impl GroupTable {
         }
         if is_stored {
             self.removed.push(&self.arena[start..start + length as usize]);
+            if self.store.is_some() {
+                let removed = &self.removed;
+                let hash_of = |at: &u32| spread(hash_key(removed.key(*at as usize)));
+                let last = u32::try_from(removed.len() - 1).unwrap_or(u32::MAX);
+                self.removed_index.insert_unique(spread(hash), last, hash_of);
+            }
         }
         // The dirty mark stays with the number: the list may hold it still, and a snapshot skips what is not used.
         let entry = &mut self.slots[slot as usize];
@@ -295,6 +349,7 @@ impl GroupTable {
 
     /// The keys that an earlier checkpoint holds and that are gone, to be deleted before anything is put.
     pub fn take_removed(&mut self) -> KeyBuffer {
+        self.removed_index.clear();
         std::mem::take(&mut self.removed)
     }
 
@@ -303,8 +358,9 @@ impl GroupTable {
         self.index.capacity() * (size_of::<Place>() + 1)
             + self.slots.capacity() * size_of::<Slot>()
             + self.arena.capacity()
-            + (self.free.capacity() + self.dirty.capacity()) * size_of::<u32>()
+            + (self.free.capacity() + self.dirty.capacity() + self.created.capacity()) * size_of::<u32>()
             + self.removed.capacity_bytes()
+            + self.removed_index.capacity() * (size_of::<u32>() + 1)
             + self.last_write_ms.capacity() * size_of::<i64>()
     }
 }
@@ -312,7 +368,6 @@ impl GroupTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::vnode::hash_key;
     use proptest::prelude::*;
     use std::collections::{BTreeMap, BTreeSet};
 

@@ -91,6 +91,13 @@ fn above(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(end)
 }
 
+impl<V> OrderedTable<V> {
+    /// An empty table of which a snapshot, or the store, may hold entries that are about to be loaded.
+    pub fn tracking() -> Self {
+        OrderedTable { tracks: true, ..OrderedTable::default() }
+    }
+}
+
 impl<V: StateValue> OrderedTable<V> {
     /// The number of entries.
     pub fn len(&self) -> usize {

@@ -21,6 +21,7 @@ use super::graph::{Graph, Role};
 use super::intake::Intake;
 use super::job::JobSpec;
 use super::metrics::Metrics;
+use super::room::restore_large;
 use super::worker::{NodeState, Part, Shared, SinkPart, WatermarkPart, Worker};
 use crate::checkpoint::folder::Folder;
 use crate::checkpoint::identity;
@@ -29,6 +30,7 @@ use crate::checkpoint::recovery::Recovered;
 use crate::checkpoint::writer::Writer;
 use crate::operator::OperatorContext;
 use crate::operators;
+use crate::state::store::Store;
 use crate::state::vnode::worker_of_vnode;
 
 /// The share of the memory budget that one step may take from the sources, and that all hand-overs, and all clients, may hold.
@@ -102,9 +104,18 @@ fn same_delivery(spec: &JobSpec, checkpoint: u64, entry: &SinkEntry) -> Result<(
 }
 
 /// Gives every entry to the operator and worker that own it.
-pub(super) fn restore(graph: &Graph, ids: &[String], workers: &mut [Worker], recovered: &Recovered) -> Result<()> {
-    let Some(manifest) = &recovered.manifest else { return Ok(()) };
+///
+/// More state than memory goes by way of the store, which is returned when it is needed from then on.
+pub(super) fn restore(
+    spec: &JobSpec,
+    graph: &Graph,
+    ids: &[String],
+    workers: &mut [Worker],
+    recovered: &Recovered,
+) -> Result<Option<Arc<Store>>> {
+    let Some(manifest) = &recovered.manifest else { return Ok(None) };
     let count = workers.len();
+    let store = if recovered.is_large { restore_large(spec, graph, ids, workers, manifest)? } else { None };
     for (place, node) in graph.nodes.iter().enumerate().filter(|(_, n)| n.role == Role::Operator) {
         let id = &ids[node.plan_node];
         let of_node = recovered.state.tables.range((id.clone(), 0)..=(id.clone(), u8::MAX));
@@ -125,7 +136,7 @@ pub(super) fn restore(graph: &Graph, ids: &[String], workers: &mut [Worker], rec
             }
         }
     }
-    Ok(())
+    Ok(store)
 }
 
 #[allow(clippy::too_many_arguments, reason = "called once, with the parts of a job that is being put together")]

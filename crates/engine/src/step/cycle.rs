@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wiesel_core::env;
 use wiesel_core::sink::{CheckpointKind, Prepared};
@@ -23,9 +23,12 @@ use crate::checkpoint::manifest::{
 };
 use crate::checkpoint::run::RunBuffer;
 use crate::checkpoint::writer::{Commit, Done, Work, Writer};
+use crate::state::store::Frozen;
 
 /// More state files than this are replaced by one full one.
 const RUNS_MAX: usize = 8;
+/// The same, when state is larger than memory: the full one is then written from the store, all of it.
+const STORE_RUNS_MAX: usize = 64;
 /// So are files with more outdated bytes than live ones, beyond this many.
 const DEAD_BYTES_ALLOWED: u64 = 4 << 20;
 /// Checkpoints whose work is not visible yet; more of them end the job, because their work grows without bound.
@@ -49,10 +52,27 @@ pub(crate) struct Keeper {
     runs: Vec<RunEntry>,
     full_bytes: u64,
     needs_full: bool,
+    /// Files written since the last checkpoint began, and whether the first of them holds everything.
+    early: EarlyRuns,
+    /// Early files asked for and not answered.
+    early_asked: u64,
+    early_number: u64,
+    /// Whether state lies in the store.
+    pub(crate) has_store: bool,
     open: Vec<OpenEpoch>,
     in_flight: Option<InFlight>,
     /// What the ending checkpoint was, once it is committed.
     pub(crate) ended: Option<u64>,
+}
+
+/// Files that were written before their checkpoint began, because memory was full.
+#[derive(Default)]
+struct EarlyRuns {
+    runs: Vec<RunEntry>,
+    /// The first one holds the state of all operators, so what was written before it no longer counts.
+    is_full: bool,
+    /// The next one does.
+    asked_full: bool,
 }
 
 /// Work of a checkpoint that no durable manifest lists.
@@ -65,6 +85,8 @@ struct OpenEpoch {
 pub(crate) struct Moment {
     pub(crate) kind: CheckpointKind,
     pub(crate) time_ms: i64,
+    /// How long no row was processed because of the checkpoint.
+    pub(crate) pause: Duration,
     pub(crate) sources: Vec<SourceEntry>,
     pub(crate) watermarks: Vec<WatermarkEntry>,
     pub(crate) inputs: Vec<InputEntry>,
@@ -77,6 +99,8 @@ struct InFlight {
     moment: Moment,
     began: Instant,
     is_full: bool,
+    /// Files that were written before this checkpoint began.
+    early: EarlyRuns,
     run: Option<Option<RunEntry>>,
     failure: Option<Error>,
     is_publishing: bool,
@@ -101,6 +125,10 @@ impl Keeper {
             runs: Vec::new(),
             full_bytes: 0,
             needs_full: true,
+            early: EarlyRuns::default(),
+            early_asked: 0,
+            early_number: 0,
+            has_store: false,
             open: Vec::new(),
             in_flight: None,
             ended: None,
@@ -144,12 +172,58 @@ impl Keeper {
     /// The number and fullness of the checkpoint that begins now.
     pub(crate) fn next(&self) -> (u64, bool) {
         let live = self.full_bytes.max(DEAD_BYTES_ALLOWED);
-        let all: u64 = self.runs.iter().map(|r| r.bytes).sum();
-        (self.next_id, self.needs_full || self.runs.len() >= RUNS_MAX || all > live.saturating_mul(2))
+        let base: &[RunEntry] = if self.early.is_full { &[] } else { &self.runs };
+        let count = base.len() + self.early.runs.len();
+        let all: u64 = base.iter().chain(&self.early.runs).map(|r| r.bytes).sum();
+        let runs_max = if self.has_store { STORE_RUNS_MAX } else { RUNS_MAX };
+        (self.next_id, self.needs_full || count >= runs_max || all > live.saturating_mul(2))
+    }
+
+    /// Whether an early file is still being written: its buffers are in memory.
+    pub(crate) fn is_writing_early(&self) -> bool {
+        self.early_asked > 0
+    }
+
+    /// Memory is full: what was written to make room becomes part of the next checkpoint.
+    pub(crate) fn write_early(&mut self, buffers: Vec<RunBuffer>, full: bool) -> Result<()> {
+        self.has_store = true;
+        self.early_asked += 1;
+        self.early_number += 1;
+        if full {
+            self.early = EarlyRuns { asked_full: true, ..EarlyRuns::default() };
+        }
+        self.writer.ask(Work::Early { id: self.next_id, number: self.early_number, buffers })
+    }
+
+    /// An early file was written, or not.
+    fn take_early(&mut self, done: Result<Option<RunEntry>, StoreError>) -> Result<()> {
+        self.early_asked = self.early_asked.saturating_sub(1);
+        // Answers come in the order of the questions: before that of the checkpoint in flight it belongs to that one.
+        let in_flight = self.in_flight.as_mut().filter(|f| f.run.is_none() && f.failure.is_none());
+        match done {
+            Ok(run) => {
+                let (early, is_of_flight) = match in_flight {
+                    Some(in_flight) => (&mut in_flight.early, true),
+                    None => (&mut self.early, false),
+                };
+                if std::mem::take(&mut early.asked_full) {
+                    early.is_full = true;
+                    self.full_bytes = run.as_ref().map_or(0, |r| r.bytes);
+                    self.needs_full &= is_of_flight;
+                }
+                early.runs.extend(run);
+            }
+            Err(StoreError::Write(error)) => match in_flight {
+                Some(in_flight) => in_flight.failure = Some(error),
+                None => self.needs_full = true,
+            },
+            Err(StoreError::Fatal(error)) => return Err(error.at("an early state file")),
+        }
+        Ok(())
     }
 
     /// The workers have taken their snapshots; the helper writes them out.
-    pub(crate) fn begin(&mut self, moment: Moment, buffers: Vec<RunBuffer>) -> Result<()> {
+    pub(crate) fn begin(&mut self, moment: Moment, base: Option<Frozen>, buffers: Vec<RunBuffer>) -> Result<()> {
         let (id, is_full) = self.next();
         self.next_id += 1;
         self.needs_full = false;
@@ -159,13 +233,14 @@ impl Keeper {
             moment,
             began: env::monotonic(),
             is_full,
+            early: std::mem::take(&mut self.early),
             run: None,
             failure: None,
             is_publishing: false,
             is_given_up: false,
             written_bytes: 0,
         });
-        self.writer.ask(Work::Run { id, buffers })
+        self.writer.ask(Work::Run { id, base, buffers })
     }
 
     /// Reads the helper's answers and moves the checkpoint on. `prepared` is emptied once all instances have handed over.
@@ -233,6 +308,10 @@ impl Keeper {
     }
 
     fn take(&mut self, done: Done, now_ms: i64, view: &View<'_>) -> Result<()> {
+        let done = match done {
+            Done::Early(early) => return self.take_early(early),
+            done => done,
+        };
         let Some(in_flight) = &mut self.in_flight else { return Ok(()) };
         match done {
             Done::Run(Ok(run)) => {
@@ -248,6 +327,7 @@ impl Keeper {
                 self.standing = Some(in_flight.id);
                 self.open.clear();
             }
+            Done::Early(_) => {}
             Done::Committed(outcome) => {
                 let id = in_flight.id;
                 outcome.map_err(|e| e.at(format!("commit of checkpoint {id}")))?;
@@ -274,7 +354,11 @@ impl Keeper {
         if let Some(error) = in_flight.failure.take() {
             return self.give_up(error, now_ms, view);
         }
-        let mut runs = if in_flight.is_full { Vec::new() } else { self.runs.clone() };
+        let early = std::mem::take(&mut in_flight.early);
+        let mut runs = if in_flight.is_full || early.is_full { Vec::new() } else { self.runs.clone() };
+        if !in_flight.is_full {
+            runs.extend(early.runs);
+        }
         runs.extend(in_flight.run.take().flatten());
         in_flight.is_publishing = true;
         let manifest = Manifest {
@@ -330,6 +414,7 @@ impl Keeper {
             id: in_flight.id,
             time_ms: in_flight.moment.time_ms,
             duration_ms: elapsed_ms(in_flight.began),
+            pause_us: u64::try_from(in_flight.moment.pause.as_micros()).unwrap_or(u64::MAX),
             bytes: in_flight.written_bytes,
         });
         view.fail_points.reach("src.offset_commit");

@@ -15,6 +15,7 @@ use super::claim;
 use super::control::{Clock, Control, FailPoints, SystemClock};
 use super::graph::Graph;
 use super::metrics::Metrics;
+use super::room::restore_bytes_max;
 use super::running::Running;
 use super::worker::{Collector, panic_text};
 use crate::checkpoint::Resume;
@@ -192,6 +193,7 @@ fn recover(
         fresh: spec.fresh,
         allow_duplicates: spec.allow_duplicates,
         now_ms: spec.clock.now_ms(),
+        state_bytes_max: restore_bytes_max(spec.memory_bytes),
     };
     recovery::recover(folder, &expected)
 }

@@ -110,6 +110,8 @@ pub struct CheckpointSummary {
     pub time_ms: i64,
     /// From its begin until its work was committed.
     pub duration_ms: u64,
+    /// How long no row was processed because of it, in microseconds.
+    pub pause_us: u64,
     /// Bytes written for it.
     pub bytes: u64,
 }

@@ -24,6 +24,7 @@ mod graph;
 mod intake;
 pub mod job;
 pub mod metrics;
+mod room;
 mod running;
 mod worker;
 

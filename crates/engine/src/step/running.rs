@@ -25,8 +25,10 @@ use super::graph::GraphNode;
 use super::intake::Intake;
 use super::job::{Job, JobEnd, JobSpec};
 use super::metrics::lock;
+use super::room::Room;
 use super::worker::{Command, Shared, StepInput, Task, Worker, earliest};
 use crate::checkpoint::manifest::{InputEntry, Manifest};
+use crate::checkpoint::run::RunBuffer;
 use crate::time::{EdgeTime, Generator};
 
 /// The longest time a parked loop sleeps; only a bound against lost time, everything it waits for has a deadline or wakes it.
@@ -59,6 +61,7 @@ pub(super) struct Running {
     ending: Option<CheckpointKind>,
     /// The note about it was given.
     is_over_budget: bool,
+    room: Room,
     stop_deadline: Option<Instant>,
 }
 
@@ -114,12 +117,14 @@ impl Running {
             built.push(builder.worker(index)?);
         }
         let spec = builder.spec;
-        restore(&shared.graph, &ids, &mut built, &recovered)?;
+        let store = restore(&spec, &shared.graph, &ids, &mut built, &recovered)?;
+        let room = Room::new(&spec, folder.is_some(), store);
         let now_ms = spec.clock.now_ms();
-        let keeper = match folder {
+        let mut keeper = match folder {
             Some(folder) => Some(start_keeper(&spec, &control, &shared, &sinks, &ids, folder, &recovered, now_ms)?),
             None => None,
         };
+        keeper.iter_mut().for_each(|keeper| keeper.has_store = room.store().is_some());
         let intakes = start_sources(&spec, &control, &shared, &sources, &ids, recovered.manifest.as_ref())?;
         let mut built = built.into_iter();
         let worker = built.next().ok_or_else(|| Error::internal("a job without workers"))?;
@@ -150,6 +155,7 @@ impl Running {
             ids,
             ending: None,
             is_over_budget: false,
+            room,
             stop_deadline: None,
         };
         if let Some(manifest) = &recovered.manifest {
@@ -192,6 +198,16 @@ impl Running {
                     // Timers wait as the rows do: what they would emit has no place to go.
                     let expires_ms = self.keeper.as_ref().and_then(Keeper::expires_ms);
                     is_woken |= self.park(now_ms, earliest(self.sink_deadline_ms, expires_ms));
+                }
+                continue;
+            }
+            if self.room.is_full() && self.ending.is_none() && !self.flow.has_carry() {
+                if self.keeper.as_ref().is_some_and(Keeper::is_writing_early) {
+                    // What was written out last is still in memory, so the sources wait.
+                    let expires_ms = self.keeper.as_ref().and_then(Keeper::expires_ms);
+                    is_woken |= self.park(now_ms, expires_ms);
+                } else {
+                    self.make_room(now_ms)?;
                 }
                 continue;
             }
@@ -271,12 +287,17 @@ impl Running {
     /// Takes the moment between two steps: positions, watermarks, operators' entries; the sinks draw their line.
     fn begin(&mut self, kind: CheckpointKind, now_ms: i64) -> Result<()> {
         let Some((id, full)) = self.keeper.as_ref().map(Keeper::next) else { return Ok(()) };
+        let began = env::monotonic();
         self.spec.fail_points.reach("ckpt.begin");
         // A step without rows, in which everything that is held back only to send less goes out.
         let input = StepInput { is_before_checkpoint: true, ..self.step_input(Vec::new(), now_ms) };
         self.command(Command::Step(input))?;
         self.prepared.clear();
-        self.command(Command::Snapshot { id, kind, full })?;
+        let store = self.room.store();
+        self.command(Command::Snapshot { id, kind, full, store: store.clone() })?;
+        // Nothing resumes from the last checkpoint of a bounded job, so what the store holds need not be in it.
+        let base = store.filter(|_| full && kind != CheckpointKind::Final);
+        let base = base.map(|store| store.freeze(self.worker.spilling(&self.shared.graph)));
         let mut buffers = Vec::new();
         let mut inputs: Vec<InputEntry> = Vec::new();
         for report in &self.shared.reports {
@@ -295,13 +316,14 @@ impl Running {
         let moment = Moment {
             kind,
             time_ms: now_ms,
+            pause: env::monotonic().saturating_duration_since(began),
             sources: source_entries(&self.flow.intakes, &source_ids),
             watermarks: self.flow.watermark_entries(&self.shared.graph, &self.ids),
             inputs,
             positions: self.flow.intakes.iter().map(Intake::positions).collect(),
         };
         match &mut self.keeper {
-            Some(keeper) => keeper.begin(moment, buffers),
+            Some(keeper) => keeper.begin(moment, base, buffers),
             None => Ok(()),
         }
     }
@@ -367,6 +389,23 @@ impl Running {
         Ok(())
     }
 
+    /// The tables are full: what changed is written, into the store and as part of the next checkpoint, and they begin anew.
+    fn make_room(&mut self, now_ms: i64) -> Result<()> {
+        let (store, is_new) = self.room.open()?;
+        // As before a checkpoint: what operators hold back only to send less goes out, so that nothing keeps them from giving all back.
+        let input = StepInput { is_before_checkpoint: true, ..self.step_input(Vec::new(), now_ms) };
+        self.command(Command::Step(input))?;
+        self.command(Command::Spill { store, full: is_new })?;
+        let buffers: Vec<RunBuffer> =
+            self.shared.reports.iter().filter_map(|report| lock(report).snapshot.take()).collect();
+        // Until a step says how much is held now.
+        self.room.note(0, 0);
+        match &mut self.keeper {
+            Some(keeper) => keeper.write_early(buffers, is_new),
+            None => Ok(()),
+        }
+    }
+
     fn step_input(&mut self, tasks: Vec<Task>, now_ms: i64) -> StepInput {
         self.step += 1;
         self.shared.metrics.steps.store(self.step, Relaxed);
@@ -404,6 +443,7 @@ impl Running {
         let metrics = &self.shared.metrics;
         let mut sums = vec![(SinkCounters::default(), None); metrics.sinks.len()];
         let mut state: Vec<(u64, u64, u64)> = vec![(0, 0, 0); metrics.nodes.len()];
+        let mut spillable_bytes = 0;
         for report in &self.shared.reports {
             let mut report = lock(report);
             self.next_timer_ms = earliest(self.next_timer_ms, report.next_timer_ms);
@@ -423,6 +463,7 @@ impl Running {
             for operator in &report.operators {
                 let Some(node) = state.get_mut(self.shared.graph.nodes[operator.place].plan_node) else { continue };
                 node.0 += operator.state_bytes as u64;
+                spillable_bytes += if operator.spills { operator.state_bytes as u64 } else { 0 };
                 node.1 += operator.late_rows;
                 node.2 += operator.ignored_retractions;
             }
@@ -437,6 +478,7 @@ impl Running {
             node.ignored_retractions.store(*ignored, Relaxed);
         }
         let state_bytes = state.iter().map(|s| s.0).sum();
+        self.room.note(state_bytes, spillable_bytes);
         if state_bytes > self.spec.memory_bytes && !std::mem::replace(&mut self.is_over_budget, true) {
             let (held, budget) = (state_bytes >> 20, self.spec.memory_bytes >> 20);
             metrics.note(format!("the job's state takes {held} MiB, more than its memory budget of {budget} MiB"));

@@ -30,6 +30,7 @@ use super::graph::{Graph, Place, Role};
 use super::metrics::{Metrics, lock};
 use crate::checkpoint::run::RunBuffer;
 use crate::operator::{Operator, Output, WATERMARK_MIN};
+use crate::state::store::{StateStore, Store};
 use crate::time::{self, EdgeTime};
 
 /// Receives the rows of a bare SELECT.
@@ -67,8 +68,12 @@ pub(crate) enum Command {
     Step(StepInput),
     /// Only look after the sinks (one of them is full).
     Sinks { now_ms: i64 },
-    /// Write state out and prepare the sinks for checkpoint `id`.
-    Snapshot { id: u64, kind: CheckpointKind, full: bool },
+    /// Write state out and prepare the sinks for checkpoint `id`. With a store, what the operators that keep state there write goes into
+    /// it too, and they write what changed, `full` or not: the store holds the rest.
+    Snapshot { id: u64, kind: CheckpointKind, full: bool, store: Option<Arc<Store>> },
+    /// Memory is full: operators that can write what changed into the store and forget the rest. `full` is the first time: all state is
+    /// written, that of the others too.
+    Spill { store: Arc<Store>, full: bool },
     /// The job is over.
     Exit,
 }
@@ -145,6 +150,8 @@ pub(crate) struct OperatorReport {
     pub(crate) state_bytes: usize,
     pub(crate) late_rows: u64,
     pub(crate) ignored_retractions: u64,
+    /// Whether it can give its memory back to the store.
+    pub(crate) spills: bool,
 }
 
 impl Shared {
@@ -254,7 +261,10 @@ impl Worker {
                 self.guard(shared, |w| w.finish(shared, input.now_ms));
             }
             Command::Sinks { now_ms } => self.guard(shared, |w| w.finish(shared, *now_ms)),
-            Command::Snapshot { id, kind, full } => self.guard(shared, |w| w.snapshot(shared, *id, *kind, *full)),
+            Command::Snapshot { id, kind, full, store } => {
+                self.guard(shared, |w| w.snapshot(shared, *id, *kind, *full, store.as_deref()));
+            }
+            Command::Spill { store, full } => self.guard(shared, |w| w.spill(shared, store, *full)),
             Command::Exit => {}
         }
         shared.barrier.meet();
@@ -509,6 +519,7 @@ impl Worker {
                         state_bytes: operator.state_bytes(),
                         late_rows: operator.late_rows(),
                         ignored_retractions: operator.ignored_retractions(),
+                        spills: operator.spills(),
                     });
                 }
                 Part::Sink(part) => part.finish(report, now_ms).map_err(|e| e.at(format!("sink `{}`", part.table)))?,
@@ -518,14 +529,71 @@ impl Worker {
         Ok(())
     }
 
-    fn snapshot(&mut self, shared: &Shared, id: u64, kind: CheckpointKind, full: bool) -> Result<()> {
+    /// The plan nodes of the operators that may keep state in the store.
+    pub(crate) fn spilling(&self, graph: &Graph) -> Vec<u16> {
+        let spills = |part: &Part| matches!(part, Part::Operator(operator) if operator.spills());
+        let places = self.nodes.iter().enumerate().filter(|(_, node)| spills(&node.part));
+        places.map(|(place, _)| u16::try_from(graph.nodes[place].plan_node).unwrap_or(u16::MAX)).collect()
+    }
+
+    /// Writes what operators hold into the store, and empties them.
+    fn spill(&mut self, shared: &Shared, store: &Arc<Store>, full: bool) -> Result<()> {
         let mut buffer = RunBuffer::default();
+        let spilled = self.write_out(shared, full, full, &mut buffer)?;
+        store.ingest(&buffer, |operator| spilled.iter().any(|(_, o)| *o == operator))?;
+        for (place, operator_number) in spilled {
+            if let Part::Operator(operator) = &mut self.nodes[place].part {
+                operator.evict(&StateStore::new(Arc::clone(store), operator_number))?;
+            }
+        }
+        lock(&shared.reports[self.index]).snapshot = Some(buffer);
+        Ok(())
+    }
+
+    /// Lets the operators write their state, those that may keep it in the store apart from the others, whose is written when
+    /// `others` says so; returns which may.
+    fn write_out(
+        &mut self,
+        shared: &Shared,
+        full: bool,
+        others: bool,
+        buffer: &mut RunBuffer,
+    ) -> Result<Vec<(Place, u16)>> {
+        let mut spilled = Vec::new();
+        for (place, node) in self.nodes.iter_mut().enumerate() {
+            let Part::Operator(operator) = &mut node.part else { continue };
+            let number = shared.graph.nodes[place].plan_node;
+            buffer.set_operator(number);
+            if operator.spills() {
+                spilled.push((place, u16::try_from(number).unwrap_or(u16::MAX)));
+                operator.snapshot(full, buffer)?;
+            } else if others {
+                operator.snapshot(full, buffer)?;
+            }
+        }
+        Ok(spilled)
+    }
+
+    fn snapshot(
+        &mut self,
+        shared: &Shared,
+        id: u64,
+        kind: CheckpointKind,
+        full: bool,
+        store: Option<&Store>,
+    ) -> Result<()> {
+        let mut buffer = RunBuffer::default();
+        let mut spilled: Vec<u16> = Vec::new();
         let mut input_watermarks = Vec::new();
         for (place, node) in self.nodes.iter_mut().enumerate() {
             match &mut node.part {
                 Part::Operator(operator) => {
                     buffer.set_operator(shared.graph.nodes[place].plan_node);
-                    operator.snapshot(full, &mut buffer)?;
+                    let is_stored = store.is_some() && operator.spills();
+                    if is_stored {
+                        spilled.push(u16::try_from(shared.graph.nodes[place].plan_node).unwrap_or(u16::MAX));
+                    }
+                    operator.snapshot(full && !is_stored, &mut buffer)?;
                     shared.fail_points.reach("op.snapshot");
                     input_watermarks.push((place, node.input_watermark));
                 }
@@ -536,6 +604,9 @@ impl Worker {
                 }
                 _ => {}
             }
+        }
+        if let Some(store) = store {
+            store.ingest(&buffer, |operator| spilled.contains(&operator))?;
         }
         let mut report = lock(&shared.reports[self.index]);
         report.snapshot = Some(buffer);

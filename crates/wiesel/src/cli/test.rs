@@ -35,6 +35,9 @@ pub(crate) struct Test {
     /// Make each row of an input a step of its own: the answers must stay the same
     #[arg(long)]
     splits: bool,
+    /// Leave jobs no memory for state, so that it goes to the store and back: the answers must stay the same
+    #[arg(long)]
+    spills: bool,
     /// Print all that the jobs of each file give, as one JSON object per file, instead of comparing anything
     #[arg(long, hide = true)]
     outputs: bool,
@@ -54,7 +57,13 @@ impl Test {
             }
         }
         let workers = usize::try_from(self.workers).unwrap_or(1);
-        let options = RunOptions { workers, completes: self.complete, restores: self.restores, splits: self.splits };
+        let options = RunOptions {
+            workers,
+            completes: self.complete,
+            restores: self.restores,
+            splits: self.splits,
+            spills: self.spills,
+        };
         let mut out = std::io::stdout().lock();
         if self.outputs {
             return print_outputs(&files, &options, &mut out);

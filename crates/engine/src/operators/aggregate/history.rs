@@ -21,6 +21,8 @@ use crate::state::ordered_table::{OrderedTable, StateValue};
 
 /// State of an accumulator that stands in a table of its own.
 pub(crate) trait History {
+    /// The history is empty because its entries lie in the store: from now on it must tell what differs from that.
+    fn begin_anew(&mut self);
     /// The slot's group is gone.
     fn release(&mut self, slot: u32, group: &[u8], vnode: u8);
     /// Writes changes (everything when `full`) with `prefix` in front of the group's key.
@@ -112,6 +114,10 @@ impl Entries<i64> {
 }
 
 impl<V: StateValue> History for Entries<V> {
+    fn begin_anew(&mut self) {
+        *self = Entries { table: OrderedTable::tracking(), ..Entries::default() };
+    }
+
     fn release(&mut self, slot: u32, group: &[u8], vnode: u8) {
         if self.table.is_empty() && !self.table.has_changes() {
             return;
@@ -335,6 +341,9 @@ impl Fold for ArrivalHistory {
 }
 
 impl History for ArrivalHistory {
+    fn begin_anew(&mut self) {
+        self.entries.begin_anew();
+    }
     fn release(&mut self, slot: u32, group: &[u8], vnode: u8) {
         self.entries.release(slot, group, vnode);
     }

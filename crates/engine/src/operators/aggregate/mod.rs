@@ -34,6 +34,7 @@ use self::variance::{Integer, Moment, Six, Spread, Variance};
 use crate::operator::StateWriter;
 use crate::state::codec::{KeyBuffer, Reader, STATE_VERSION, decode_column, encode_keys, put_varint, split_key};
 use crate::state::group_table::GroupTable;
+use crate::state::store::{Loaded, StateStore};
 use crate::state::vnode::hash_key;
 
 /// The table of groups in a checkpoint; the history of aggregate `i` is table `i + 1`.
@@ -555,6 +556,7 @@ pub(crate) struct Groups {
     row_counts: Vec<i64>,
     accumulators: Vec<Accumulator>,
     mask: Vec<bool>,
+    loaded: [Loaded; 2],
 }
 
 impl Groups {
@@ -565,7 +567,39 @@ impl Groups {
             .zip(&spec.arguments)
             .map(|(call, arguments)| new_accumulator(call, arguments, spec.input_retracts))
             .collect::<Result<_>>()?;
-        Ok(Groups { table: GroupTable::new(ttl_ms), row_counts: Vec::new(), accumulators, mask: Vec::new() })
+        let table = GroupTable::new(ttl_ms);
+        Ok(Groups { table, row_counts: Vec::new(), accumulators, mask: Vec::new(), loaded: Default::default() })
+    }
+
+    /// No groups in memory: all are in `store`, and are loaded by [`Groups::load_created`].
+    pub(crate) fn begin_anew(&mut self, spec: &AggregateSpec, store: &StateStore) -> Result<()> {
+        let table = self.table.begin_anew(store);
+        *self = Groups { table, ..Groups::new(spec, 0)? };
+        for column in self.accumulators.iter_mut().filter_map(Accumulator::column) {
+            if let Some(history) = column.history() {
+                history.begin_anew();
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads the groups that got slots since the last call, with their histories, as far as the store holds them.
+    pub(crate) fn load_created(&mut self, spec: &AggregateSpec) -> Result<()> {
+        let Some(store) = self.table.store().cloned() else { return Ok(()) };
+        let [mut groups, mut histories] = std::mem::take(&mut self.loaded);
+        groups.clear();
+        histories.clear();
+        self.table.load_created(GROUPS_TABLE, &mut groups)?;
+        for (accumulator, table) in self.accumulators.iter_mut().zip(GROUPS_TABLE + 1..) {
+            if accumulator.column().is_some_and(|column| column.history().is_some()) {
+                store.load_prefixes(table, groups.iter().map(|(_, vnode, key, _)| (vnode, key)), &mut histories)?;
+            }
+        }
+        for (table, _, key, value) in groups.iter().chain(histories.iter()) {
+            self.restore(spec, table, key, value)?;
+        }
+        self.loaded = [groups, histories];
+        Ok(())
     }
 
     /// Whether an aggregate needs more than the number of rows.
@@ -810,6 +844,7 @@ impl Groups {
         self.table.bytes()
             + self.row_counts.capacity() * size_of::<i64>()
             + self.mask.capacity()
+            + self.loaded.iter().map(Loaded::bytes).sum::<usize>()
             + columns.sum::<usize>()
     }
 }

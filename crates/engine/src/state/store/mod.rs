@@ -1,0 +1,235 @@
+//! Where state lies that memory has no room for: sorted runs in RocksDB, one database per job, scratch.
+//!
+//! ```text
+//! tables over the budget -> snapshot of what changed -> run file (the checkpoint's)        both from the same entries
+//!                                                    -> sorted run, ingested (the store's)
+//!                        -> the tables are emptied
+//! rows of a step -> keys that the tables do not hold -> one batched read per table and step -> entries, as a restore gives them
+//!
+//! key in the store = operator:u16 table:u8 vnode:u8 key, big-endian
+//! ```
+//! An operator's entries are the same bytes in the store, in a run file and in a snapshot, so the store asks nothing of an operator that
+//! a checkpoint does not ask already: `snapshot` writes, `restore` takes back. The store is opened when the budget is reached for the
+//! first time; until then it costs nothing. What it holds is always what the run files written so far hold, so it never needs to be
+//! durable: it is deleted when the job ends, and made anew from the run files when a restart finds more state than memory.
+
+#[cfg(not(feature = "rocksdb"))]
+mod absent;
+mod load;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use wiesel_core::{Error, Result};
+#[cfg(feature = "rocksdb")]
+use wiesel_ffi::rocksdb as runs;
+
+#[cfg(not(feature = "rocksdb"))]
+use absent as runs;
+
+pub use load::{Loaded, StateStore};
+
+use crate::checkpoint::run::{EntryKind, RunBuffer, RunEntryRef};
+
+/// The share of the memory budget that the store's cache takes, its index and filters included.
+const CACHE_SHARE: u64 = 6;
+const CACHE_BYTES_MIN: u64 = 1 << 20;
+/// More files than this at the level that runs arrive on make every read slow: the writers wait for the compaction.
+const ARRIVED_RUNS_MAX: u64 = 32;
+const COMPACTION_WAIT: std::time::Duration = std::time::Duration::from_millis(10);
+const ARRIVED_RUNS: &std::ffi::CStr = c"rocksdb.num-files-at-level0";
+
+/// Bytes in front of a key: operator, table, vnode.
+const HEAD_BYTES: usize = 4;
+
+fn head(operator: u16, table: u8, vnode: u8) -> [u8; HEAD_BYTES] {
+    let [high, low] = operator.to_be_bytes();
+    [high, low, table, vnode]
+}
+
+/// Operator, table, vnode and key of a key in the store.
+fn split_head(key: &[u8]) -> Result<(u16, u8, u8, &[u8])> {
+    match key.split_first_chunk::<HEAD_BYTES>() {
+        Some(([high, low, table, vnode], key)) => Ok((u16::from_be_bytes([*high, *low]), *table, *vnode, key)),
+        None => Err(Error::internal("a key of the state store is too short")),
+    }
+}
+
+fn failed(error: runs::StoreError) -> Error {
+    Error::unavailable(format!("the state store failed: {}", error.0))
+}
+
+/// A job's store.
+#[derive(Debug)]
+pub(crate) struct Store {
+    /// `None` only while it is dropped.
+    runs: Option<Arc<runs::Store>>,
+    folder: PathBuf,
+    files: AtomicU64,
+}
+
+/// What the store held at one moment, of the operators that may keep state there.
+#[derive(Debug)]
+pub(crate) struct Frozen {
+    frozen: runs::Frozen,
+    operators: Vec<u16>,
+}
+
+impl Store {
+    /// Makes an empty store in a folder, whatever was there before.
+    pub(crate) fn create(folder: &Path, memory_bytes: u64) -> Result<Arc<Store>> {
+        let cannot = |e: std::io::Error| {
+            Error::unavailable(format!("the folder of the state store could not be made: `{}`: {e}", folder.display()))
+        };
+        match fs::remove_dir_all(folder) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(cannot(e)),
+            _ => {}
+        }
+        fs::create_dir_all(folder).map_err(cannot)?;
+        let cache_bytes = usize::try_from((memory_bytes / CACHE_SHARE).max(CACHE_BYTES_MIN)).unwrap_or(usize::MAX);
+        let runs = runs::Store::create(&folder.join("db"), cache_bytes).map_err(|error| {
+            drop(fs::remove_dir_all(folder));
+            Error::unavailable(format!("the job's state needs more than its memory budget, and: {}", error.0))
+                .hint("give the job more memory: --memory")
+        })?;
+        Ok(Arc::new(Store { runs: Some(Arc::new(runs)), folder: folder.to_owned(), files: AtomicU64::new(0) }))
+    }
+
+    fn runs(&self) -> &Arc<runs::Store> {
+        self.runs.as_ref().expect("it is taken by Drop alone")
+    }
+
+    /// Takes in the entries of some operators.
+    pub(crate) fn ingest(&self, buffer: &RunBuffer, takes: impl Fn(u16) -> bool) -> Result<()> {
+        let mut order: Vec<Sorted> = Vec::new();
+        for entry in buffer.entries() {
+            let entry = entry?;
+            if !takes(entry.operator) {
+                continue;
+            }
+            if entry.kind == EntryKind::DeletePrefix {
+                return Err(Error::internal("an operator that deletes by prefix keeps state in the store"));
+            }
+            order.push(Sorted::new(&entry));
+        }
+        if order.is_empty() {
+            return Ok(());
+        }
+        let key_at = |place: u64| buffer.entry_at(place);
+        order.sort_unstable_by(|a, b| {
+            a.begin.cmp(&b.begin).then_with(|| {
+                let (left, right) = (key_at(a.place), key_at(b.place));
+                left.sort_key().cmp(&right.sort_key()).then(a.place.cmp(&b.place))
+            })
+        });
+        let path = self.folder.join(format!("{}.sst", self.files.fetch_add(1, Relaxed)));
+        let mut run = self.runs().run(&path).map_err(failed)?;
+        let mut key = Vec::new();
+        for (index, sorted) in order.iter().enumerate() {
+            let entry = key_at(sorted.place);
+            // Of several entries of a key the last one counts.
+            if order
+                .get(index + 1)
+                .is_some_and(|next| next.begin == sorted.begin && key_at(next.place).sort_key() == entry.sort_key())
+            {
+                continue;
+            }
+            key.clear();
+            key.extend(head(entry.operator, entry.table, entry.vnode));
+            key.extend_from_slice(entry.key);
+            match entry.kind {
+                EntryKind::Put => run.put(&key, entry.value),
+                _ => run.delete(&key),
+            }
+            .map_err(failed)?;
+        }
+        run.finish().map_err(failed)?;
+        drop(order);
+        while self.runs().property(ARRIVED_RUNS).is_some_and(|count| count > ARRIVED_RUNS_MAX) {
+            std::thread::park_timeout(COMPACTION_WAIT);
+        }
+        self.runs().ingest(&path).map_err(failed)
+    }
+
+    /// The store as it stands, for a reader on another thread.
+    pub(crate) fn freeze(&self, operators: Vec<u16>) -> Frozen {
+        Frozen { frozen: self.runs().freeze(), operators }
+    }
+
+    /// Every entry, in order of operator, table, vnode and key.
+    pub(crate) fn for_each(&self, mut each: impl FnMut(RunEntryRef<'_>) -> Result<()>) -> Result<()> {
+        let frozen = self.runs().freeze();
+        let mut cursor = frozen.cursor();
+        cursor.seek(&[]);
+        while let Some((key, value)) = cursor.entry().map_err(failed)? {
+            let (operator, table, vnode, key) = split_head(key)?;
+            each(RunEntryRef { kind: EntryKind::Put, operator, table, vnode, key, value, place: 0 })?;
+            cursor.next();
+        }
+        Ok(())
+    }
+
+    /// The keys of a table that begin with `prefix`, in all vnodes.
+    pub(crate) fn keys_with_prefix(&self, operator: u16, table: u8, prefix: &[u8]) -> Result<Vec<(u8, Vec<u8>)>> {
+        let mut found = Vec::new();
+        let mut cursor = self.runs().cursor();
+        for vnode in 0..=u8::MAX {
+            let begin = [&head(operator, table, vnode), prefix].concat();
+            cursor.seek(&begin);
+            while let Some((key, _)) = cursor.entry().map_err(failed)?.filter(|(key, _)| key.starts_with(&begin)) {
+                found.push((vnode, key[HEAD_BYTES..].to_vec()));
+                cursor.next();
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // The database first, if no frozen view holds it still; what cannot be removed now is removed by the next start.
+        self.runs = None;
+        drop(fs::remove_dir_all(&self.folder));
+    }
+}
+
+impl Frozen {
+    /// Every entry of the operators that may keep state in the store.
+    pub(crate) fn for_each<E: From<Error>>(
+        &self,
+        mut each: impl FnMut(RunEntryRef<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut cursor = self.frozen.cursor();
+        for &wanted in &self.operators {
+            cursor.seek(&wanted.to_be_bytes());
+            while let Some((key, value)) = cursor.entry().map_err(failed)? {
+                let (operator, table, vnode, key) = split_head(key)?;
+                if operator != wanted {
+                    break;
+                }
+                each(RunEntryRef { kind: EntryKind::Put, operator, table, vnode, key, value, place: 0 })?;
+                cursor.next();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An entry of a buffer on its way into order: the beginning of its key in the store, and its place in the buffer.
+struct Sorted {
+    begin: [u64; 2],
+    place: u64,
+}
+
+impl Sorted {
+    fn new(entry: &RunEntryRef<'_>) -> Sorted {
+        let mut bytes = [0; 16];
+        bytes[..HEAD_BYTES].copy_from_slice(&head(entry.operator, entry.table, entry.vnode));
+        let length = entry.key.len().min(bytes.len() - HEAD_BYTES);
+        bytes[HEAD_BYTES..HEAD_BYTES + length].copy_from_slice(&entry.key[..length]);
+        let number = |half: &[u8]| u64::from_be_bytes(half.try_into().expect("half of sixteen bytes"));
+        Sorted { begin: [number(&bytes[..8]), number(&bytes[8..])], place: entry.place }
+    }
+}
