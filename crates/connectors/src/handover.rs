@@ -7,12 +7,13 @@
 //! So memory is bounded by two buffers, changes of one key keep their order (buffers are sent one after the other), and while a slow
 //! system works on one buffer the other absorbs changes. The thread alone waits and retries; it ends when the sink is dropped.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use wiesel_core::env::Waker;
+use wiesel_core::sink::RefusedRow;
 use wiesel_core::{Error, Result};
 
 /// The longest pause between two tries.
@@ -30,12 +31,24 @@ pub(crate) struct Progress {
     /// Requests sent again.
     pub(crate) retried: AtomicU64,
     waiting_for: Mutex<Option<String>>,
+    refused_rows: Mutex<Vec<RefusedRow>>,
 }
 
 impl Progress {
     /// What is waited for.
     pub(crate) fn waiting_for(&self) -> Option<String> {
         self.waiting_for.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Rows that were refused since the last call. At most those of one buffer: the next one goes out after this was called.
+    pub(crate) fn take_refused(&self) -> Vec<RefusedRow> {
+        std::mem::take(&mut *self.refused_rows.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Keeps a refused row for [`Progress::take_refused`].
+    pub(crate) fn refuse(&self, row: Vec<u8>, reason: String) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.refused_rows.lock().unwrap_or_else(PoisonError::into_inner).push(RefusedRow { row, reason });
     }
 
     /// Says what is waited for.

@@ -98,6 +98,15 @@ pub struct SinkCounters {
     pub retried: u64,
 }
 
+/// A row that the system refused, handed over instead of ending the job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedRow {
+    /// The row, as JSON.
+    pub row: Vec<u8>,
+    /// The system's words.
+    pub reason: String,
+}
+
 /// Makes the instances of one sink and commits their work.
 pub trait SinkFactory: Send + Sync {
     /// How many instances to open.
@@ -135,6 +144,11 @@ pub trait Sink: Send {
     fn prepare(&mut self, checkpoint: u64, kind: CheckpointKind) -> Result<()>;
     /// The result of the last `prepare` once it is safe; `None` while answers are outstanding.
     fn poll_prepared(&mut self) -> Result<Option<Prepared>>;
+    /// Rows that the system refused since the last call, with [`crate::table::SinkRequest::hands_over_refused`]; else a refused row is an
+    /// error. Called after [`Sink::step_end`] and [`Sink::poll_prepared`].
+    fn take_refused(&mut self) -> Vec<RefusedRow> {
+        Vec::new()
+    }
     /// What the sink waits for, when the system is away.
     fn waiting_for(&self) -> Option<String>;
     /// The counters.

@@ -105,6 +105,8 @@ pub struct SinkRequest {
     pub checkpoint_interval_is_set: bool,
     /// Which run this is to a sink that keeps a record of runs: the job's and the loop's name, wherever its state lies.
     pub run_key: String,
+    /// Rows that the system refuses are handed over and do not end the job (`wiesel.on-refused` = dead-letter).
+    pub hands_over_refused: bool,
     /// How many sinks before this one in the same loop write the same table.
     pub ordinal: usize,
 }

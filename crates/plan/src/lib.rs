@@ -42,6 +42,16 @@ pub struct StreamPlan {
     pub nodes: Vec<Node>,
     /// The sinks, in statement order.
     pub sinks: Vec<NodeId>,
+    /// Where dead letters enter: a source without rows, under the sink that takes them. `None`: a refused row ends the job.
+    pub dead_letters: Option<NodeId>,
+}
+
+impl StreamPlan {
+    /// Whether a node is the source or the sink of dead letters.
+    pub fn is_of_dead_letters(&self, id: NodeId) -> bool {
+        let inputs = self.nodes.get(id).map_or(&[][..], |node| &node.inputs);
+        self.dead_letters.is_some_and(|source| id == source || inputs.contains(&source))
+    }
 }
 
 /// One node with its traits.

@@ -4,6 +4,7 @@
 //! every error of the file is known before anything starts.
 
 mod alter;
+mod dead_letters;
 mod insert;
 mod like;
 mod objects;

@@ -145,6 +145,12 @@ pub(crate) const CASES: &[Case] = &[
         run: delivery::postgres_survives_kills,
     },
     Case {
+        name: "delivery_refused_rows_become_dead_letters",
+        needs: &[Kafka, Es7, Postgres],
+        limit_s: 240,
+        run: delivery::refused_rows_become_dead_letters,
+    },
+    Case {
         name: "demo_shows_totals_and_writes_sums",
         needs: &[],
         limit_s: 120,

@@ -102,7 +102,13 @@ pub fn sink(
         .sink_settings
         .versioned
         .then(|| Arc::new(Versions::new(options.connection.clone(), &request.run_key, &table.name, request.ordinal)));
-    Ok(Box::new(sink::ElasticsearchFactory { table: table.name.clone(), options: Arc::new(options), ids, versions }))
+    Ok(Box::new(sink::ElasticsearchFactory {
+        table: table.name.clone(),
+        options: Arc::new(options),
+        ids,
+        hands_over_refused: request.hands_over_refused,
+        versions,
+    }))
 }
 
 /// Connects, and checks password, rights and the index.

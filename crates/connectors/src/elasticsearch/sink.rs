@@ -12,18 +12,19 @@
 //! | 404 of a delete | the document is gone already: fine |
 //! | 413 | the bulk is cut in halves |
 //! | 401, 403 | the job ends: a right or the password is missing |
-//! | any other | the job ends and names index, id and reason; the other items of the bulk are written |
+//! | any other, 413 of one document | with dead letters the document is handed over; else the job ends and names index, id and reason; the other items of the bulk are written |
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use arrow_array::{RecordBatch, UInt32Array};
 use wiesel_core::sink::{
-    CheckpointKind, Claim, Prepared, Sink, SinkContext, SinkCounters, SinkFactory, SinkParallelism, SinkStatus,
+    CheckpointKind, Claim, Prepared, RefusedRow, Sink, SinkContext, SinkCounters, SinkFactory, SinkParallelism,
+    SinkStatus,
 };
 use wiesel_core::{ChangeBatch, Error, ErrorKind, Result, RowKind};
 
-use super::buffer::{Action, Buffer};
+use super::buffer::{Action, Buffer, Change};
 use super::client::{Answer, Client, FailedItem, failed_items, whole_reason};
 use super::id::DocumentIds;
 use super::options::{Backoff, ElasticsearchOptions};
@@ -45,6 +46,8 @@ pub(super) struct ElasticsearchFactory {
     pub(super) options: Arc<ElasticsearchOptions>,
     /// `None` without a primary key.
     pub(super) ids: Option<Arc<DocumentIds>>,
+    /// Refused documents are handed over and do not end the job.
+    pub(super) hands_over_refused: bool,
     /// The claim, when the sink is versioned.
     pub(super) versions: Option<Arc<Versions>>,
 }
@@ -63,6 +66,7 @@ impl SinkFactory for ElasticsearchFactory {
             bulk_bytes_max: self.options.bulk_bytes_max,
             next_version: self.versions.as_ref().map_or(0, |versions| versions.base() + 1),
             versions: self.versions.clone(),
+            hands_over_refused: self.hands_over_refused,
             body: Vec::new(),
         };
         let name = format!("elasticsearch-{}-{}", self.table, context.instance);
@@ -248,6 +252,10 @@ impl Sink for ElasticsearchSink {
         Ok(is_safe.then(|| Prepared { pending, state: Vec::new() }))
     }
 
+    fn take_refused(&mut self) -> Vec<RefusedRow> {
+        self.handover.progress().take_refused()
+    }
+
     fn waiting_for(&self) -> Option<String> {
         self.handover.progress().waiting_for()
     }
@@ -274,6 +282,7 @@ struct Sender {
     /// The version of the buffer's first change.
     next_version: u64,
     versions: Option<Arc<Versions>>,
+    hands_over_refused: bool,
     body: Vec<u8>,
 }
 
@@ -367,13 +376,18 @@ impl Sender {
     fn send_halves(&mut self, buffer: &Buffer, places: &[usize], link: &Link) -> Result<()> {
         if let [place] = places {
             let id = buffer.changes().get(*place).map_or("", |c| buffer.id(c));
-            link.progress.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(Error::data(format!(
+            let error = Error::data(format!(
                 "Elasticsearch refuses document `{id}` of index `{}`: its {} bytes are too many for one request",
                 self.options.index,
                 self.body.len()
             ))
-            .hint("raise http.max_content_length of the server, or write fewer columns"));
+            .hint("raise http.max_content_length of the server, or write fewer columns");
+            if let Some(change) = buffer.changes().get(*place).filter(|_| self.hands_over_refused) {
+                link.progress.refuse(row_of(buffer, change), error.message().to_owned());
+                return Ok(());
+            }
+            link.progress.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(error);
         }
         // Later bulks begin with what went through.
         self.bulk_bytes_max = (self.body.len() / 2).min(self.bulk_bytes_max);
@@ -460,7 +474,7 @@ impl Sender {
         let mut again = Vec::new();
         let mut why = None;
         let mut refused: Option<Error> = None;
-        let (mut refused_count, mut overtaken) = (0_u64, 0_u64);
+        let (mut refused_count, mut overtaken, mut handed_over) = (0_u64, 0_u64, 0_u64);
         for item in failed {
             let Some(place) = places.get(item.position) else { continue };
             let Some(change) = buffer.changes().get(*place) else { continue };
@@ -479,12 +493,18 @@ impl Sender {
                 });
                 continue;
             }
+            let error = refused_item(item, &self.options.index, buffer.id(change));
+            if self.hands_over_refused && error.kind() == ErrorKind::Data {
+                handed_over += 1;
+                link.progress.refuse(row_of(buffer, change), error.message().to_owned());
+                continue;
+            }
             refused_count += 1;
             if refused.is_none() {
-                refused = Some(refused_item(item, &self.options.index, buffer.id(change)));
+                refused = Some(error);
             }
         }
-        let delivered = (places.len() - again.len()) as u64 - refused_count - overtaken;
+        let delivered = (places.len() - again.len()) as u64 - refused_count - overtaken - handed_over;
         link.progress.overtaken.fetch_add(overtaken, Ordering::Relaxed);
         link.progress.delivered.fetch_add(delivered, Ordering::Relaxed);
         link.progress.refused.fetch_add(refused_count, Ordering::Relaxed);
@@ -507,6 +527,14 @@ impl Sender {
             }
             (None, None) => Ok(Outcome::Done),
         }
+    }
+}
+
+/// A change for the table of dead letters: the document, or what was to be deleted.
+fn row_of(buffer: &Buffer, change: &Change) -> Vec<u8> {
+    match &change.action {
+        Action::Write(range) => buffer.document(range).to_vec(),
+        Action::Delete => serde_json::json!({ "_id": buffer.id(change) }).to_string().into_bytes(),
     }
 }
 

@@ -16,6 +16,7 @@ use wiesel_core::{ChangeBatch, ChangelogMode, DataType, ErrorKind, Result, RowKi
 use super::id::DocumentIds;
 use super::options::ElasticsearchOptions;
 use super::sink::ElasticsearchFactory;
+use super::versions::Versions;
 use crate::formats::{Encoder, EncoderFactory};
 use crate::registry::tests::table;
 use crate::registry::{ConnectorContext, schema};
@@ -121,6 +122,16 @@ impl Encoder for TwoColumns {
 
 /// A sink of two columns, `k STRING` and `n INT`, writing to `hosts`.
 fn open(hosts: &str, key: &[&str], options: &[(&str, &str)]) -> (Box<dyn Sink>, Waker) {
+    open_with(hosts, key, options, |_| {})
+}
+
+/// The same with a factory that is changed before.
+fn open_with(
+    hosts: &str,
+    key: &[&str],
+    options: &[(&str, &str)],
+    change: impl FnOnce(&mut ElasticsearchFactory),
+) -> (Box<dyn Sink>, Waker) {
     let mut all = vec![
         ("connector", "elasticsearch-7"),
         ("hosts", hosts),
@@ -136,7 +147,14 @@ fn open(hosts: &str, key: &[&str], options: &[(&str, &str)]) -> (Box<dyn Sink>, 
     let mut options = ElasticsearchOptions::read(&table, schema.clone(), "UTC", &context).unwrap();
     options.encoder = Arc::new(TwoColumns);
     let ids = (!key.is_empty()).then(|| Arc::new(DocumentIds::new(&schema, &table.primary_key, "_").unwrap()));
-    let factory = ElasticsearchFactory { table: "t".to_owned(), options: Arc::new(options), ids, versions: None };
+    let mut factory = ElasticsearchFactory {
+        table: "t".to_owned(),
+        options: Arc::new(options),
+        ids,
+        hands_over_refused: false,
+        versions: None,
+    };
+    change(&mut factory);
     let waker = Waker::default();
     let context = SinkContext { instance: 0, instances: 1, restored: Vec::new(), waker: waker.clone() };
     (factory.open(context).unwrap(), waker)
@@ -385,4 +403,74 @@ fn a_full_buffer_holds_the_job_back_until_the_server_has_taken_some() {
     }
     checkpoint(&mut *sink, &waker).unwrap();
     assert_eq!(sink.counters().delivered, sink.counters().received);
+}
+
+#[test]
+fn a_refused_document_is_handed_over_when_there_are_dead_letters() {
+    let refusal = items(&[item("index", 201, ""), item("index", 400, "mapper_parsing_exception")]);
+    let server = Server::start(vec![refusal]);
+    let (mut sink, waker) =
+        open_with(&format!("http://{}", server.address), &[], &[], |factory| factory.hands_over_refused = true);
+    sink.write(&inserts(&["a", "b"])).unwrap();
+    checkpoint(sink.as_mut(), &waker).unwrap();
+    let refused = sink.take_refused();
+    assert_eq!(refused.len(), 1);
+    assert_eq!(refused[0].row, br#"{"k":"b","n":1}"#);
+    assert!(refused[0].reason.contains("because"), "{refused:?}");
+    assert_eq!(sink.take_refused(), []);
+    let counters = sink.counters();
+    assert_eq!((counters.received, counters.delivered, counters.refused), (2, 1, 1));
+}
+
+#[test]
+fn versions_grow_and_an_overtaken_run_ends() {
+    let conflict = || items(&[item("index", 409, "version_conflict_engine_exception")]);
+    for (found, is_over) in [(3_u64, false), (4, true)] {
+        let claimed = |version: u64| Script::Answer(200, format!(r#"{{"_version":{version}}}"#));
+        let server = Server::start(vec![
+            claimed(2),
+            Script::Answer(200, "{}".to_owned()),
+            items(&[item("index", 200, "")]),
+            conflict(),
+            claimed(found),
+        ]);
+        let hosts = format!("http://{}", server.address);
+        let (mut sink, waker) = open_with(&hosts, &["k"], &[], |factory| {
+            let versions = Versions::new(factory.options.connection.clone(), "job/t", "t", 0);
+            versions.claim().unwrap();
+            factory.versions = Some(Arc::new(versions));
+        });
+        for _ in 0..2 {
+            sink.write(&inserts(&["a"])).unwrap();
+            let end = checkpoint(sink.as_mut(), &waker);
+            match end {
+                Ok(prepared) => assert_eq!(prepared.pending, b"claim"),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Superseded);
+                    assert!(is_over, "{error}");
+                    break;
+                }
+            }
+        }
+        let version = |sequence: u64| (3 << 40) + sequence;
+        let write = |sequence| {
+            format!(
+                concat!(
+                    r#"{{"index":{{"_index":"i","_id":"a","version":{},"version_type":"external_gte"}}}}"#,
+                    "\n",
+                    r#"{{"k":"a","n":1}}"#,
+                    "\n"
+                ),
+                version(sequence)
+            )
+        };
+        let bodies = bodies(&server);
+        assert_eq!(bodies[2..4], [write(1), write(2)]);
+        if !is_over {
+            let counters = sink.counters();
+            assert_eq!((counters.received, counters.delivered, counters.folded), (2, 1, 1));
+        }
+        let claim = &server.requests()[1];
+        assert!(claim.starts_with("POST /wiesel-claims/_doc/job%2Ft%2Ft?version=3&version_type=external"), "{claim}");
+    }
 }

@@ -81,6 +81,7 @@ impl Table {
             checkpoint_interval_is_set: self.interval_is_set,
             run_key: String::new(),
             ordinal: 0,
+            hands_over_refused: false,
         };
         super::sink(&self.descriptor, &request, &ConnectorContext::default()).unwrap()
     }
@@ -655,6 +656,7 @@ fn timestamps_go_through_the_session_zone_unless_utc_is_asked_for() {
             checkpoint_interval_is_set: false,
             run_key: String::new(),
             ordinal: 0,
+            hands_over_refused: false,
         };
         let mut run = Run::start(&table, 1, &[]);
         run.factory = super::sink(&table.descriptor, &request, &ConnectorContext::default()).unwrap();

@@ -124,7 +124,8 @@ pub fn sink(
     if table.sink_settings.exactly_once {
         return Ok(Box::new(exactly_once::ExactlyOnceFactory::new(table, request, target)));
     }
-    Ok(Box::new(sink::JdbcFactory::new(options, target)))
+    let letters = request.hands_over_refused.then(|| request.time_zone.clone());
+    Ok(Box::new(sink::JdbcFactory::new(options, target, letters)))
 }
 
 /// Connects, and checks password, table, columns and rights.

@@ -9,7 +9,8 @@ use arrow_array::RecordBatch;
 use postgres::types::ToSql;
 use postgres::{Client, Transaction};
 use wiesel_core::sink::{
-    CheckpointKind, Prepared as PreparedWork, Sink, SinkContext, SinkCounters, SinkFactory, SinkParallelism, SinkStatus,
+    CheckpointKind, Prepared as PreparedWork, RefusedRow, Sink, SinkContext, SinkCounters, SinkFactory,
+    SinkParallelism, SinkStatus,
 };
 use wiesel_core::{ChangeBatch, Error, Result};
 
@@ -17,6 +18,8 @@ use super::options::JdbcOptions;
 use super::parameter::ColumnParameter;
 use super::row_buffer::RowBuffer;
 use super::target::{Failure, Prepared, Target};
+use crate::formats::json::{JsonEncoder, JsonOptions};
+use crate::formats::{Encoder as _, FormatContext};
 use crate::handover::{HandOver, Link, exponential_backoff};
 use crate::java_text;
 
@@ -35,11 +38,13 @@ const SHOWN_CHARS_MAX: usize = 200;
 pub(super) struct JdbcFactory {
     options: JdbcOptions,
     target: Arc<Target>,
+    /// The session's time zone, when refused rows are handed over.
+    letters: Option<String>,
 }
 
 impl JdbcFactory {
-    pub(super) fn new(options: JdbcOptions, target: Target) -> Self {
-        JdbcFactory { options, target: Arc::new(target) }
+    pub(super) fn new(options: JdbcOptions, target: Target, letters: Option<String>) -> Self {
+        JdbcFactory { options, target: Arc::new(target), letters }
     }
 }
 
@@ -49,8 +54,17 @@ impl SinkFactory for JdbcFactory {
     }
 
     fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
-        let mut sender =
-            Sender { target: Arc::clone(&self.target), session: None, retries_max: self.options.retries_max };
+        let letters = self.letters.as_ref().map(|time_zone| {
+            let context = FormatContext::whole(&self.target.name, self.target.schema.clone(), time_zone);
+            JsonEncoder::new(context, JsonOptions::default())
+        });
+        let mut sender = Sender {
+            target: Arc::clone(&self.target),
+            session: None,
+            retries_max: self.options.retries_max,
+            letters,
+            refused_in_buffer: 0,
+        };
         sender.connect()?;
         let name = format!("jdbc-{}-{}", self.options.table_name, context.instance);
         let handover = HandOver::start(name, context.waker, move |buffer, link| sender.send(buffer, link))?;
@@ -154,6 +168,10 @@ impl Sink for JdbcSink {
         Ok(self.handover.checkpoint_is_safe().then(PreparedWork::default))
     }
 
+    fn take_refused(&mut self) -> Vec<RefusedRow> {
+        self.handover.progress().take_refused()
+    }
+
     fn waiting_for(&self) -> Option<String> {
         self.handover.progress().waiting_for()
     }
@@ -176,6 +194,10 @@ struct Sender {
     /// The connection and its statements; `None` after it was lost.
     session: Option<(Client, Prepared)>,
     retries_max: u32,
+    /// Writes refused rows as JSON; `None`: a refused row ends the job.
+    letters: Option<JsonEncoder>,
+    /// Changes of the buffer at hand that were handed over.
+    refused_in_buffer: u64,
 }
 
 impl Sender {
@@ -212,6 +234,14 @@ impl Sender {
                     }
                     why
                 }
+                Err(Failure::Row(_)) if self.letters.is_some() => match self.write_around(buffer, link) {
+                    Ok(()) => break,
+                    Err(Failure::Away(why) | Failure::Conflict(why)) => {
+                        self.session = None;
+                        why
+                    }
+                    Err(failure) => return Err(failure.into()),
+                },
                 Err(Failure::Row(error)) => {
                     link.progress.refused.fetch_add(1, Ordering::Relaxed);
                     return Err(self.find_refused_row(buffer).unwrap_or(error));
@@ -224,7 +254,8 @@ impl Sender {
             link.pause(exponential_backoff(BACKOFF_DELAY, attempt))?;
         }
         link.progress.set_waiting_for(None);
-        link.progress.delivered.fetch_add(buffer.len() as u64, Ordering::Relaxed);
+        let refused = std::mem::take(&mut self.refused_in_buffer);
+        link.progress.delivered.fetch_add(buffer.len() as u64 - refused, Ordering::Relaxed);
         buffer.clear();
         Ok(())
     }
@@ -245,6 +276,29 @@ impl Sender {
         transaction.commit().map_err(|e| target.failure(&e))
     }
 
+    /// After the database refused a row of a buffer: writes the others, and hands the refused ones over once the others are committed.
+    fn write_around(&mut self, buffer: &RowBuffer, link: &Link) -> Result<(), Failure> {
+        self.connect()?;
+        let (Some((client, prepared)), Some(encoder)) = (&mut self.session, &mut self.letters) else {
+            return Err(Failure::Away("the connection was lost".to_owned()));
+        };
+        let target = &self.target;
+        let mut transaction = client.transaction().map_err(|e| target.failure(&e))?;
+        let mut refused = Vec::new();
+        write_or_halve(target, prepared, &mut transaction, buffer, 0..buffer.len(), &mut refused)?;
+        transaction.commit().map_err(|e| target.failure(&e))?;
+        for (row, error) in &refused {
+            let (deleted, written) = buffer.rows(*row..row + 1)?;
+            let mut json = Vec::new();
+            if let Some(rows) = deleted.or(written) {
+                encoder.encode(&ChangeBatch::inserts(rows), &mut json, &mut Vec::new())?;
+            }
+            link.progress.refuse(json, error.message().to_owned());
+        }
+        self.refused_in_buffer = refused.len() as u64;
+        Ok(())
+    }
+
     /// After the database refused a row of a buffer: the same rows one by one, never committed, up to the one that it refuses.
     fn find_refused_row(&mut self, buffer: &RowBuffer) -> Option<Error> {
         self.connect().ok()?;
@@ -260,6 +314,33 @@ impl Sender {
         }
         None
     }
+}
+
+/// Writes a range of changes; where the database refuses one of them, halves, down to the row.
+fn write_or_halve(
+    target: &Target,
+    prepared: &Prepared,
+    transaction: &mut Transaction<'_>,
+    buffer: &RowBuffer,
+    range: Range<usize>,
+    refused: &mut Vec<(usize, Error)>,
+) -> Result<(), Failure> {
+    let mut part = transaction.transaction().map_err(|e| target.failure(&e))?;
+    match write_rows(target, prepared, &mut part, buffer, range.clone()) {
+        Ok(()) => return part.commit().map_err(|e| target.failure(&e)),
+        Err(Failure::Row(error)) if range.len() <= 1 => {
+            part.rollback().map_err(|e| target.failure(&e))?;
+            refused.push((range.start, error));
+            return Ok(());
+        }
+        Err(Failure::Row(_) | Failure::SameRowTwice) if range.len() > 1 => {
+            part.rollback().map_err(|e| target.failure(&e))?;
+        }
+        Err(failure) => return Err(failure),
+    }
+    let middle = range.start + range.len() / 2;
+    write_or_halve(target, prepared, transaction, buffer, range.start..middle, refused)?;
+    write_or_halve(target, prepared, transaction, buffer, middle..range.end, refused)
 }
 
 /// Writes some of a buffer's changes inside a transaction.

@@ -175,6 +175,7 @@ pub fn sink(
         encoder,
         physical,
         timestamp,
+        hands_over_refused: request.hands_over_refused,
     };
     Ok(match delivery {
         Delivery::ExactlyOnce(prefix) => {

@@ -18,7 +18,7 @@ use arrow_array::types::{TimestampMicrosecondType, TimestampMillisecondType, Tim
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::{DataType as ArrowType, TimeUnit};
 use wiesel_core::sink::{
-    CheckpointKind, Prepared, Sink, SinkContext, SinkCounters, SinkFactory, SinkParallelism, SinkStatus,
+    CheckpointKind, Prepared, RefusedRow, Sink, SinkContext, SinkCounters, SinkFactory, SinkParallelism, SinkStatus,
 };
 use wiesel_core::{ChangeBatch, Error, Result};
 use wiesel_ffi::kafka::{Client, ClientKind, KafkaError, Producer, code};
@@ -48,6 +48,8 @@ pub(super) struct KafkaSinkFactory {
     pub(super) physical: Vec<usize>,
     /// Which of a batch's columns is the record's time.
     pub(super) timestamp: Option<usize>,
+    /// Records that are too large are handed over and do not end the job.
+    pub(super) hands_over_refused: bool,
 }
 
 impl KafkaSinkFactory {
@@ -120,6 +122,8 @@ impl SinkFactory for KafkaSinkFactory {
             flight: Flight::new(producer),
             target,
             must_wait: true,
+            hands_over_refused: self.hands_over_refused,
+            refused: Vec::new(),
             counters: SinkCounters::default(),
             outage: None,
         }))
@@ -265,6 +269,9 @@ struct KafkaSink {
     /// Whether the checkpoint that is being prepared waits for acknowledgements.
     must_wait: bool,
     counters: SinkCounters,
+    hands_over_refused: bool,
+    /// Records that were too large, at most those of one step.
+    refused: Vec<RefusedRow>,
     /// Why nothing is acknowledged, as far as the client said.
     outage: Option<String>,
 }
@@ -335,6 +342,13 @@ impl Sink for KafkaSink {
                 )));
             }
             if let Err(error) = self.flight.send(self.target.next(), document, time) {
+                if error.code == code::MESSAGE_TOO_LARGE && self.hands_over_refused {
+                    let reason = self.not_delivered(&error, -1).message().to_owned();
+                    self.refused.push(RefusedRow { row: document.to_vec(), reason });
+                    self.counters.received += 1;
+                    self.counters.refused += 1;
+                    continue;
+                }
                 return Err(self.not_delivered(&error, -1).at(format!("a document of {} bytes", document.len())));
             }
             self.counters.received += 1;
@@ -359,6 +373,10 @@ impl Sink for KafkaSink {
         self.look()?;
         let is_safe = !self.must_wait || self.flight.earlier() == 0;
         Ok(is_safe.then(Prepared::default))
+    }
+
+    fn take_refused(&mut self) -> Vec<RefusedRow> {
+        std::mem::take(&mut self.refused)
     }
 
     fn waiting_for(&self) -> Option<String> {

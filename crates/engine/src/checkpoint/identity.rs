@@ -36,12 +36,12 @@ pub(crate) fn operator_ids(plan: &StreamPlan) -> Vec<String> {
     ids
 }
 
-/// The operators as a manifest lists them.
+/// The operators as a manifest lists them; those of dead letters come and go with the setting.
 pub(crate) fn operators(plan: &StreamPlan, ids: &[String]) -> Vec<OperatorEntry> {
-    let nodes = plan.nodes.iter().zip(ids);
+    let nodes = plan.nodes.iter().zip(ids).enumerate();
     nodes
-        .filter(|(node, _)| !matches!(node.kind, NodeKind::Exchange(_)))
-        .map(|(node, id)| OperatorEntry { id: id.clone(), label: node.label.clone() })
+        .filter(|(place, (node, _))| !matches!(node.kind, NodeKind::Exchange(_)) && !plan.is_of_dead_letters(*place))
+        .map(|(_, (node, id))| OperatorEntry { id: id.clone(), label: node.label.clone() })
         .collect()
 }
 

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use wiesel_core::sink::CheckpointKind;
 use wiesel_core::{Error, Result};
 
+use crate::step::letters::Letter;
+
 /// The format this program writes, and the only one it reads.
 pub(crate) const FORMAT: u32 = 1;
 
@@ -53,6 +55,9 @@ pub(crate) struct Manifest {
     pub(crate) sinks: Vec<SinkEntry>,
     /// State files in the order in which they are read.
     pub(crate) runs: Vec<RunEntry>,
+    /// Dead letters that their table's sink had not got when the checkpoint began.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) letters: Vec<Letter>,
 }
 
 /// An operator of the plan.
@@ -221,6 +226,7 @@ mod tests {
                 states: vec![vec![0, 255]],
                 pending: vec![PendingEntry { checkpoint: 6, work: vec![b"rows".to_vec()] }],
             }],
+            letters: Vec::new(),
             runs: vec![RunEntry { file: "state-7.run".to_owned(), bytes: 9, crc32: u32::MAX }],
         }
     }

@@ -220,7 +220,7 @@ pub(super) fn start_sources(
     Ok(intakes)
 }
 
-fn values_batch(rows: &[Vec<Value>], schema: &Schema) -> Result<Option<RowsBatch>> {
+pub(super) fn values_batch(rows: &[Vec<Value>], schema: &Schema) -> Result<Option<RowsBatch>> {
     if rows.is_empty() {
         return Ok(None);
     }

@@ -15,6 +15,7 @@ use wiesel_core::{Error, Result};
 use wiesel_plan::{NodeKind, StreamPlan};
 
 use super::intake::Intake;
+use super::letters::Letter;
 use super::metrics::{CheckpointSummary, Metrics};
 use crate::checkpoint::folder::StoreError;
 use crate::checkpoint::manifest::{
@@ -375,6 +376,7 @@ impl Keeper {
             inputs: in_flight.moment.inputs.clone(),
             sinks: sink_entries(view.plan, &self.ids, states, &self.open),
             runs: runs.clone(),
+            letters: view.letters.to_vec(),
         };
         self.runs = runs;
         if in_flight.is_full {
@@ -435,6 +437,8 @@ impl Keeper {
 
 /// What a keeper looks at while it moves a checkpoint on.
 pub(crate) struct View<'a> {
+    /// Dead letters of sinks that the checkpoint in flight has to keep.
+    pub(crate) letters: &'a [Letter],
     pub(crate) plan: &'a StreamPlan,
     pub(crate) metrics: &'a Arc<Metrics>,
     pub(crate) intakes: &'a [Intake],

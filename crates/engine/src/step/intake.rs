@@ -164,6 +164,11 @@ impl Intake {
         self.is_open && self.is_bounded && self.splits.iter().all(|s| s.is_finished && s.pending.is_empty())
     }
 
+    /// The names of the splits.
+    pub(crate) fn split_names(&self) -> Vec<String> {
+        self.splits.iter().map(|split| split.name.clone()).collect()
+    }
+
     /// The position of every split.
     pub(crate) fn positions(&self) -> Vec<(SplitIndex, i64)> {
         self.splits.iter().map(|s| s.position).enumerate().collect()

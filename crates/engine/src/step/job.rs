@@ -215,6 +215,7 @@ fn sink_factories(spec: &JobSpec) -> Result<Vec<Option<Arc<dyn SinkFactory>>>> {
             loop_folder: loop_folder.clone(),
             checkpoint_interval_is_set: spec.config.checkpoint_interval_ms.is_some(),
             run_key: run_key.clone(),
+            hands_over_refused: spec.plan.dead_letters.is_some() && !spec.plan.is_of_dead_letters(id),
             ordinal,
         };
         Ok(Some(Arc::from(spec.registry.sink(&sink.table, &request)?)))

@@ -9,6 +9,7 @@
 //! job      what a job is given, how it opens and ends
 //! assemble sources, workers and state of a run put together
 //! running  the loop itself: steps, parking, checkpoints, ends
+//! letters  dead letters on their way to their table
 //! flow     event time and the tasks of a step
 //! ```
 
@@ -23,6 +24,7 @@ mod flow;
 mod graph;
 mod intake;
 pub mod job;
+pub(crate) mod letters;
 pub mod metrics;
 mod room;
 mod running;

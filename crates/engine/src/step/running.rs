@@ -24,6 +24,7 @@ use super::flow::{Flow, StepSize};
 use super::graph::GraphNode;
 use super::intake::Intake;
 use super::job::{Job, JobEnd, JobSpec};
+use super::letters::{self, Letter};
 use super::metrics::lock;
 use super::room::Room;
 use super::worker::{Command, Shared, StepInput, Task, Worker, earliest};
@@ -52,6 +53,11 @@ pub(super) struct Running {
     is_full: bool,
     /// A sink takes no more before the next checkpoint.
     needs_checkpoint: bool,
+    /// Dead letters of sinks that wait for the next step, and those that the checkpoint in flight has to keep.
+    letters: Vec<Letter>,
+    letters_kept: Vec<Letter>,
+    /// A job with dead letters ends with two checkpoints: the first one makes the sinks say what is refused.
+    is_flushed: bool,
     next_timer_ms: Option<i64>,
     sink_deadline_ms: Option<i64>,
     prepared: Vec<(usize, usize, Prepared)>,
@@ -98,6 +104,10 @@ impl Running {
             failed: AtomicBool::new(false),
             failure: Mutex::new(None),
             fail_points: spec.fail_points.clone(),
+            letters: spec
+                .plan
+                .dead_letters
+                .and_then(|id| graph.sources.iter().copied().find(|place| graph.nodes[*place].plan_node == id)),
             graph,
             metrics,
             workers,
@@ -148,6 +158,9 @@ impl Running {
             step: 0,
             is_full: false,
             needs_checkpoint: false,
+            letters: recovered.manifest.as_ref().map_or_else(Vec::new, |m| m.letters.clone()),
+            letters_kept: Vec::new(),
+            is_flushed: false,
             next_timer_ms: None,
             sink_deadline_ms: None,
             prepared: Vec::new(),
@@ -257,7 +270,9 @@ impl Running {
             return Ok(Some(stopped(self.standing())));
         }
         if !keeper.is_in_flight() && !self.flow.has_carry() {
-            self.begin(kind, now_ms)?;
+            let is_first_of_two = kind == CheckpointKind::Final && self.shared.letters.is_some() && !self.is_flushed;
+            self.is_flushed = true;
+            self.begin(if is_first_of_two { CheckpointKind::Periodic } else { kind }, now_ms)?;
         }
         Ok(None)
     }
@@ -295,6 +310,7 @@ impl Running {
         self.prepared.clear();
         let store = self.room.store();
         self.command(Command::Snapshot { id, kind, full, store: store.clone() })?;
+        self.letters_kept.clone_from(&self.letters);
         // Nothing resumes from the last checkpoint of a bounded job, so what the store holds need not be in it.
         let base = store.filter(|_| full && kind != CheckpointKind::Final);
         let base = base.map(|store| store.freeze(self.worker.spilling(&self.shared.graph)));
@@ -337,6 +353,7 @@ impl Running {
             intakes: &self.flow.intakes,
             fail_points: &self.spec.fail_points,
             instances,
+            letters: &self.letters_kept,
         };
         keeper.progress(now_ms, &mut self.prepared, &view)
     }
@@ -361,7 +378,7 @@ impl Running {
 
     /// Whether a step is due although nothing arrived.
     fn is_due(&self, now_ms: i64) -> bool {
-        self.flow.has_rows() || self.next_deadline_ms(now_ms).is_some_and(|at| at <= now_ms)
+        self.flow.has_rows() || !self.letters.is_empty() || self.next_deadline_ms(now_ms).is_some_and(|at| at <= now_ms)
     }
 
     fn next_deadline_ms(&self, now_ms: i64) -> Option<i64> {
@@ -407,11 +424,23 @@ impl Running {
     }
 
     fn step_input(&mut self, tasks: Vec<Task>, now_ms: i64) -> StepInput {
+        let letters = std::mem::take(&mut self.letters);
+        let split_names = match self.shared.letters {
+            Some(_) => self.flow.intakes.iter().map(Intake::split_names).collect(),
+            None => Vec::new(),
+        };
         self.step += 1;
         self.shared.metrics.steps.store(self.step, Relaxed);
         let mut seed = self.seed.to_le_bytes().to_vec();
         seed.extend_from_slice(&self.step.to_le_bytes());
-        StepInput { tasks, now_ms, seed: xxhash_rust::xxh3::xxh3_64(&seed), is_before_checkpoint: false }
+        StepInput {
+            tasks,
+            now_ms,
+            seed: xxhash_rust::xxh3::xxh3_64(&seed),
+            is_before_checkpoint: false,
+            letters,
+            split_names,
+        }
     }
 
     /// Lets all workers do a command, this thread among them, and reads their reports.
@@ -432,6 +461,10 @@ impl Running {
             return Err(error.unwrap_or_else(|| Error::internal("a worker failed without an error")));
         }
         self.read_reports();
+        if self.letters.len() > letters::WAITING_MAX {
+            let text = format!("more than {} rows were refused since the last step", letters::WAITING_MAX);
+            return Err(Error::data(text).hint("look at the reasons in the table of dead letters"));
+        }
         Ok(())
     }
 
@@ -450,6 +483,8 @@ impl Running {
             self.sink_deadline_ms = earliest(self.sink_deadline_ms, report.sink_deadline_ms);
             self.is_full |= report.is_full;
             self.needs_checkpoint |= report.needs_checkpoint;
+            self.letters_kept.extend_from_slice(&report.letters);
+            self.letters.append(&mut report.letters);
             self.prepared.append(&mut report.prepared);
             for (sink, counters, waiting) in &report.sinks {
                 let Some((sum, text)) = sums.get_mut(*sink) else { continue };

@@ -20,13 +20,14 @@ use arrow_array::{Array, RecordBatch};
 use wiesel_core::env;
 use wiesel_core::sink::{CheckpointKind, Prepared, Sink, SinkCounters, SinkStatus};
 use wiesel_core::source::{RawBatch, RowReader, SplitIndex};
-use wiesel_core::{ChangeBatch, Error, Result, Schema};
+use wiesel_core::{ChangeBatch, Error, ErrorKind, Result, Schema};
 use wiesel_expr::{EvalContext, Evaluator, Session};
 
 use super::barrier::Barrier;
 use super::control::FailPoints;
 use super::exchange::{Mailboxes, Splitter, Tag, Tagged, take_changes};
 use super::graph::{Graph, Place, Role};
+use super::letters::{self, Letter, Origin};
 use super::metrics::{Metrics, lock};
 use crate::checkpoint::run::RunBuffer;
 use crate::operator::{Operator, Output, WATERMARK_MIN};
@@ -39,6 +40,8 @@ pub type Collector = Box<dyn FnMut(&Schema, ChangeBatch) -> Result<()> + Send>;
 /// What the workers share.
 pub(crate) struct Shared {
     pub(crate) graph: Graph,
+    /// Where dead letters enter.
+    pub(crate) letters: Option<Place>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) workers: usize,
     pub(crate) session: Session,
@@ -85,6 +88,10 @@ pub(crate) struct StepInput {
     pub(crate) seed: u64,
     /// A checkpoint follows: what operators hold back only to send less goes out.
     pub(crate) is_before_checkpoint: bool,
+    /// Dead letters of sinks that wait for their table.
+    pub(crate) letters: Vec<Letter>,
+    /// By source, the names of its splits; empty unless the job has a table of dead letters.
+    pub(crate) split_names: Vec<Vec<String>>,
 }
 
 /// Some records of one split.
@@ -133,6 +140,8 @@ pub(crate) struct Report {
     pub(crate) is_full: bool,
     /// A sink takes no more before the next checkpoint.
     pub(crate) needs_checkpoint: bool,
+    /// Rows that the sinks' systems refused.
+    pub(crate) letters: Vec<Letter>,
     /// By sink, for the instances that live here.
     pub(crate) sinks: Vec<(usize, SinkCounters, Option<String>)>,
     /// Sink instances that finished preparing.
@@ -285,12 +294,15 @@ impl Worker {
         self.context.now_ms = input.now_ms;
         self.context.seed = input.seed;
         self.is_before_checkpoint = input.is_before_checkpoint;
+        if self.index == 0 {
+            self.deliver_letters(shared, Tag::task(0), &input.letters)?;
+        }
         while !shared.failed.load(Relaxed) {
             let index = shared.task_cursor.fetch_add(1, Ordering::AcqRel);
             let Some(task) = input.tasks.get(index) else { break };
             self.split = task.split;
             let place = shared.graph.sources[task.source];
-            let batch = self.read(shared, place, task)?;
+            let batch = self.read(shared, place, task, input, Tag::task(index))?;
             if !batch.is_empty() {
                 self.deliver(shared, place, Tag::task(index), batch)?;
             }
@@ -298,7 +310,16 @@ impl Worker {
         Ok(())
     }
 
-    fn read(&mut self, shared: &Shared, place: Place, task: &Task) -> Result<ChangeBatch> {
+    /// Lets dead letters go to their table.
+    fn deliver_letters(&mut self, shared: &Shared, tag: Tag, waiting: &[Letter]) -> Result<()> {
+        let Some(place) = shared.letters.filter(|_| !waiting.is_empty()) else { return Ok(()) };
+        match letters::rows(waiting, &shared.graph.nodes[place].schema)? {
+            Some(batch) => self.deliver(shared, place, tag, batch),
+            None => Ok(()),
+        }
+    }
+
+    fn read(&mut self, shared: &Shared, place: Place, task: &Task, input: &StepInput, tag: Tag) -> Result<ChangeBatch> {
         let began = env::monotonic();
         let metrics = shared.metrics.source_of(shared.graph.nodes[place].plan_node);
         let batch = match &task.input {
@@ -313,15 +334,31 @@ impl Worker {
                     return Err(Error::internal("a source without a reader sent undecoded records"));
                 };
                 let records = range.len() as u64;
-                let read = reader.read(raw, range.clone());
+                let mut refused = Vec::new();
+                let read = match reader.read(raw, range.clone()) {
+                    Err(e) if e.kind() == ErrorKind::Data && shared.letters.is_some() => {
+                        let splits = input.split_names.get(task.source);
+                        let origin = Origin {
+                            table: metrics.map_or("", |m| &m.table),
+                            split: splits.and_then(|s| s.get(task.split)).map_or("", String::as_str),
+                            now_ms: input.now_ms,
+                        };
+                        let mut pieces = Vec::new();
+                        letters::read_around(reader.as_mut(), raw, range.clone(), &origin, &mut pieces, &mut refused)
+                            .and_then(|()| letters::join(pieces, &shared.graph.nodes[place].schema))
+                    }
+                    read => read,
+                };
                 if let Some(metrics) = metrics {
                     metrics.fetched.fetch_add(records, Relaxed);
+                    metrics.refused.fetch_add(refused.len() as u64, Relaxed);
                     match &read {
                         Ok(read) => metrics.skipped.fetch_add(read.skipped, Relaxed),
                         Err(_) => metrics.refused.fetch_add(records, Relaxed),
                     };
                 }
                 let read = read.map_err(|e| e.at(format!("table `{}`", metrics.map_or("", |m| &m.table))))?;
+                self.deliver_letters(shared, tag, &refused)?;
                 ChangeBatch { rows: read.rows, kinds: read.kinds }
             }
         };
@@ -508,6 +545,7 @@ impl Worker {
         report.sink_deadline_ms = None;
         report.is_full = false;
         report.needs_checkpoint = false;
+        report.letters.clear();
         report.sinks.clear();
         report.operators.clear();
         for (place, node) in self.nodes.iter_mut().enumerate() {
@@ -682,6 +720,8 @@ impl SinkPart {
             self.is_preparing = false;
             report.prepared.push((self.index, self.instance, prepared));
         }
+        let refused = self.sink.take_refused().into_iter();
+        report.letters.extend(refused.map(|row| Letter::of_sink(&self.table, row, now_ms)));
         report.sinks.push((self.index, self.sink.counters(), self.sink.waiting_for()));
         Ok(())
     }

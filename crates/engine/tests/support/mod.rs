@@ -404,7 +404,9 @@ pub(crate) struct PlanBuilder {
 
 impl PlanBuilder {
     pub(crate) fn new() -> Self {
-        PlanBuilder { plan: StreamPlan { job_name: "test".to_owned(), nodes: Vec::new(), sinks: Vec::new() } }
+        PlanBuilder {
+            plan: StreamPlan { job_name: "test".to_owned(), nodes: Vec::new(), sinks: Vec::new(), dead_letters: None },
+        }
     }
 
     pub(crate) fn node(&mut self, kind: NodeKind, inputs: &[NodeId], schema: Schema) -> NodeId {

@@ -7,6 +7,8 @@ use super::Config;
 use crate::parser::ast::OptionPair;
 
 const SINK: &str = "wiesel.sink.";
+const ON_REFUSED: &str = "wiesel.on-refused";
+const DEAD_LETTER_TABLE: &str = "wiesel.dead-letter.table";
 
 /// What can be asked of one sink: the end of the key, and the values.
 const OF_SINK: &[(&str, &[&str])] = &[("delivery", &["default", "exactly-once"]), ("versioned", &["true", "false"])];
@@ -14,8 +16,19 @@ const OF_SINK: &[(&str, &[&str])] = &[("delivery", &["default", "exactly-once"])
 /// Refuses a key that is not there and a value that does not fit.
 pub(super) fn check(pair: &OptionPair) -> Result<(), Diagnostic> {
     let (key, value) = (pair.key.value.as_str(), pair.value.value.as_str());
+    match key {
+        ON_REFUSED if value.eq_ignore_ascii_case("fail") || value.eq_ignore_ascii_case("dead-letter") => return Ok(()),
+        ON_REFUSED => {
+            return Err(Diagnostic::error("W0501", format!("setting '{key}' cannot be '{value}'"))
+                .at(pair.value.span)
+                .label("expected fail or dead-letter"));
+        }
+        DEAD_LETTER_TABLE => return Ok(()),
+        _ => {}
+    }
     let unknown = || {
-        let known = OF_SINK.iter().map(|(end, _)| format!("'{SINK}<table>.{end}'")).collect::<Vec<_>>();
+        let mut known: Vec<String> = [ON_REFUSED, DEAD_LETTER_TABLE].iter().map(|key| format!("'{key}'")).collect();
+        known.extend(OF_SINK.iter().map(|(end, _)| format!("'{SINK}<table>.{end}'")));
         Diagnostic::error("W0502", format!("unknown setting '{key}'"))
             .at(pair.key.span)
             .hint(format!("known are {}", known.join(", ")))
@@ -44,6 +57,19 @@ fn split(key: &str) -> Option<(&str, &str)> {
 }
 
 impl Config {
+    /// `wiesel.dead-letter.table`, when refused rows go there.
+    pub fn dead_letter_table(&self) -> Result<Option<&str>, Diagnostic> {
+        let goes = self.get(ON_REFUSED).is_some_and(|value| value.eq_ignore_ascii_case("dead-letter"));
+        match (goes, self.get(DEAD_LETTER_TABLE)) {
+            (true, None) => Err(Diagnostic::error(
+                "W0501",
+                format!("setting '{ON_REFUSED}' = 'dead-letter' needs a table: SET '{DEAD_LETTER_TABLE}' = '...'"),
+            )),
+            (true, table) => Ok(table),
+            (false, _) => Ok(None),
+        }
+    }
+
     /// What the file asks of the sink `table`.
     pub fn sink_settings(&self, table: &str) -> SinkSettings {
         let is = |end: &str, wanted: &str| {

@@ -8,7 +8,7 @@ use wiesel_core::{TypeKind, Value};
 use wiesel_expr::{ScalarExpr, cast};
 use wiesel_plan::{Node, NodeId, NodeKind, StreamPlan};
 
-use super::{PlannedJob, Session};
+use super::{PlannedJob, Session, dead_letters};
 use crate::binder::expr::{Bound, Diagnostics, ExprBinder, cast_to, refused};
 use crate::binder::query::from_connector;
 use crate::binder::scope::Scope;
@@ -143,16 +143,25 @@ impl Session {
         infer(&mut nodes, materialize_is_off).map_err(|e| place(e, span))?;
         let job_name = self.config.pipeline_name().unwrap_or(default_name).to_owned();
         let config = self.config.job_config();
-        Ok(components(&nodes, &sinks)
-            .into_iter()
-            .map(|(nodes, sinks)| PlannedJob {
+        let letters = self.dead_letter_table(span)?;
+        let job = |(mut nodes, mut sinks): (Vec<Node>, Vec<NodeId>)| {
+            // A query that is shown keeps no checkpoints, by which a table would get its letters.
+            let is_shown = nodes.iter().any(|node| matches!(node.kind, NodeKind::Collect));
+            let letters = letters.as_ref().filter(|_| !is_shown);
+            PlannedJob {
                 loop_name: loop_name(&nodes, &sinks),
-                plan: StreamPlan { job_name: job_name.clone(), nodes, sinks },
+                plan: StreamPlan {
+                    job_name: job_name.clone(),
+                    dead_letters: letters.map(|table| dead_letters::join_loop(&mut nodes, &mut sinks, table)),
+                    nodes,
+                    sinks,
+                },
                 config: config.clone(),
                 query_schema: None,
                 column_width_max: self.config.column_width_max(),
-            })
-            .collect())
+            }
+        };
+        Ok(components(&nodes, &sinks).into_iter().map(job).collect())
     }
 }
 

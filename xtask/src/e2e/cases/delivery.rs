@@ -296,3 +296,60 @@ pub(crate) fn elasticsearch_versioned_twin_supersedes_the_first_run(context: &Co
     first.wait(60)?.expect_code(3)?.expect_stderr("superseded")?;
     drill.expect_once(&index, elasticsearch_rows(context, &index)?)
 }
+
+pub(crate) fn refused_rows_become_dead_letters(context: &Context) -> Result<()> {
+    let [letters, rows, index] = ["letters", "rows", "mapped"].map(|name| context.unique(name));
+    let mut postgres = context.postgres()?;
+    postgres.execute(&format!(
+        "CREATE TABLE {letters} (at TIMESTAMPTZ, table_name TEXT, topic TEXT, partition INT, \"offset\" BIGINT, raw BYTEA, reason TEXT)"
+    ))?;
+    postgres.execute(&format!("CREATE TABLE {rows} (id INT CHECK (id <> 3), name TEXT)"))?;
+    let elasticsearch = context.elasticsearch(Line::Seven)?;
+    let mapping = r#"{"mappings":{"properties":{"name":{"type":"integer"}}}}"#;
+    elasticsearch.expect("PUT", &format!("/{index}"), Some(mapping))?;
+    let url = context.services().elasticsearch(Line::Seven)?.url();
+    let sinks = format!(
+        "SET 'wiesel.on-refused' = 'dead-letter';\nSET 'wiesel.dead-letter.table' = 'letters';\n\
+         SET 'wiesel.sink.letters.delivery' = 'exactly-once';\n\
+         CREATE TABLE letters (`at` TIMESTAMP_LTZ(3), table_name STRING, topic STRING, `partition` INT, `offset` BIGINT, `raw` BYTES, \
+         reason STRING) {};\n\
+         CREATE TABLE plain (id INT, name STRING) {};\n\
+         CREATE TABLE mapped (id INT, name STRING) WITH ('connector' = 'elasticsearch-7', 'hosts' = '{url}', 'index' = '{index}');",
+        jdbc::with(context, &letters)?,
+        jdbc::with(context, &rows)?,
+    );
+    let inserts = "INSERT INTO plain SELECT id, name FROM events;\nINSERT INTO mapped SELECT id, name FROM events;";
+    let drill = Drill::new(context, &sinks, inserts)?;
+    let records = [
+        r#"{"id":1,"name":"10"}"#,
+        r#"{"id":2,"name":"ten"}"#,
+        r#"{"id":3,"name":"30"}"#,
+        r#"{"id":"none""#,
+        r#"{"id":5,"name":"50"}"#,
+    ];
+    context.kafka()?.produce(&drill.topic, records)?;
+    let point = [("WIESEL_FAIL_POINT", "commit.recorded:2".to_owned())];
+    let end = context.spawn_with(drill.arguments(true, &[]), &point)?.wait(60)?;
+    if end.code.is_none() {
+        context.run(drill.arguments(true, &[]), 60)?.expect_code(0)?;
+    }
+    let found = postgres.query(&format!("SELECT id FROM {rows} ORDER BY id"))?.concat();
+    ensure!(
+        found.iter().collect::<std::collections::BTreeSet<_>>().len() == 3,
+        "rows 1, 2 and 5 are written, found {found:?}"
+    );
+    elasticsearch.refresh(&index)?;
+    ensure!(elasticsearch.count(&index)? >= 3, "documents 1, 3 and 5 are written");
+    let found = postgres.query(&format!(
+        "SELECT table_name, convert_from(raw, 'UTF8'), topic IS NOT NULL AND \"offset\" IS NOT NULL, reason <> '' \
+         FROM {letters} ORDER BY 1, 2"
+    ))?;
+    let broken = r#"{"id":"none""#;
+    let expected = [
+        ["events", broken, "t", "t"],
+        ["mapped", r#"{"id":2,"name":"ten"}"#, "f", "t"],
+        ["plain", r#"{"id":3,"name":"30"}"#, "f", "t"],
+    ];
+    ensure!(found == expected, "expected the letters {expected:?}, found {found:?}");
+    Ok(())
+}
