@@ -18,7 +18,7 @@ use wiesel_expr::EvalContext;
 use wiesel_plan::{WindowAggregateNode, WindowKind, WindowProperty};
 
 use super::ROWS_PER_BATCH;
-use super::aggregate::{AggregateSpec, Groups, Plan, PlannedRows, Prepared};
+use super::aggregate::{AggregateSpec, FoldBuffers, FoldedRows, Groups, Prepared};
 use super::session::{Joined, Placed, SESSIONS_TABLE, Session, Sessions};
 use super::window::Windows;
 use super::window_aggregate::WindowTime;
@@ -46,9 +46,8 @@ pub struct SessionAggregate {
     all_rows: Vec<u32>,
     key_slots: Vec<u32>,
     pending: BTreeMap<u32, Vec<u32>>,
-    slots: Vec<u32>,
     prepared: Vec<Prepared>,
-    plan: Plan,
+    buffers: FoldBuffers,
 }
 
 impl SessionAggregate {
@@ -83,9 +82,8 @@ impl SessionAggregate {
             all_rows: Vec::new(),
             key_slots: Vec::new(),
             pending: BTreeMap::new(),
-            slots: Vec::new(),
             prepared: Vec::new(),
-            plan: Plan::default(),
+            buffers: FoldBuffers::default(),
         })
     }
 
@@ -131,21 +129,15 @@ impl SessionAggregate {
                 self.levels.push(Groups::new(&self.spec, 0)?);
             }
             let groups = &mut self.levels[*level as usize];
-            let (keys, hashes) = self.hasher.keys_and_hashes();
-            self.slots.clear();
-            groups.assign(keys, hashes, rows, &mut self.slots);
-            self.plan.clear();
-            let planned = PlannedRows {
+            let folded = FoldedRows {
                 rows,
-                slots: &self.slots,
+                hasher: &self.hasher,
                 kinds: batch.kinds.as_ref(),
+                prepared: &self.prepared,
+                sequence: self.sequence,
                 now_ms,
-                has_ttl: false,
-                keeps_steps: groups.has_columns(),
             };
-            self.ignored_retractions += groups.plan(planned, &mut self.plan);
-            groups.apply(&self.plan, &self.prepared, self.sequence, None);
-            groups.release_empty(&mut self.plan.emptied);
+            self.ignored_retractions += groups.fold(folded, &mut self.buffers);
             rows.clear();
         }
         Ok(())

@@ -24,7 +24,7 @@ use wiesel_expr::EvalContext;
 use wiesel_plan::{WindowAggregateNode, WindowProperty};
 
 use super::ROWS_PER_BATCH;
-use super::aggregate::{AggregateSpec, Groups, Plan, PlannedRows, Prepared, Values, check_version};
+use super::aggregate::{AggregateSpec, FoldBuffers, FoldedRows, Groups, Prepared, Values, check_version};
 use super::window::Windows;
 use crate::operator::{Operator, OperatorContext, Output, StateWriter, WATERMARK_MIN};
 use crate::state::codec::{Reader, STATE_VERSION, decode_keys, number_i64, order_i64};
@@ -59,9 +59,8 @@ pub struct WindowAggregate {
     // Buffers that are used again for every batch.
     slice_ends: Vec<i64>,
     rows: Vec<u32>,
-    slots: Vec<u32>,
     prepared: Vec<Prepared>,
-    plan: Plan,
+    buffers: FoldBuffers,
 }
 
 struct Slice {
@@ -145,9 +144,8 @@ impl WindowAggregate {
             sequence: 0,
             slice_ends: Vec::new(),
             rows: Vec::new(),
-            slots: Vec::new(),
             prepared: Vec::new(),
-            plan: Plan::default(),
+            buffers: FoldBuffers::default(),
         })
     }
 
@@ -273,22 +271,15 @@ impl WindowAggregate {
                 entry.insert(Slice { groups: Groups::new(&self.spec, 0)?, is_stored: false })
             }
         };
-        let groups = &mut slice.groups;
-        let (keys, hashes) = self.hasher.keys_and_hashes();
-        self.slots.clear();
-        groups.assign(keys, hashes, rows, &mut self.slots);
-        self.plan.clear();
-        let rows = PlannedRows {
+        let folded = FoldedRows {
             rows,
-            slots: &self.slots,
+            hasher: &self.hasher,
             kinds: batch.kinds.as_ref(),
+            prepared: &self.prepared,
+            sequence: self.sequence,
             now_ms,
-            has_ttl: false,
-            keeps_steps: groups.has_columns(),
         };
-        self.ignored_retractions += groups.plan(rows, &mut self.plan);
-        groups.apply(&self.plan, &self.prepared, self.sequence, None);
-        groups.release_empty(&mut self.plan.emptied);
+        self.ignored_retractions += slice.groups.fold(folded, &mut self.buffers);
         Ok(())
     }
 }
@@ -401,7 +392,8 @@ impl Operator for WindowAggregate {
         self.slices.values().map(|slice| slice.groups.bytes()).sum::<usize>()
             + self.hasher.bytes()
             + self.slice_ends.capacity() * size_of::<i64>()
-            + (self.rows.capacity() + self.slots.capacity()) * size_of::<u32>()
+            + self.rows.capacity() * size_of::<u32>()
+            + self.buffers.bytes()
     }
 
     fn late_rows(&self) -> u64 {

@@ -35,7 +35,7 @@ use crate::operator::StateWriter;
 use crate::state::codec::{KeyBuffer, Reader, STATE_VERSION, decode_column, encode_keys, put_varint, split_key};
 use crate::state::group_table::GroupTable;
 use crate::state::store::{Loaded, StateStore};
-use crate::state::vnode::hash_key;
+use crate::state::vnode::{KeyHasher, hash_key};
 
 /// The table of groups in a checkpoint; the history of aggregate `i` is table `i + 1`.
 pub(crate) const GROUPS_TABLE: u8 = 0;
@@ -692,6 +692,27 @@ impl Groups {
         }
     }
 
+    /// Adds rows to their groups, or takes them back, where no change is told per row: [`assign`](Self::assign), [`plan`](Self::plan)
+    /// and [`apply`](Self::apply) in one, and groups that are left without rows go. Returns how many retractions found no group.
+    pub(crate) fn fold(&mut self, rows: FoldedRows<'_>, buffers: &mut FoldBuffers) -> u64 {
+        let (keys, hashes) = rows.hasher.keys_and_hashes();
+        buffers.slots.clear();
+        self.assign(keys, hashes, rows.rows, &mut buffers.slots);
+        buffers.plan.clear();
+        let planned = PlannedRows {
+            rows: rows.rows,
+            slots: &buffers.slots,
+            kinds: rows.kinds,
+            now_ms: rows.now_ms,
+            has_ttl: false,
+            keeps_steps: self.has_columns(),
+        };
+        let ignored = self.plan(planned, &mut buffers.plan);
+        self.apply(&buffers.plan, rows.prepared, rows.sequence, None);
+        self.release_empty(&mut buffers.plan.emptied);
+        ignored
+    }
+
     /// Appends the results of slots, one column per aggregate.
     pub(crate) fn collect(&self, slots: &[u32], out: &mut [Values]) {
         for (accumulator, out) in self.accumulators.iter().zip(out) {
@@ -858,6 +879,32 @@ pub(crate) struct PlannedRows<'a> {
     pub(crate) has_ttl: bool,
     /// Off when nobody reads the steps: COUNT(*) alone, and no change per row.
     pub(crate) keeps_steps: bool,
+}
+
+/// The rows of a batch that [`Groups::fold`] takes in.
+pub(crate) struct FoldedRows<'a> {
+    pub(crate) rows: &'a [u32],
+    /// The keys of the batch.
+    pub(crate) hasher: &'a KeyHasher,
+    pub(crate) kinds: Option<&'a RowKinds>,
+    pub(crate) prepared: &'a [Prepared],
+    /// The arrival number of row 0.
+    pub(crate) sequence: u64,
+    pub(crate) now_ms: i64,
+}
+
+/// What [`Groups::fold`] needs for the time of a call, kept for the next one.
+#[derive(Debug, Default)]
+pub(crate) struct FoldBuffers {
+    slots: Vec<u32>,
+    plan: Plan,
+}
+
+impl FoldBuffers {
+    /// Bytes held between calls.
+    pub(crate) fn bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<u32>()
+    }
 }
 
 /// What the rows do, see [`Groups::plan`].
