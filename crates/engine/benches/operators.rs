@@ -434,7 +434,7 @@ fn expand() -> Round {
 }
 
 fn unnest() -> Round {
-    let node = UnnestNode { column: 1, is_left: false, input_width: 2 };
+    let node = UnnestNode { column: 1, is_left: false, with_ordinality: false, input_width: 2 };
     let array = DataType::new(TypeKind::Array(Box::new(DataType::bigint())));
     let input = Schema::new(vec![Field::new("org", DataType::string()), Field::new("numbers", array)]);
     let mut fields: Vec<Field> = input.fields().to_vec();

@@ -170,8 +170,9 @@ pub fn describe(node: &Node, inputs: &[&Node]) -> String {
             format!("Expand(sets=[{}])", expand.sets.iter().map(set).collect::<Vec<_>>().join(", "))
         }
         NodeKind::Unnest(unnest) => format!(
-            "Correlate(unnest=[{}], join=[{}])",
+            "Correlate(unnest=[{}]{}, join=[{}])",
             column(unnest.column),
+            if unnest.with_ordinality { ", ordinality=[true]" } else { "" },
             if unnest.is_left { "LEFT" } else { "INNER" }
         ),
         NodeKind::Deduplicate(deduplicate) => format!(

@@ -299,13 +299,15 @@ pub struct ExpandNode {
     pub sets: Vec<Vec<bool>>,
 }
 
-/// UNNEST. Output columns: the input's, then those of the elements.
+/// UNNEST. Output columns: the input's, then those of the elements, then the element's number when asked for.
 #[derive(Debug, Clone)]
 pub struct UnnestNode {
     /// The collection's column of the input.
     pub column: usize,
     /// LEFT JOIN: a row without elements comes once, with NULLs.
     pub is_left: bool,
+    /// WITH ORDINALITY: the elements of a collection are numbered from 1, as INT.
+    pub with_ordinality: bool,
     /// How many of the output columns are the input's.
     pub input_width: usize,
 }

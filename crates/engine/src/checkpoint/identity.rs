@@ -83,7 +83,10 @@ fn describe(node: &Node) -> String {
         ),
         NodeKind::MatchRecognize(m) => row_pattern(m),
         NodeKind::Expand(e) => format!("expand {:?}", e.sets),
-        NodeKind::Unnest(u) => format!("unnest {} {}", u.column, u.is_left),
+        NodeKind::Unnest(u) => {
+            let ordinality = if u.with_ordinality { " ordinality" } else { "" };
+            format!("unnest {} {}{ordinality}", u.column, u.is_left)
+        }
         NodeKind::Deduplicate(d) => format!("deduplicate {:?} {:?} {}", d.keys, d.order, d.keep_last),
         NodeKind::Over(o) => format!("over {:?} {:?} {:?} {:?}", o.partition, o.order, o.frame, o.calls),
         NodeKind::Sort(s) => format!("sort {:?} {:?}", s.time, s.order),

@@ -7,14 +7,18 @@
 //! | MAP | key, value |
 //! | MULTISET | the element, as often as it stands in it |
 //!
+//! WITH ORDINALITY numbers what one collection gives, from 1, in a column behind them.
+//!
 //! - **Input**: any changelog. **Output**: the input's columns and the element's; kinds stay as they are. A row whose collection is NULL or
 //!   empty gives nothing, or with LEFT JOIN itself with NULLs.
 //! - **State**: none, nothing is held back, and no row is late here.
 //! - **Cost per row**: a copy per element.
 
+use std::sync::Arc;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int32Type;
-use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow_array::{Array, ArrayRef, Int32Array, RecordBatch, UInt32Array};
 use arrow_select::take::take;
 use wiesel_core::{ChangeBatch, Error, Result, RowKind, Schema, TypeKind};
 use wiesel_expr::EvalContext;
@@ -27,11 +31,14 @@ use crate::operator::{Output, Stateless};
 pub struct Unnest {
     column: usize,
     is_left: bool,
+    with_ordinality: bool,
     shape: Shape,
     schema: Schema,
     rows: Vec<u32>,
     /// Which element of the collections' values, `None` for a row that stays without one.
     elements: Vec<Option<u32>>,
+    /// The number of each element within its row, when it is asked for.
+    ordinals: Vec<Option<i32>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,16 +62,18 @@ impl Unnest {
             Some(TypeKind::Multiset(_)) => (Shape::Multiset, 1),
             _ => return Err(Error::internal("UNNEST of a column that is no collection")),
         };
-        if schema.len() != input.len() + width || node.input_width != input.len() {
+        if schema.len() != input.len() + width + usize::from(node.with_ordinality) || node.input_width != input.len() {
             return Err(Error::internal("UNNEST gives other columns than its input's and its elements'"));
         }
         Ok(Unnest {
             column: node.column,
             is_left: node.is_left,
+            with_ordinality: node.with_ordinality,
             shape,
             schema: schema.clone(),
             rows: Vec::new(),
             elements: Vec::new(),
+            ordinals: Vec::new(),
         })
     }
 
@@ -72,6 +81,7 @@ impl Unnest {
     fn list(&mut self, collections: &ArrayRef) -> Vec<ArrayRef> {
         self.rows.clear();
         self.elements.clear();
+        self.ordinals.clear();
         let (offsets, arrays): (Vec<i32>, Vec<ArrayRef>) = match self.shape {
             Shape::Array => {
                 let lists = collections.as_list::<i32>();
@@ -111,6 +121,10 @@ impl Unnest {
                 self.rows.push(row);
                 self.elements.push(None);
             }
+            if self.with_ordinality {
+                let elements = self.elements[before..].iter();
+                self.ordinals.extend((1..).zip(elements).map(|(number, element)| element.map(|_| number)));
+            }
         }
         arrays
     }
@@ -130,7 +144,7 @@ impl Stateless for Unnest {
 
     fn take(&mut self, batch: ChangeBatch, _: &EvalContext, output: &mut Output) -> Result<()> {
         let arrays = self.list(batch.rows.column(self.column));
-        let width = self.schema.len() - batch.rows.num_columns();
+        let width = self.schema.len() - batch.rows.num_columns() - usize::from(self.with_ordinality);
         for start in (0..self.rows.len()).step_by(ROWS_PER_BATCH) {
             let end = (start + ROWS_PER_BATCH).min(self.rows.len());
             let rows = UInt32Array::from(self.rows[start..end].to_vec());
@@ -139,6 +153,9 @@ impl Stateless for Unnest {
                 batch.rows.columns().iter().map(|column| take(column, &rows, None)).collect::<Result<_, _>>()?;
             for array in arrays.iter().take(width) {
                 columns.push(take(array, &elements, None)?);
+            }
+            if self.with_ordinality {
+                columns.push(Arc::new(self.ordinals[start..end].iter().copied().collect::<Int32Array>()));
             }
             let kinds: Option<Vec<RowKind>> = batch
                 .kinds
@@ -151,7 +168,9 @@ impl Stateless for Unnest {
     }
 
     fn buffer_bytes(&self) -> usize {
-        self.rows.capacity() * size_of::<u32>() + self.elements.capacity() * size_of::<Option<u32>>()
+        self.rows.capacity() * size_of::<u32>()
+            + self.elements.capacity() * size_of::<Option<u32>>()
+            + self.ordinals.capacity() * size_of::<Option<i32>>()
     }
 }
 
@@ -178,7 +197,7 @@ mod tests {
             (false, &["+I a 1", "+I a NULL", "-D d 7"][..]),
             (true, &["+I a 1", "+I a NULL", "+I b NULL", "-D c NULL", "-D d 7"][..]),
         ] {
-            let node = UnnestNode { column: 1, is_left, input_width: 2 };
+            let node = UnnestNode { column: 1, is_left, with_ordinality: false, input_width: 2 };
             let mut operator = Unnest::new(&node, &input, &output_schema).unwrap();
             let mut output = Output::default();
             operator.process(0, batch(&input, &rows), &context(0), &mut output).unwrap();

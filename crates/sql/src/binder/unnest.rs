@@ -6,6 +6,8 @@
 //! | ARRAY or MULTISET of anything else | the element |
 //! | MAP | KEY, VALUE |
 //!
+//! WITH ORDINALITY, of Flink 2.1, adds ORDINALITY INT: the number of the element in its collection, from 1.
+//!
 //! The collection may be any expression over the tables to its left; without one to its left it is over a single row. The element's columns
 //! stand behind those of the row, and a LEFT JOIN makes them nullable.
 
@@ -80,9 +82,6 @@ impl QueryBinder<'_> {
 
 fn unnested(left: (Rel, Scope), unnest: UnnestRef<'_>, is_left: bool) -> Bound<(Rel, Scope)> {
     let (mut rel, scope) = left;
-    if unnest.with_ordinality {
-        return Err(vec![refused("WITH ORDINALITY", unnest.span)]);
-    }
     let [expr] = unnest.exprs else {
         return Err(vec![refused("UNNEST of several collections", unnest.span).hint("join them one after the other")]);
     };
@@ -101,7 +100,10 @@ fn unnested(left: (Rel, Scope), unnest: UnnestRef<'_>, is_left: bool) -> Bound<(
     };
     let mut columns = rel.columns.clone();
     columns.extend(elements.iter().cloned());
-    let mut result = Rel { kind: RelKind::Unnest { input: Box::new(rel), column, is_left }, columns };
+    let mut result = Rel {
+        kind: RelKind::Unnest { input: Box::new(rel), column, is_left, with_ordinality: unnest.with_ordinality },
+        columns,
+    };
     if column == width {
         let items = identity(&result.columns).into_iter().zip(&result.columns).enumerate();
         let items = items.filter(|(i, _)| *i != width).map(|(_, (e, c))| (c.name.clone(), e)).collect();
@@ -137,6 +139,9 @@ fn element_columns(collection: &DataType, is_left: bool, unnest: UnnestRef<'_>, 
             ]);
         }
     };
+    if unnest.with_ordinality {
+        columns.push(("ORDINALITY".to_owned(), DataType::not_null(TypeKind::Int)));
+    }
     if let Some(alias) = unnest.alias {
         if !alias.columns.is_empty() && alias.columns.len() != columns.len() {
             return Err(vec![

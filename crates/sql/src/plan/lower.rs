@@ -105,10 +105,15 @@ impl Lowering {
                 let kind = NodeKind::Expand(ExpandNode { sets: sets.clone() });
                 self.share(kind, vec![input], schema, rowtime, String::new())
             }
-            RelKind::Unnest { input, column, is_left } => {
+            RelKind::Unnest { input, column, is_left, with_ordinality } => {
                 let input_width = input.columns.len();
                 let input = self.lower(input, config)?;
-                let kind = NodeKind::Unnest(UnnestNode { column: *column, is_left: *is_left, input_width });
+                let kind = NodeKind::Unnest(UnnestNode {
+                    column: *column,
+                    is_left: *is_left,
+                    with_ordinality: *with_ordinality,
+                    input_width,
+                });
                 self.share(kind, vec![input], schema, rowtime, String::new())
             }
             RelKind::Aggregate { input, keys, aggregates, state_ttl_ms } => {

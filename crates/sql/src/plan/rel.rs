@@ -120,6 +120,8 @@ pub enum RelKind {
         column: usize,
         /// LEFT JOIN.
         is_left: bool,
+        /// The last column is the number of the element.
+        with_ordinality: bool,
     },
     /// GROUP BY.
     Aggregate {
