@@ -176,7 +176,10 @@ fn cases() -> Vec<Case> {
                 }),
             ),
         ),
-        ("temporal join, 3 strings", join(JoinKind::Left, JoinForm::Temporal(VersionTimes { left: 3, right: 3 }))),
+        (
+            "temporal join, 3 strings",
+            join(JoinKind::Left, JoinForm::Temporal(VersionTimes { left: 3, right: 3, state_ttl_ms: 0 })),
+        ),
     ]
 }
 

@@ -184,6 +184,8 @@ pub struct VersionTimes {
     pub left: usize,
     /// In the right input: from when on a row is valid.
     pub right: usize,
+    /// A key that is silent for so long is dropped; 0 = never.
+    pub state_ttl_ms: u64,
 }
 
 impl JoinForm {
@@ -202,7 +204,7 @@ impl JoinForm {
         match self {
             JoinForm::Regular(_) => {}
             JoinForm::Interval(bounds) => (bounds.left_time, bounds.right_time) = (left, right),
-            JoinForm::Temporal(times) => *times = VersionTimes { left, right },
+            JoinForm::Temporal(times) => (times.left, times.right) = (left, right),
             JoinForm::Window(ends) => (ends.left, ends.right) = (left, right),
         }
     }

@@ -138,8 +138,8 @@ pub fn state_size(plan: &StreamPlan, id: NodeId) -> Option<StateSize> {
                 JoinForm::Regular(sides) if sides.iter().any(|side| side.state_ttl_ms == 0) => StateLife::Forever,
                 JoinForm::Regular(sides) => StateLife::Idle(sides.iter().map(|s| s.state_ttl_ms).max().unwrap_or(0)),
                 JoinForm::Interval(_) | JoinForm::Window(_) => StateLife::Time,
-                // The newest version of each key stays.
-                JoinForm::Temporal(_) => StateLife::Forever,
+                // The newest version of each key stays as long as the key does.
+                JoinForm::Temporal(times) => life(times.state_ttl_ms),
             };
             StateSize { unit: StateUnit::Row, bytes: row, life }
         }

@@ -109,7 +109,7 @@ fn describe(node: &Node) -> String {
             let form = match &j.form {
                 JoinForm::Regular([left, right]) => format!("{:?}", (&left.unique_key, &right.unique_key)),
                 JoinForm::Interval(bounds) => format!("{bounds:?}"),
-                JoinForm::Temporal(times) => format!("{times:?}"),
+                JoinForm::Temporal(times) => format!("VersionTimes {{ left: {}, right: {} }}", times.left, times.right),
                 JoinForm::Window(ends) => format!("{ends:?}"),
             };
             format!("join {:?} {} {:?} [{condition}] {form}", j.kind, j.left_width, j.keys)

@@ -495,9 +495,11 @@ impl Bundle {
         Ok(())
     }
 
+    /// The next multiple of the latency on the wall clock: mini-batches of all operators and workers end together, as Flink's do.
     fn due_ms(&self) -> Option<i64> {
-        let latency_ms = self.mini_batch?.latency_ms;
-        Some(self.since_ms?.saturating_add(i64::try_from(latency_ms).unwrap_or(i64::MAX)))
+        let latency_ms = i64::try_from(self.mini_batch?.latency_ms).unwrap_or(i64::MAX).max(1);
+        let since_ms = self.since_ms?;
+        Some(since_ms.saturating_sub(since_ms.rem_euclid(latency_ms)).saturating_add(latency_ms))
     }
 
     fn is_due(&self, watermark: i64, now_ms: i64) -> bool {
@@ -746,7 +748,7 @@ mod tests {
         let batch = crate::operators::testing::batch(&input(), &[wide("+I a 1 x")]);
         let context = crate::operators::testing::context(5);
         operator.process(0, batch, &context, &mut Output::default()).unwrap();
-        assert_eq!(operator.next_timer_ms(), Some(15));
+        assert_eq!(operator.next_timer_ms(), Some(10), "mini-batches end at multiples of the latency");
     }
 
     // The reference: the rows of each group in a list, aggregated anew every time. Beside it the values of every column in the order

@@ -363,7 +363,7 @@ proptest! {
         has_condition: bool,
     ) {
         let kind = if is_left { JoinKind::Left } else { JoinKind::Inner };
-        let node = node(kind, JoinForm::Temporal(VersionTimes { left: 1, right: 1 }), has_condition.then(less));
+        let node = node(kind, JoinForm::Temporal(VersionTimes { left: 1, right: 1, state_ttl_ms: 0 }), has_condition.then(less));
         let mut rows = Vec::new();
         let mut expected = Vec::new();
         let mut time_ms = 100;

@@ -40,7 +40,6 @@ pub struct SessionAggregate {
     levels: Vec<Groups>,
     progress: i64,
     late_rows: u64,
-    ignored_retractions: u64,
     sequence: u64,
     // Buffers that are used again for every batch.
     all_rows: Vec<u32>,
@@ -77,7 +76,6 @@ impl SessionAggregate {
             levels: Vec::new(),
             progress: WATERMARK_MIN,
             late_rows: 0,
-            ignored_retractions: 0,
             sequence: 0,
             all_rows: Vec::new(),
             key_slots: Vec::new(),
@@ -137,7 +135,7 @@ impl SessionAggregate {
                 sequence: self.sequence,
                 now_ms,
             };
-            self.ignored_retractions += groups.fold(folded, &mut self.buffers);
+            groups.fold(folded, &mut self.buffers);
             rows.clear();
         }
         Ok(())
@@ -148,7 +146,7 @@ impl SessionAggregate {
         if from >= self.levels.len() {
             return Ok(());
         }
-        // A session whose rows were all taken back has no group, so after a restart its level may not be there.
+        // A session that takes a joined one in may have no row of its own yet.
         while self.levels.len() <= into {
             self.levels.push(Groups::new(&self.spec, 0)?);
         }
@@ -174,7 +172,7 @@ impl SessionAggregate {
             let Some((groups, group)) = groups.and_then(|g| g.table.find(key, hash).map(|slot| (g, slot))) else {
                 continue;
             };
-            if groups.row_count(group) > 0 {
+            if groups.row_count(group) != 0 {
                 groups.collect(&[group], &mut results);
                 keys.push(key);
                 told.push(*session);
@@ -302,10 +300,6 @@ impl Operator for SessionAggregate {
 
     fn late_rows(&self) -> u64 {
         self.late_rows
-    }
-
-    fn ignored_retractions(&self) -> u64 {
-        self.ignored_retractions
     }
 }
 

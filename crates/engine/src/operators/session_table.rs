@@ -1,8 +1,9 @@
 //! SESSION as a table function without aggregation: every row with the session it turned out to belong to.
 //!
-//! - **Input**: inserts. **Output**: the input's columns, then window_start, window_end, window_time; only +I.
-//! - **State**: the open sessions of each key (`session.rs`) and their rows: key, time on the window's clock, arrival number to the row. A
-//!   session's rows are a range of that order, so joining two sessions moves nothing.
+//! - **Input**: any changelog. **Output**: the input's columns, then window_start, window_end, window_time; kinds stay as they are. Changes
+//!   are not folded: a row that was taken back comes out with its -U or -D behind it, as in Flink.
+//! - **State**: the open sessions of each key (`session.rs`) and their rows: key, time on the window's clock, arrival number to the kind of
+//!   change and the row. A session's rows are a range of that order, so joining two sessions moves nothing.
 //! - **Emits** a session's rows in the order of arrival when the watermark reaches its last millisecond, or the clock its end; sessions in
 //!   the order of ends. State is dropped then.
 //! - **Late rows** (after joining with open sessions, their session has ended) are dropped and counted.
@@ -94,14 +95,33 @@ impl SessionTable {
 
     fn emit(&self, rows: &[Box<[u8]>], sessions: &[Session], output: &mut Output) -> Result<()> {
         for (rows, sessions) in rows.chunks(ROWS_PER_BATCH).zip(sessions.chunks(ROWS_PER_BATCH)) {
-            let mut columns = decode_rows(&self.types, rows.iter().map(|row| &**row))?;
+            let (mut kinds, mut values) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+            for row in rows {
+                let (kind, value) = split_kind(row)?;
+                kinds.push(kind);
+                values.push(value);
+            }
+            let mut columns = decode_rows(&self.types, values.into_iter())?;
             for property in [WindowProperty::Start, WindowProperty::End, WindowProperty::Time] {
                 columns.push(property_column(&self.clock, property, sessions));
             }
-            output.emit(ChangeBatch::inserts(RecordBatch::try_new(self.schema.arrow().clone(), columns)?));
+            let batch = RecordBatch::try_new(self.schema.arrow().clone(), columns)?;
+            output.emit(if kinds.iter().all(|kind| *kind == RowKind::Insert) {
+                ChangeBatch::inserts(batch)
+            } else {
+                ChangeBatch::new(batch, kinds)
+            });
         }
         Ok(())
     }
+}
+
+/// The kind of change in front of a kept row, and the row.
+fn split_kind(row: &[u8]) -> Result<(RowKind, &[u8])> {
+    let kinds = [RowKind::Insert, RowKind::UpdateBefore, RowKind::UpdateAfter, RowKind::Delete];
+    row.split_first()
+        .and_then(|(byte, value)| Some((kinds.into_iter().find(|kind| *kind as u8 == *byte)?, value)))
+        .ok_or_else(|| Error::internal("a state entry of a session's row has no kind of change"))
 }
 
 /// Time and arrival number of a row's place.
@@ -114,9 +134,6 @@ fn suffix(place: &[u8], key_length: usize) -> Option<(i64, i64)> {
 
 impl Operator for SessionTable {
     fn process(&mut self, _: usize, batch: ChangeBatch, context: &EvalContext, _: &mut Output) -> Result<()> {
-        if batch.kinds.as_ref().is_some_and(|kinds| kinds.iter().any(|kind| *kind != RowKind::Insert)) {
-            return Err(Error::internal("a session table function gets changes other than +I"));
-        }
         let row_count = u32::try_from(batch.len())
             .map_err(|_| Error::internal(format!("a batch of {} rows reaches a window", batch.len())))?;
         self.hasher.hash(&batch.rows)?;
@@ -146,6 +163,7 @@ impl Operator for SessionTable {
             place.extend(order_i64(self.sequence));
             self.sequence += 1;
             value.clear();
+            value.push(batch.kind(row as usize) as u8);
             encode_row(batch.rows.columns(), row as usize, &mut value)?;
             self.rows.put(&place, value.as_slice().into());
         }

@@ -8,7 +8,8 @@
 //! - **Output**: left columns, then right columns.
 //! - **State**: left rows that wait for the watermark, by time; right versions, by key and time.
 //! - **Emits** a left row when the watermark of both sides has passed its time, in order of arrival.
-//! - **Drops state**: a left row when it is emitted; a version when a later one is behind the watermark too. The last version of a key stays.
+//! - **Drops state**: a left row when it is emitted; a version when a later one is behind the watermark too. The last version of a key stays,
+//!   unless there is a time to live: a key that is silent goes with its versions and the rows that wait ([`Retention`]).
 //! - **Late rows**: a late left row meets what is still known when the watermark moves next; a late version counts from then on.
 //! - **Cost per row**: one encoding and one insertion into an ordered table; per emitted row one lookup and one copy.
 
@@ -36,6 +37,7 @@ use crate::state::vnode::{KeyHasher, vnode_of_key};
 
 const LEFT_TABLE: u8 = 0;
 const RIGHT_TABLE: u8 = 1;
+const RETENTION_TABLE: u8 = 2;
 
 /// Bytes of time and sequence in front of a waiting row's join key.
 const PREFIX_BYTES: usize = 16;
@@ -58,6 +60,8 @@ pub struct TemporalJoin {
     versions: OrderedTable<Box<[u8]>>,
     /// Times of versions that the watermark has not passed, with their keys: then older versions are of no use.
     uncleaned: BTreeSet<(i64, Box<[u8]>)>,
+    /// With a time to live: until when each key is kept.
+    retention: Option<Retention>,
     sequence: i64,
     fired_to_ms: i64,
     late_rows: u64,
@@ -86,13 +90,14 @@ impl TemporalJoin {
             waiting: OrderedTable::default(),
             versions: OrderedTable::default(),
             uncleaned: BTreeSet::new(),
+            retention: (times.state_ttl_ms > 0).then(|| Retention::new(times.state_ttl_ms)),
             sequence: 0,
             fired_to_ms: WATERMARK_MIN,
             late_rows: 0,
         })
     }
 
-    fn wait(&mut self, batch: &ChangeBatch, watermark: i64) -> Result<()> {
+    fn wait(&mut self, batch: &ChangeBatch, context: &EvalContext) -> Result<()> {
         let side = &mut self.sides[0];
         let times = side.times(&batch.rows)?;
         side.hasher.hash(&batch.rows)?;
@@ -102,7 +107,10 @@ impl TemporalJoin {
             if is_null[row] && self.kind == JoinKind::Inner {
                 continue;
             }
-            self.late_rows += u64::from(time <= watermark);
+            self.late_rows += u64::from(time <= context.watermark_ms);
+            if let Some(retention) = &mut self.retention {
+                retention.touch(side.hasher.keys().key(row), context.now_ms);
+            }
             key.clear();
             key.extend(order_i64(time));
             key.extend(order_i64(self.sequence));
@@ -116,7 +124,7 @@ impl TemporalJoin {
         Ok(())
     }
 
-    fn remember(&mut self, batch: &ChangeBatch) -> Result<()> {
+    fn remember(&mut self, batch: &ChangeBatch, context: &EvalContext) -> Result<()> {
         let side = &mut self.sides[1];
         let times = side.times(&batch.rows)?;
         side.hasher.hash(&batch.rows)?;
@@ -127,6 +135,9 @@ impl TemporalJoin {
                 continue;
             }
             let join_key = side.hasher.keys().key(row);
+            if let Some(retention) = &mut self.retention {
+                retention.touch(join_key, context.now_ms);
+            }
             key.clear();
             key.extend_from_slice(join_key);
             key.extend(order_i64(time));
@@ -156,6 +167,9 @@ impl TemporalJoin {
         {
             let key: Box<[u8]> = key.into();
             let Some(value) = self.waiting.remove(&key) else { break };
+            if let Some(retention) = &mut self.retention {
+                retention.touch(&key[PREFIX_BYTES..], context.now_ms);
+            }
             let mut row = key[PREFIX_BYTES..].to_vec();
             let join_key_bytes = row.len();
             row.extend_from_slice(&value);
@@ -230,11 +244,14 @@ impl TemporalJoin {
         Ok(())
     }
 
-    /// Drops the versions that a later one behind the watermark hides.
-    fn clean(&mut self, watermark: i64) {
+    /// Drops the versions that a later one behind the watermark hides. With the time of the step, what the watermark passes puts its key off.
+    fn clean(&mut self, watermark: i64, now_ms: Option<i64>) {
         while let Some((time, join_key)) = self.uncleaned.first()
             && *time <= watermark
         {
+            if let (Some(retention), Some(now_ms)) = (&mut self.retention, now_ms) {
+                retention.touch(join_key, now_ms);
+            }
             let mut newest = join_key.to_vec();
             newest.extend(order_i64(watermark));
             let mut oldest = join_key.to_vec();
@@ -247,6 +264,99 @@ impl TemporalJoin {
             }
             self.uncleaned.pop_first();
         }
+    }
+
+    /// Drops the keys whose time is over.
+    fn expire(&mut self, now_ms: i64) {
+        let Some(retention) = &mut self.retention else { return };
+        let expired = retention.take_expired(now_ms);
+        if expired.is_empty() {
+            return;
+        }
+        for join_key in &expired {
+            let (mut low, mut high) = (join_key.to_vec(), join_key.to_vec());
+            low.extend(order_i64(i64::MIN));
+            high.extend(order_i64(i64::MAX));
+            let versions: Vec<Box<[u8]>> = self.versions.between(&low, &high).map(|(key, _)| key.into()).collect();
+            for key in versions {
+                self.uncleaned.remove(&(number_at(&key, join_key.len()), join_key.clone()));
+                self.versions.remove(&key);
+            }
+        }
+        let is_expired = |key: &[u8]| expired.contains(&key[PREFIX_BYTES..]);
+        let waiting: Vec<Box<[u8]>> =
+            self.waiting.range(&[]).filter(|(key, _)| is_expired(key)).map(|(key, _)| key.into()).collect();
+        for key in waiting {
+            self.waiting.remove(&key);
+        }
+    }
+}
+
+/// Until when keys are kept, by Flink's rule: a key goes one and a half times its time to live after it was last put off, and a row, or
+/// the watermark passing one, puts it off when less than the time to live is left.
+struct Retention {
+    min_ms: i64,
+    max_ms: i64,
+    /// Join key -> when it goes.
+    until: OrderedTable<i64>,
+    due: BTreeSet<(i64, Box<[u8]>)>,
+}
+
+impl Retention {
+    fn new(ttl_ms: u64) -> Retention {
+        let min_ms = i64::try_from(ttl_ms).unwrap_or(i64::MAX);
+        let max_ms = i64::try_from(ttl_ms.saturating_mul(3) / 2).unwrap_or(i64::MAX);
+        Retention { min_ms, max_ms, until: OrderedTable::default(), due: BTreeSet::new() }
+    }
+
+    fn touch(&mut self, join_key: &[u8], now_ms: i64) {
+        let until = self.until.get(join_key).copied();
+        if until.is_some_and(|until| now_ms.saturating_add(self.min_ms) <= until) {
+            return;
+        }
+        if let Some(until) = until {
+            self.due.remove(&(until, join_key.into()));
+        }
+        let until = now_ms.saturating_add(self.max_ms);
+        self.until.put(join_key, until);
+        self.due.insert((until, join_key.into()));
+    }
+
+    fn take_expired(&mut self, now_ms: i64) -> BTreeSet<Box<[u8]>> {
+        let mut expired = BTreeSet::new();
+        while self.due.first().is_some_and(|(until, _)| *until <= now_ms) {
+            let Some((_, join_key)) = self.due.pop_first() else { break };
+            self.until.remove(&join_key);
+            expired.insert(join_key);
+        }
+        expired
+    }
+
+    fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) {
+        let mut puts: Vec<(Box<[u8]>, i64)> = Vec::new();
+        self.until.take_changes(full, |join_key, until| match until {
+            None => writer.delete(RETENTION_TABLE, vnode_of_key(join_key), join_key),
+            Some(until) => puts.push((join_key.into(), *until)),
+        });
+        let mut value = Vec::new();
+        for (join_key, until) in puts {
+            value.clear();
+            value.push(STATE_VERSION);
+            until.encode(&mut value);
+            writer.put(RETENTION_TABLE, vnode_of_key(&join_key), &join_key, &value);
+        }
+    }
+
+    fn restore(&mut self, join_key: &[u8], value: Reader<'_>) -> Result<()> {
+        self.until.restore(join_key, value)?;
+        if let Some(until) = self.until.get(join_key) {
+            self.due.insert((*until, join_key.into()));
+        }
+        Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        self.until.bytes() + self.due.iter().map(|(_, key)| key.len() + 48).sum::<usize>()
     }
 }
 
@@ -300,19 +410,28 @@ fn kind_of(byte: u8) -> RowKind {
 
 impl Operator for TemporalJoin {
     fn process(&mut self, port: usize, batch: ChangeBatch, context: &EvalContext, _: &mut Output) -> Result<()> {
-        if port == 0 { self.wait(&batch, context.watermark_ms) } else { self.remember(&batch) }
+        self.expire(context.now_ms);
+        if port == 0 { self.wait(&batch, context) } else { self.remember(&batch, context) }
     }
 
     fn advance(&mut self, watermark: i64, context: &EvalContext, output: &mut Output) -> Result<i64> {
+        self.expire(context.now_ms);
         if watermark > self.fired_to_ms {
             self.fired_to_ms = watermark;
             self.fire(watermark, context, output)?;
-            self.clean(watermark);
+            self.clean(watermark, Some(context.now_ms));
         }
         Ok(watermark)
     }
 
+    fn next_timer_ms(&self) -> Option<i64> {
+        self.retention.as_ref()?.due.first().map(|(until, _)| *until)
+    }
+
     fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<()> {
+        if let Some(retention) = &mut self.retention {
+            retention.snapshot(full, writer);
+        }
         let mut changes: BTreeMap<(u8, Box<[u8]>), Changed> = BTreeMap::new();
         for (table, rows) in [(LEFT_TABLE, &mut self.waiting), (RIGHT_TABLE, &mut self.versions)] {
             rows.take_changes(full, |key, value| {
@@ -354,19 +473,27 @@ impl Operator for TemporalJoin {
                 self.uncleaned.insert((number_at(time, 0), join_key.into()));
                 self.versions.restore(key, reader)
             }
+            RETENTION_TABLE => match &mut self.retention {
+                Some(retention) => retention.restore(key, reader),
+                // Kept with a time to live before, without one now.
+                None => Ok(()),
+            },
             other => Err(Error::internal(format!("a checkpoint holds a state table {other} of a temporal join"))),
         }
     }
 
     fn restored(&mut self, watermark: i64) -> Result<()> {
         self.fired_to_ms = watermark;
+        // The watermark has passed these before, which put their keys off then.
+        self.clean(watermark, None);
         Ok(())
     }
 
     fn state_bytes(&self) -> usize {
         let uncleaned: usize = self.uncleaned.iter().map(|(_, key)| key.len() + 48).sum();
         let hashers: usize = self.sides.iter().map(|side| side.hasher.bytes()).sum();
-        self.waiting.bytes() + self.versions.bytes() + uncleaned + hashers
+        let retention = self.retention.as_ref().map_or(0, Retention::bytes);
+        self.waiting.bytes() + self.versions.bytes() + uncleaned + hashers + retention
     }
 
     fn late_rows(&self) -> u64 {

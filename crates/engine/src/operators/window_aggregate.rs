@@ -6,8 +6,8 @@
 //! - **State**: one table of groups per slice (a whole window for TUMBLE), dropped as a whole behind its last window. The key of an
 //!   entry in a checkpoint is the slice's end, then the group's key.
 //! - **Emits** in the order of window ends, when the watermark reaches the last millisecond of a window, or the clock its end. A HOP
-//!   window merges its slices then; each row was added to one slice only. Windows without rows, or whose rows were all taken back, give
-//!   nothing. At the end of bounded input event-time windows fire (the watermark is at its maximum), processing-time windows do not.
+//!   window merges its slices then; each row was added to one slice only. Windows without rows, or with as many
+//!   taken back as came, give nothing. At the end of bounded input event-time windows fire (the watermark is at its maximum), processing-time windows do not.
 //! - **Late rows** (the last window that holds them has fired, by the watermark at the start of the step) are dropped and counted. A row
 //!   that is late for some of its windows counts in the others. The legacy form does the same: its panes are these slices.
 //! - **Cost per row**: key encoding, one hash probe, a few nanoseconds per aggregate; rows are sorted by slice when a batch mixes them.
@@ -54,7 +54,6 @@ pub struct WindowAggregate {
     fired_until: i64,
     open_from: i64,
     late_rows: u64,
-    ignored_retractions: u64,
     sequence: u64,
     // Buffers that are used again for every batch.
     slice_ends: Vec<i64>,
@@ -140,7 +139,6 @@ impl WindowAggregate {
             fired_until: i64::MIN,
             open_from: i64::MAX,
             late_rows: 0,
-            ignored_retractions: 0,
             sequence: 0,
             slice_ends: Vec::new(),
             rows: Vec::new(),
@@ -244,7 +242,7 @@ impl WindowAggregate {
     }
 
     fn emit(&self, groups: &Groups, window_end: i64, output: &mut Output) -> Result<()> {
-        let slots: Vec<u32> = groups.table.used().filter(|slot| groups.row_count(*slot) > 0).collect();
+        let slots: Vec<u32> = groups.table.used().filter(|slot| groups.row_count(*slot) != 0).collect();
         let mut results = self.spec.values();
         for slots in slots.chunks(ROWS_PER_BATCH) {
             results.iter_mut().for_each(Values::clear);
@@ -279,7 +277,7 @@ impl WindowAggregate {
             sequence: self.sequence,
             now_ms,
         };
-        self.ignored_retractions += slice.groups.fold(folded, &mut self.buffers);
+        slice.groups.fold(folded, &mut self.buffers);
         Ok(())
     }
 }
@@ -398,10 +396,6 @@ impl Operator for WindowAggregate {
 
     fn late_rows(&self) -> u64 {
         self.late_rows
-    }
-
-    fn ignored_retractions(&self) -> u64 {
-        self.ignored_retractions
     }
 }
 

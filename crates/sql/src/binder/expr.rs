@@ -14,6 +14,7 @@ use super::match_recognize::PatternScope;
 use super::scope::{Scope, fields_of};
 use super::types::bind_type;
 use crate::parser::ast::{self, BinaryOp, Expr, ExprKind, FunctionArgValue, FunctionCall, IsTest, UnaryOp};
+use crate::plan::rel::TimeAttribute;
 
 /// Several errors at once: all independent ones of a statement are reported.
 pub type Diagnostics = Vec<Diagnostic>;
@@ -534,6 +535,9 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
         if let Some(property) = window_property(&name) {
             return self.bind_window_property(&name, property, function);
         }
+        if is_window_proctime(&name) {
+            return self.bind_window_proctime(&name, function);
+        }
         if is_aggregate_name(&name) {
             return self.bind_aggregate(&name, function);
         }
@@ -616,10 +620,36 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
         property: WindowProperty,
         function: &FunctionCall,
     ) -> Bound<ScalarExpr> {
+        let (time_type, is_processing_time) = self.window_time(name, function)?;
+        if property == WindowProperty::Time && is_processing_time {
+            return Err(vec![
+                Diagnostic::error("W0307", "a window over processing time has no row time")
+                    .at(function.span)
+                    .hint(format!("ask for {}", name.replace("_ROWTIME", "_PROCTIME"))),
+            ]);
+        }
+        let is_ltz = property == WindowProperty::Time && matches!(time_type.kind, TypeKind::TimestampLtz(_));
+        let kind = if is_ltz { TypeKind::TimestampLtz(3) } else { TypeKind::Timestamp(3) };
+        let Some(grouping) = &mut self.grouping else { return Err(vec![window_is_needed(name, function.span)]) };
+        Ok(grouping.property_column(property, DataType::not_null(kind)))
+    }
+
+    /// TUMBLE_PROCTIME and its kin: the processing time at which the window's row comes out.
+    fn bind_window_proctime(&mut self, name: &str, function: &FunctionCall) -> Bound<ScalarExpr> {
+        let (_, is_processing_time) = self.window_time(name, function)?;
+        if is_processing_time {
+            return call("PROCTIME", Vec::new(), function.span);
+        }
+        Err(vec![
+            refused(&format!("{name} of a window over row time"), function.span)
+                .hint(format!("ask for {}, or for PROCTIME()", name.replace("_PROCTIME", "_ROWTIME"))),
+        ])
+    }
+
+    /// The type of the time that the window of GROUP BY goes by, and whether it is processing time. The call's arguments must be the window's.
+    fn window_time(&mut self, name: &str, function: &FunctionCall) -> Bound<(DataType, bool)> {
         let span = function.span;
-        let Some(grouping) = &mut self.grouping else {
-            return Err(vec![Diagnostic::error("W0307", format!("{name} needs the same window in GROUP BY")).at(span)]);
-        };
+        let Some(grouping) = &self.grouping else { return Err(vec![window_is_needed(name, span)]) };
         let mut args = Vec::new();
         for arg in &function.args {
             if let FunctionArgValue::Expr(expr) = &arg.value {
@@ -638,14 +668,9 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
                     .label(format!("expected the arguments of {window_name}(...) in GROUP BY")),
             ]);
         }
-        let time_type = args.first().map(ScalarExpr::data_type);
-        let data_type = match (property, time_type) {
-            (WindowProperty::Time, Some(t)) if matches!(t.kind, TypeKind::TimestampLtz(_)) => {
-                DataType::not_null(TypeKind::TimestampLtz(3))
-            }
-            _ => DataType::not_null(TypeKind::Timestamp(3)),
-        };
-        Ok(grouping.property_column(property, data_type))
+        let time = args.into_iter().next().ok_or_else(|| vec![window_is_needed(name, span)])?;
+        let is_processing_time = grouping.input.time_attribute(&time) == Some(TimeAttribute::Proctime);
+        Ok((time.data_type(), is_processing_time))
     }
 
     fn bind_aggregate(&mut self, name: &str, function: &FunctionCall) -> Bound<ScalarExpr> {
@@ -758,7 +783,10 @@ pub fn contains_aggregate(expr: &Expr) -> bool {
         let name = &function.name.last().value;
         if function.tail.over.is_none() {
             let upper = name.to_ascii_uppercase();
-            found |= is_aggregate_name(name) || is_grouping_name(&upper) || window_property(&upper).is_some();
+            found |= is_aggregate_name(name)
+                || is_grouping_name(&upper)
+                || window_property(&upper).is_some()
+                || is_window_proctime(&upper);
         }
     }
     found
@@ -877,6 +905,14 @@ pub fn ast_children<'a>(expr: &'a Expr, f: &mut dyn FnMut(&'a Expr)) {
 
 fn is_grouping_name(name: &str) -> bool {
     matches!(name, "GROUPING" | "GROUPING_ID")
+}
+
+fn window_is_needed(name: &str, span: Span) -> Diagnostic {
+    Diagnostic::error("W0307", format!("{name} needs the same window in GROUP BY")).at(span)
+}
+
+fn is_window_proctime(name: &str) -> bool {
+    matches!(name, "TUMBLE_PROCTIME" | "HOP_PROCTIME" | "SESSION_PROCTIME")
 }
 
 fn window_property(name: &str) -> Option<WindowProperty> {

@@ -164,7 +164,9 @@ fn temporal_form(left: &Rel, scope: &Scope, right: &Rel, as_of: &ast::Expr, kind
     match time {
         Some((left_time, TimeAttribute::Rowtime)) => {
             match right.columns.iter().position(|c| c.time == Some(TimeAttribute::Rowtime)) {
-                Some(right_time) => Ok(JoinForm::Temporal(VersionTimes { left: left_time, right: right_time })),
+                Some(right_time) => {
+                    Ok(JoinForm::Temporal(VersionTimes { left: left_time, right: right_time, state_ttl_ms: 0 }))
+                }
                 None => Err(vec![
                     Diagnostic::error(
                         "W0308",

@@ -324,8 +324,8 @@ pub fn rank(
         [single] => input.columns.get(single.column).and_then(|c| c.time),
         _ => None,
     };
-    if time == Some(TimeAttribute::Proctime) {
-        return Err(vec![refused("a Top-N per window in the order of processing time", span)]);
+    if !window.is_event_time || time == Some(TimeAttribute::Proctime) {
+        return Err(vec![refused("a Top-N or deduplication per window of processing time", span)]);
     }
     let is_deduplication = time == Some(TimeAttribute::Rowtime) && (first, last) == (1, 1);
     let rank = WindowRankNode {

@@ -402,7 +402,9 @@ impl Lowering {
         };
         let form = match &join.form {
             Some(JoinForm::Interval(bounds)) => wiesel_plan::JoinForm::Interval(*bounds),
-            Some(JoinForm::Temporal(times)) => wiesel_plan::JoinForm::Temporal(*times),
+            Some(JoinForm::Temporal(times)) => {
+                wiesel_plan::JoinForm::Temporal(VersionTimes { state_ttl_ms: config.state_ttl_ms(), ..*times })
+            }
             Some(JoinForm::Window(ends)) => wiesel_plan::JoinForm::Window(ends.clone()),
             _ => wiesel_plan::JoinForm::Regular(join.state_ttl_ms.map(side)),
         };

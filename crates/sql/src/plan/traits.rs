@@ -6,7 +6,7 @@
 use wiesel_core::diagnostic::Diagnostic;
 use wiesel_core::{ChangelogMode, TypeKind};
 use wiesel_expr::ScalarExpr;
-use wiesel_plan::{Node, NodeId, NodeKind, RankStrategy, SinkNode, SourceNode};
+use wiesel_plan::{JoinForm, Node, NodeId, NodeKind, RankStrategy, SinkNode, SourceNode};
 
 use super::join;
 
@@ -16,6 +16,11 @@ pub fn infer(nodes: &mut [Node], materialize_is_off: bool) -> Result<(), Diagnos
     for node in nodes.iter() {
         if let (NodeKind::Join(join), Some(right)) = (&node.kind, node.inputs.get(1).and_then(|i| nodes.get(*i))) {
             join::check_versions(join, &right.upsert_keys)?;
+            if let JoinForm::Window(ends) = &join.form
+                && !ends.is_event_time
+            {
+                return Err(refused("a window join over processing time"));
+            }
         }
     }
     let updates = updating(nodes);
@@ -52,7 +57,37 @@ pub fn infer(nodes: &mut [Node], materialize_is_off: bool) -> Result<(), Diagnos
         }
     }
     mark_folding(nodes);
+    cascade_mini_batches(nodes);
     Ok(())
+}
+
+/// An aggregation that reads nothing but the ends of mini-batches tells what they change at once: one latency passes from source to sink,
+/// however many aggregations stand one above the other. Flink's operators end their batches by one marker that flows through all of them.
+fn cascade_mini_batches(nodes: &mut [Node]) {
+    let mut comes_in_batches: Vec<bool> = Vec::with_capacity(nodes.len());
+    for id in 0..nodes.len() {
+        let inputs = &nodes[id].inputs;
+        let below = !inputs.is_empty() && inputs.iter().all(|input| comes_in_batches.get(*input) == Some(&true));
+        comes_in_batches.push(match &mut nodes[id].kind {
+            NodeKind::GroupAggregate(group) if group.mini_batch.is_some() => {
+                if below {
+                    group.mini_batch = None;
+                    group.fold_per_step = true;
+                }
+                true
+            }
+            NodeKind::Join(join) => below && matches!(join.form, JoinForm::Regular(_)),
+            NodeKind::Calc(_)
+            | NodeKind::Exchange(_)
+            | NodeKind::UnionAll
+            | NodeKind::Expand(_)
+            | NodeKind::Unnest(_)
+            | NodeKind::Rank(_)
+            | NodeKind::Deduplicate(_)
+            | NodeKind::Materialize(_) => below,
+            _ => false,
+        });
+    }
 }
 
 /// A node that must give every -U gives them also to readers that asked for less, through whatever passes rows on as they are.
@@ -61,7 +96,12 @@ fn pass_on_full_changelogs(nodes: &mut [Node]) {
         let is_full = |i: &NodeId| nodes.get(*i).is_some_and(|n| n.changelog_mode == ChangelogMode::Full);
         let passes = matches!(
             nodes[id].kind,
-            NodeKind::Calc(_) | NodeKind::UnionAll | NodeKind::Exchange(_) | NodeKind::LookupJoin(_)
+            NodeKind::Calc(_)
+                | NodeKind::UnionAll
+                | NodeKind::Exchange(_)
+                | NodeKind::LookupJoin(_)
+                | NodeKind::WindowTable(_)
+                | NodeKind::SessionTable(_)
         );
         if passes && nodes[id].changelog_mode != ChangelogMode::Insert && nodes[id].inputs.iter().any(is_full) {
             nodes[id].changelog_mode = ChangelogMode::Full;
@@ -121,8 +161,17 @@ fn wanted_of_input(
         NodeKind::Deduplicate(_) => {
             return Err(refused("deduplication of an updating input"));
         }
-        NodeKind::SessionTable(_) => return Err(refused("SESSION without aggregation over an updating input")),
-        NodeKind::WindowRank(_) => return Err(refused("a window Top-N over an updating input")),
+        NodeKind::WindowTable(_) | NodeKind::SessionTable(_) => own,
+        NodeKind::WindowRank(_) => {
+            return Err(Diagnostic::error(
+                "W0310",
+                format!(
+                    "a Top-N per window does not take update and delete changes, which are produced by {}",
+                    updating_operator(nodes, input)
+                ),
+            )
+            .hint("aggregate per window first, so that each result is final"));
+        }
         NodeKind::MatchRecognize(_) => {
             return Err(Diagnostic::error(
                 "W0310",

@@ -10,7 +10,8 @@
 //! must emit a change per row, `apply` notes the result before and after every step in a [`Trace`]; where it emits later, it collects
 //! the results of the slots it touched.
 //!
-//! Every group counts its rows: with the first row it begins, with the last one taken back it ends. COUNT(*) is that number.
+//! Every group counts its rows: with the first row it begins, with the last one taken back it ends. COUNT(*) is that number. Inside a window
+//! a group ends with the window alone, and counts below zero when more is taken back than came, as in Flink.
 
 mod fold;
 mod history;
@@ -692,25 +693,26 @@ impl Groups {
         }
     }
 
-    /// Adds rows to their groups, or takes them back, where no change is told per row: [`assign`](Self::assign), [`plan`](Self::plan)
-    /// and [`apply`](Self::apply) in one, and groups that are left without rows go. Returns how many retractions found no group.
-    pub(crate) fn fold(&mut self, rows: FoldedRows<'_>, buffers: &mut FoldBuffers) -> u64 {
+    /// Adds rows to the groups of a window, or takes them back: [`assign`](Self::assign) and [`apply`](Self::apply)
+    /// in one. A group without rows stays, and so does one that has more taken back than came.
+    pub(crate) fn fold(&mut self, rows: FoldedRows<'_>, buffers: &mut FoldBuffers) {
         let (keys, hashes) = rows.hasher.keys_and_hashes();
         buffers.slots.clear();
         self.assign(keys, hashes, rows.rows, &mut buffers.slots);
         buffers.plan.clear();
-        let planned = PlannedRows {
-            rows: rows.rows,
-            slots: &buffers.slots,
-            kinds: rows.kinds,
-            now_ms: rows.now_ms,
-            has_ttl: false,
-            keeps_steps: self.has_columns(),
-        };
-        let ignored = self.plan(planned, &mut buffers.plan);
+        let keeps_steps = self.has_columns();
+        for (&row, &slot) in rows.rows.iter().zip(&buffers.slots) {
+            let is_add = rows.kinds.is_none_or(|kinds| kinds[row as usize].is_add());
+            let count = &mut self.row_counts[slot as usize];
+            *count += if is_add { 1 } else { -1 };
+            if keeps_steps {
+                // A slot is empty when it is given out, so no row has to empty it.
+                buffers.plan.steps.push(Step { row, slot, is_add, is_fresh: false });
+                buffers.plan.counts.push(*count);
+            }
+            self.table.mark(slot, rows.now_ms);
+        }
         self.apply(&buffers.plan, rows.prepared, rows.sequence, None);
-        self.release_empty(&mut buffers.plan.emptied);
-        ignored
     }
 
     /// Appends the results of slots, one column per aggregate.
