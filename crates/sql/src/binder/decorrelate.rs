@@ -107,12 +107,12 @@ impl Decorrelation<'_> {
                     outers,
                 ))
             }
-            RelKind::Unnest { input, column, is_left } => {
+            RelKind::Unnest { input, column, is_left, with_ordinality } => {
                 let width = input.columns.len();
                 let (input, outers) = self.rewrite(*input)?;
                 let mut all = input.columns.clone();
                 all.extend(columns.into_iter().skip(width));
-                let kind = RelKind::Unnest { input: Box::new(input), column, is_left };
+                let kind = RelKind::Unnest { input: Box::new(input), column, is_left, with_ordinality };
                 Ok((moved_back(Rel { kind, columns: all }, width, outers.len()), outers))
             }
             RelKind::UnionAll(inputs) => self.union(inputs, columns),
@@ -304,11 +304,16 @@ pub(super) fn grafted(rel: &Rel, outer: &Rel) -> Option<Rel> {
             };
             Some(below.project(items))
         }
-        RelKind::Unnest { input, column, is_left } => {
+        RelKind::Unnest { input, column, is_left, with_ordinality } => {
             let below = grafted(input, outer)?;
             let mut columns = below.columns.clone();
             columns.extend(rel.columns.iter().skip(input.columns.len()).cloned());
-            let kind = RelKind::Unnest { input: Box::new(below), column: column + width, is_left: *is_left };
+            let kind = RelKind::Unnest {
+                input: Box::new(below),
+                column: column + width,
+                is_left: *is_left,
+                with_ordinality: *with_ordinality,
+            };
             Some(Rel { kind, columns })
         }
         RelKind::UnionAll(inputs) => {

@@ -634,16 +634,13 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
         Ok(grouping.property_column(property, DataType::not_null(kind)))
     }
 
-    /// TUMBLE_PROCTIME and its kin: the processing time at which the window's row comes out.
+    /// TUMBLE_PROCTIME and its kin: the processing time at which the window's row comes out; NULL for a window over row time, as in Flink.
     fn bind_window_proctime(&mut self, name: &str, function: &FunctionCall) -> Bound<ScalarExpr> {
-        let (_, is_processing_time) = self.window_time(name, function)?;
+        let (time_type, is_processing_time) = self.window_time(name, function)?;
         if is_processing_time {
             return call("PROCTIME", Vec::new(), function.span);
         }
-        Err(vec![
-            refused(&format!("{name} of a window over row time"), function.span)
-                .hint(format!("ask for {}, or for PROCTIME()", name.replace("_PROCTIME", "_ROWTIME"))),
-        ])
+        Ok(ScalarExpr::Literal { value: Value::Null, data_type: time_type.with_nullable(true) })
     }
 
     /// The type of the time that the window of GROUP BY goes by, and whether it is processing time. The call's arguments must be the window's.
