@@ -95,11 +95,6 @@ fn top_n_per_key(left: &Rel, right: &Rel) -> Option<Rel> {
     let keys: Vec<usize> = keys.into_iter().map(|k| group.get(k).copied()).collect::<Option<_>>()?;
     let (keys, table) = plain_columns(input, Some(keys))?;
     let RelKind::Rank { input, partition, order, start, end, is_limit: true } = &right.kind else { return None };
-    let (input, order) = match &input.kind {
-        // In batch mode the sort stands below its limit.
-        RelKind::BatchSort { input, order: sorted } if order.is_empty() => (input, sorted),
-        _ => (input, order),
-    };
     if !partition.is_empty() || order.is_empty() {
         return None;
     }
