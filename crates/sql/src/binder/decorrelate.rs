@@ -280,13 +280,20 @@ impl Decorrelation<'_> {
     }
 }
 
-/// A subquery without a table of its own, computed on the outer rows: their columns, and behind them its own. `None` where it has one.
-pub(super) fn grafted(rel: &Rel, outer: &Rel) -> Option<Rel> {
+/// A subquery without a table of its own, computed on the outer rows: their columns, and behind them its own. `None` where it has one, and
+/// where a LEFT JOIN would have to know which rows it left out.
+pub(super) fn grafted(rel: &Rel, outer: &Rel, kind: JoinKind) -> Option<Rel> {
+    let is_left_join = kind == JoinKind::Left;
     let width = outer.columns.len();
     match &rel.kind {
         RelKind::Values(rows) if rel.columns.is_empty() && rows.len() == 1 => Some(outer.clone()),
         RelKind::Calc { input, filter, project } => {
-            let below = grafted(input, outer)?;
+            let is_plain =
+                |e: &ScalarExpr| matches!(e, ScalarExpr::Column { .. }) || matches!(input.kind, RelKind::Values(_));
+            if is_left_join && (filter.is_some() || !project.iter().all(is_plain)) {
+                return None;
+            }
+            let below = grafted(input, outer, kind)?;
             let here = |e: &ScalarExpr| {
                 e.clone().transform(&mut |e| match e {
                     ScalarExpr::Column { index, .. } if is_outer(index) => column(&below.columns, index - OUTER_BASE),
@@ -305,19 +312,23 @@ pub(super) fn grafted(rel: &Rel, outer: &Rel) -> Option<Rel> {
             Some(below.project(items))
         }
         RelKind::Unnest { input, column, is_left, with_ordinality } => {
-            let below = grafted(input, outer)?;
+            let below = grafted(input, outer, kind)?;
             let mut columns = below.columns.clone();
-            columns.extend(rel.columns.iter().skip(input.columns.len()).cloned());
+            let is_left = *is_left || is_left_join;
+            columns.extend(rel.columns.iter().skip(input.columns.len()).map(|c| {
+                let data_type = c.data_type.with_nullable(c.data_type.nullable || is_left);
+                RelColumn { data_type, ..c.clone() }
+            }));
             let kind = RelKind::Unnest {
                 input: Box::new(below),
                 column: column + width,
-                is_left: *is_left,
+                is_left,
                 with_ordinality: *with_ordinality,
             };
             Some(Rel { kind, columns })
         }
-        RelKind::UnionAll(inputs) => {
-            let inputs = inputs.iter().map(|input| grafted(input, outer)).collect::<Option<Vec<Rel>>>()?;
+        RelKind::UnionAll(inputs) if !is_left_join => {
+            let inputs = inputs.iter().map(|input| grafted(input, outer, kind)).collect::<Option<Vec<Rel>>>()?;
             let columns = outer.columns.iter().chain(&rel.columns).cloned().collect();
             Some(Rel { kind: RelKind::UnionAll(inputs), columns })
         }

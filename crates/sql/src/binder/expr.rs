@@ -329,12 +329,11 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
                 }
                 call("MAP", args, span)
             }
-            ExprKind::InSubquery { .. } | ExprKind::Exists(_) | ExprKind::Subquery(_) | ExprKind::Quantified { .. } => {
-                match self.scope.subquery(span) {
-                    Some(value) => Ok(value.clone()),
-                    None => Err(vec![refused("a subquery at this place", span)]),
-                }
-            }
+            ExprKind::InSubquery { .. } | ExprKind::Exists(_) | ExprKind::Subquery(_) => self.subquery_value(span),
+            ExprKind::Quantified { left, op, all, right } => match &right.kind {
+                ExprKind::Row { fields, .. } => self.bind_quantified_list(left, *op, *all, fields, span),
+                _ => self.subquery_value(span),
+            },
             ExprKind::JsonObject { entries, on_null, aggregate } => match aggregate {
                 None => self.bind_json_object(entries, *on_null, span),
                 Some(tail) => self.bind_json_object_agg(entries, *on_null, tail, span),
@@ -455,6 +454,31 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
             bound = ScalarExpr::Or(vec![bound, within(&high, &low)?]);
         }
         negate(bound, negated, span)
+    }
+
+    /// The value of a subquery, which has been joined to the rows before.
+    fn subquery_value(&self, span: Span) -> Bound<ScalarExpr> {
+        self.scope.subquery(span).cloned().ok_or_else(|| vec![refused("a subquery at this place", span)])
+    }
+
+    /// `x > ALL (a, b)` holds for every value of the list, ANY and SOME for one of them.
+    fn bind_quantified_list(
+        &mut self,
+        left: &Expr,
+        op: BinaryOp,
+        all: bool,
+        list: &[Expr],
+        span: Span,
+    ) -> Bound<ScalarExpr> {
+        let mut parts = Vec::with_capacity(list.len());
+        for item in list {
+            parts.push(self.bind_binary(op, left, item, span)?);
+        }
+        Ok(match parts.len() {
+            1 => parts.remove(0),
+            _ if all => ScalarExpr::And(parts),
+            _ => ScalarExpr::Or(parts),
+        })
     }
 
     fn bind_in_list(&mut self, operand: &Expr, list: &[Expr], negated: bool, span: Span) -> Bound<ScalarExpr> {

@@ -63,11 +63,13 @@ impl QueryBinder<'_> {
 
 fn lateral(left: Rel, right: Rel, kind: JoinKind, mut condition: Vec<ScalarExpr>, span: Span) -> Bound<Rel> {
     let is_correlated = is_correlated(&right);
-    if is_correlated && kind == JoinKind::Inner && condition.is_empty() {
-        if let Some(rel) = top_n_per_key(&left, &right) {
+    if is_correlated && condition.is_empty() {
+        if kind == JoinKind::Inner
+            && let Some(rel) = top_n_per_key(&left, &right)
+        {
             return Ok(rel);
         }
-        if let Some(rel) = grafted(&right, &left) {
+        if let Some(rel) = grafted(&right, &left, kind) {
             return Ok(rel);
         }
     }
