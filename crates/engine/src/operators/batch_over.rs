@@ -11,30 +11,21 @@ use std::sync::Arc;
 use arrow_array::{ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, UInt32Array};
 use arrow_select::concat::concat;
 use arrow_select::take::take;
-use wiesel_core::{ChangeBatch, DataType, Error, Result, RowKind, Schema};
+use wiesel_core::{ChangeBatch, Error, Result, RowKind, Schema};
 use wiesel_expr::{AggregateCall, EvalContext};
 use wiesel_plan::{BatchFrame, BatchOverCall, BatchOverNode};
 
 use super::ROWS_PER_BATCH;
 use super::aggregate::{AggregateSpec, Groups, Plan, PlannedRows};
-use super::keyed_rows::{KeyedRows, Restored, arrival_of};
-use super::sort_key::SortKeys;
+use super::sorted_rows::{SortedRows, order_of};
 use crate::operator::{Operator, Output, StateWriter, WATERMARK_MAX};
-use crate::state::codec::{decode_rows, encode_row};
 
 /// See the module's head.
 pub struct BatchOver {
     calls: Vec<BatchOverCall>,
     input: Schema,
     schema: Schema,
-    types: Vec<DataType>,
-    sort_keys: SortKeys,
-    rows: KeyedRows,
-    sequence: u64,
-    ignored_retractions: u64,
-    slots: Vec<u32>,
-    row: Vec<u8>,
-    suffix: Vec<u8>,
+    sorted: SortedRows,
 }
 
 /// A partition in order: where each row's peers, rows equal in the sort key, begin and end, and the number of their group.
@@ -55,14 +46,7 @@ impl BatchOver {
             calls: node.calls.clone(),
             input: input.clone(),
             schema: schema.clone(),
-            types: input.fields().iter().map(|field| field.data_type.clone()).collect(),
-            sort_keys: SortKeys::new(node.order.clone()),
-            rows: KeyedRows::new(&node.partition, input, 0, 0)?,
-            sequence: 0,
-            ignored_retractions: 0,
-            slots: Vec::new(),
-            row: Vec::new(),
-            suffix: Vec::new(),
+            sorted: SortedRows::new(&node.partition, &node.order, input)?,
         })
     }
 
@@ -70,8 +54,8 @@ impl BatchOver {
         let (mut first, mut end, mut group): (Vec<usize>, Vec<usize>, Vec<i64>) = Default::default();
         let mut rows: Vec<&[u8]> = Vec::new();
         let mut before: Option<&[u8]> = None;
-        for (suffix, row) in self.rows.range(slot, &[]) {
-            let key = suffix.get(..suffix.len().saturating_sub(8)).unwrap_or_default();
+        for (suffix, row) in self.sorted.rows.range(slot, &[]) {
+            let key = order_of(suffix);
             if before != Some(key) {
                 let begin = rows.len();
                 end.resize(begin, begin);
@@ -85,7 +69,7 @@ impl BatchOver {
             rows.push(row);
         }
         end.resize(rows.len(), rows.len());
-        let columns = decode_rows(&self.types, rows.iter().copied())?;
+        let columns = self.sorted.decode(rows.iter().copied())?;
         let batch = RecordBatch::try_new(self.input.arrow().clone(), columns)?;
         let partition = Partition { batch, first, end, group };
         let mut columns = partition.batch.columns().to_vec();
@@ -222,54 +206,28 @@ impl Partition {
 
 impl Operator for BatchOver {
     fn process(&mut self, _: usize, batch: ChangeBatch, context: &EvalContext, _: &mut Output) -> Result<()> {
-        let mut slots = std::mem::take(&mut self.slots);
-        self.rows.slots(&batch.rows, &mut slots)?;
-        self.sort_keys.load(&batch.rows)?;
-        for (row, &slot) in slots.iter().enumerate() {
-            self.row.clear();
-            encode_row(batch.rows.columns(), row, &mut self.row)?;
-            self.suffix.clear();
-            self.sort_keys.append(row, &mut self.suffix);
-            if batch.kind(row).is_add() {
-                self.suffix.extend(self.sequence.to_be_bytes());
-                self.sequence += 1;
-                self.rows.put(slot, &[&self.suffix], &self.row);
-            } else {
-                let standing = self.rows.range(slot, &self.suffix).find(|(_, kept)| *kept == self.row);
-                match standing.map(|(suffix, _)| suffix.to_vec()) {
-                    Some(suffix) => {
-                        self.rows.remove(slot, &[&suffix]);
-                    }
-                    None => self.ignored_retractions += 1,
-                }
-            }
-            self.rows.keys.mark(slot, context.now_ms);
-        }
-        self.slots = slots;
-        Ok(())
+        self.sorted.apply(&batch, context.now_ms)
     }
 
     fn advance(&mut self, watermark: i64, _: &EvalContext, output: &mut Output) -> Result<i64> {
         if watermark == WATERMARK_MAX {
             // By key, so that the order does not depend on where the input was cut.
-            let mut slots: Vec<u32> = self.rows.keys.used().collect();
-            slots.sort_by(|a, b| self.rows.keys.key(*a).cmp(self.rows.keys.key(*b)));
+            let mut slots: Vec<u32> = self.sorted.rows.keys.used().collect();
+            slots.sort_by(|a, b| self.sorted.rows.keys.key(*a).cmp(self.sorted.rows.keys.key(*b)));
             for slot in slots {
                 self.emit(slot, output)?;
-                self.rows.release(slot);
+                self.sorted.rows.release(slot);
             }
         }
         Ok(watermark)
     }
 
     fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<()> {
-        self.rows.snapshot(full, writer, |_, _| {})
+        self.sorted.rows.snapshot(full, writer, |_, _| {})
     }
 
     fn restore(&mut self, table: u8, _: u8, key: &[u8], value: &[u8]) -> Result<()> {
-        if let Restored::Row(suffix) = self.rows.restore(table, key, value)? {
-            self.sequence = self.sequence.max(arrival_of(suffix)? + 1);
-        }
+        self.sorted.restore(table, key, value)?;
         Ok(())
     }
 
@@ -278,11 +236,11 @@ impl Operator for BatchOver {
     }
 
     fn state_bytes(&self) -> usize {
-        self.rows.bytes() + self.sort_keys.bytes()
+        self.sorted.bytes()
     }
 
     fn ignored_retractions(&self) -> u64 {
-        self.ignored_retractions
+        self.sorted.ignored_retractions()
     }
 }
 
@@ -290,7 +248,7 @@ impl Operator for BatchOver {
 mod tests {
     use super::*;
     use crate::operators::testing::{Event, change, run, schema, show, string};
-    use wiesel_core::{Field, TypeKind};
+    use wiesel_core::{DataType, Field, TypeKind};
     use wiesel_expr::AggregateFunction;
     use wiesel_plan::SortColumn;
 

@@ -26,6 +26,7 @@ mod session_aggregate;
 mod session_table;
 mod sort;
 mod sort_key;
+mod sorted_rows;
 mod temporal_join;
 #[cfg(test)]
 mod testing;

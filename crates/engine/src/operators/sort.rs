@@ -11,31 +11,24 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMillisecondType;
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType as ArrowType, TimeUnit};
-use wiesel_core::{ChangeBatch, DataType, Error, Result, RowKind, Schema};
+use wiesel_core::{ChangeBatch, Error, Result, RowKind, Schema};
 use wiesel_expr::EvalContext;
 use wiesel_plan::SortNode;
 
 use super::ROWS_PER_BATCH;
-use super::keyed_rows::{KeyedRows, Restored, arrival_of};
-use super::sort_key::SortKeys;
+use super::keyed_rows::Restored;
+use super::sorted_rows::SortedRows;
 use crate::operator::{Operator, Output, StateWriter};
-use crate::state::codec::{decode_rows, encode_row, number_i64, order_i64};
+use crate::state::codec::{number_i64, order_i64};
 
 /// See the module's head.
 pub struct Sort {
     time: Option<usize>,
     schema: Schema,
-    types: Vec<DataType>,
-    sort_keys: SortKeys,
-    rows: KeyedRows,
-    /// The slot of the one key; `None` before the first row.
-    slot: Option<u32>,
+    sorted: SortedRows,
     last_emitted: Option<i64>,
-    sequence: u64,
     late_rows: u64,
     slots: Vec<u32>,
-    row: Vec<u8>,
-    suffix: Vec<u8>,
 }
 
 impl Sort {
@@ -56,22 +49,17 @@ impl Sort {
         Ok(Sort {
             time: node.time,
             schema: input.clone(),
-            types: input.fields().iter().map(|field| field.data_type.clone()).collect(),
-            sort_keys: SortKeys::new(node.order.clone()),
-            rows: KeyedRows::new(&[], input, 0, 0)?,
-            slot: None,
+            sorted: SortedRows::new(&[], &node.order, input)?,
             last_emitted: None,
-            sequence: 0,
             late_rows: 0,
             slots: Vec::new(),
-            row: Vec::new(),
-            suffix: Vec::new(),
         })
     }
 
     fn emit(&mut self, slot: u32, up_to: i64, output: &mut Output) -> Result<()> {
         loop {
             let due: Vec<Vec<u8>> = self
+                .sorted
                 .rows
                 .range(slot, &[])
                 .take_while(|(suffix, _)| time_of(suffix) <= up_to)
@@ -82,9 +70,9 @@ impl Sort {
             self.last_emitted = Some(time_of(last));
             let mut rows = Vec::with_capacity(due.len());
             for suffix in &due {
-                rows.extend(self.rows.remove(slot, &[suffix]));
+                rows.extend(self.sorted.rows.remove(slot, &[suffix]));
             }
-            let columns = decode_rows(&self.types, rows.iter().map(|row| &**row))?;
+            let columns = self.sorted.decode(rows.iter().map(|row| &**row))?;
             output.emit(ChangeBatch::inserts(RecordBatch::try_new(self.schema.arrow().clone(), columns)?));
         }
     }
@@ -99,10 +87,9 @@ impl Operator for Sort {
         if batch.kinds.as_ref().is_some_and(|kinds| kinds.iter().any(|kind| *kind != RowKind::Insert)) {
             return Err(Error::internal("a sort by time gets changes other than +I"));
         }
-        self.rows.slots(&batch.rows, &mut self.slots)?;
+        self.sorted.rows.slots(&batch.rows, &mut self.slots)?;
         let Some(slot) = self.slots.first().copied() else { return Ok(()) };
-        self.slot = Some(slot);
-        self.sort_keys.load(&batch.rows)?;
+        self.sorted.load(&batch.rows)?;
         let times = self.time.map(|column| batch.rows.column(column).as_primitive::<TimestampMillisecondType>());
         for row in 0..batch.len() {
             let time = match times {
@@ -117,25 +104,18 @@ impl Operator for Sort {
                 self.late_rows += 1;
                 continue;
             }
-            self.row.clear();
-            encode_row(batch.rows.columns(), row, &mut self.row)?;
-            self.suffix.clear();
-            self.suffix.extend(order_i64(time));
-            self.sort_keys.append(row, &mut self.suffix);
-            self.suffix.extend(self.sequence.to_be_bytes());
-            self.rows.put(slot, &[&self.suffix], &self.row);
-            self.sequence += 1;
+            self.sorted.put(slot, &order_i64(time), &batch.rows, row)?;
         }
-        self.rows.keys.mark(slot, context.now_ms);
+        self.sorted.rows.keys.mark(slot, context.now_ms);
         Ok(())
     }
 
     fn advance(&mut self, watermark: i64, context: &EvalContext, output: &mut Output) -> Result<i64> {
-        if let Some(slot) = self.slot {
+        if let Some(slot) = self.sorted.only_slot() {
             let before = self.last_emitted;
             self.emit(slot, if self.time.is_some() { watermark } else { i64::MAX }, output)?;
             if self.last_emitted != before {
-                self.rows.keys.mark(slot, context.now_ms);
+                self.sorted.rows.keys.mark(slot, context.now_ms);
             }
         }
         Ok(watermark)
@@ -143,21 +123,17 @@ impl Operator for Sort {
 
     fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<()> {
         let last = self.last_emitted;
-        self.rows.snapshot(full, writer, |_, out| {
+        self.sorted.rows.snapshot(full, writer, |_, out| {
             out.push(u8::from(last.is_some()));
             out.extend(last.unwrap_or(0).to_le_bytes());
         })
     }
 
     fn restore(&mut self, table: u8, _: u8, key: &[u8], value: &[u8]) -> Result<()> {
-        match self.rows.restore(table, key, value)? {
-            Restored::Key(slot, mut reader) => {
-                self.slot = Some(slot);
-                let has_emitted = reader.byte()? != 0;
-                let last = reader.i64()?;
-                self.last_emitted = has_emitted.then_some(last);
-            }
-            Restored::Row(suffix) => self.sequence = self.sequence.max(arrival_of(suffix)? + 1),
+        if let Restored::Key(_, mut reader) = self.sorted.restore(table, key, value)? {
+            let has_emitted = reader.byte()? != 0;
+            let last = reader.i64()?;
+            self.last_emitted = has_emitted.then_some(last);
         }
         Ok(())
     }
@@ -167,7 +143,7 @@ impl Operator for Sort {
     }
 
     fn state_bytes(&self) -> usize {
-        self.rows.bytes() + self.sort_keys.bytes()
+        self.sorted.bytes()
     }
 
     fn late_rows(&self) -> u64 {
