@@ -40,15 +40,29 @@ pub enum BatchOverCall {
     },
 }
 
-/// The rows around the current one that an aggregate sees.
+/// The rows around the current one that an aggregate sees. One that ends before it begins sees none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BatchFrame {
-    /// ROWS, else RANGE: bounds of RANGE are the current row's peers.
-    pub rows: bool,
-    /// Rows from the current one to the first; `None` = from the partition's first.
-    pub start: Option<i64>,
-    /// Rows from the current one to the last; `None` = to the partition's last.
-    pub end: Option<i64>,
+    /// In what the bounds count.
+    pub unit: FrameUnit,
+    /// From the current row to the first one; `None` = from the partition's first.
+    pub start: Option<i128>,
+    /// From the current row to the last one; `None` = to the partition's last.
+    pub end: Option<i128>,
+}
+
+/// In what the bounds of a frame count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FrameUnit {
+    /// ROWS.
+    Rows,
+    /// RANGE up to the current row, whose peers come with it.
+    Peers,
+    /// RANGE with a distance of the first sort key: a decimal number of this scale; days of a DATE, milliseconds of the other times.
+    Distance {
+        /// Digits after the point.
+        scale: u8,
+    },
 }
 
 /// Functions over the ordered rows of a partition. Output columns: the input's, then one per call.

@@ -22,7 +22,7 @@ use wiesel_core::table::{ConnectorInfo, TableDescriptor};
 use wiesel_core::{ChangelogMode, Schema, Value};
 use wiesel_expr::{AggregateCall, ScalarExpr};
 
-pub use self::batch::{BatchFrame, BatchOverCall, BatchOverNode};
+pub use self::batch::{BatchFrame, BatchOverCall, BatchOverNode, FrameUnit};
 pub use self::join::{JoinForm, JoinKey, JoinKind, JoinNode, JoinSide, LookupJoinNode};
 pub use self::match_recognize::{
     AfterMatchSkip, MatchRecognizeNode, PatternExpr, PatternSlot, PatternVariable, SlotSource,

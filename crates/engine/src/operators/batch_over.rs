@@ -13,16 +13,18 @@ use arrow_select::concat::concat;
 use arrow_select::take::take;
 use wiesel_core::{ChangeBatch, Error, Result, RowKind, Schema};
 use wiesel_expr::{AggregateCall, EvalContext};
-use wiesel_plan::{BatchFrame, BatchOverCall, BatchOverNode};
+use wiesel_plan::{BatchFrame, BatchOverCall, BatchOverNode, FrameUnit, SortColumn};
 
 use super::ROWS_PER_BATCH;
 use super::aggregate::{AggregateSpec, Groups, Plan, PlannedRows};
+use super::order_distance::OrderDistance;
 use super::sorted_rows::{SortedRows, order_of};
 use crate::operator::{Operator, Output, StateWriter, WATERMARK_MAX};
 
 /// See the module's head.
 pub struct BatchOver {
     calls: Vec<BatchOverCall>,
+    order: Vec<SortColumn>,
     input: Schema,
     schema: Schema,
     sorted: SortedRows,
@@ -44,6 +46,7 @@ impl BatchOver {
         }
         Ok(BatchOver {
             calls: node.calls.clone(),
+            order: node.order.clone(),
             input: input.clone(),
             schema: schema.clone(),
             sorted: SortedRows::new(&node.partition, &node.order, input)?,
@@ -74,7 +77,7 @@ impl BatchOver {
         let partition = Partition { batch, first, end, group };
         let mut columns = partition.batch.columns().to_vec();
         for call in &self.calls {
-            columns.push(partition.results(call, &self.input)?);
+            columns.push(partition.results(call, &self.order, &self.input)?);
         }
         let rows = RecordBatch::try_new(self.schema.arrow().clone(), columns)?;
         for start in (0..rows.num_rows()).step_by(ROWS_PER_BATCH) {
@@ -85,7 +88,7 @@ impl BatchOver {
 }
 
 impl Partition {
-    fn results(&self, call: &BatchOverCall, input: &Schema) -> Result<ArrayRef> {
+    fn results(&self, call: &BatchOverCall, order: &[SortColumn], input: &Schema) -> Result<ArrayRef> {
         let count = self.batch.num_rows();
         let number = |value: usize| i64::try_from(value).unwrap_or(i64::MAX);
         let numbers =
@@ -102,7 +105,10 @@ impl Partition {
             // Flink counts the rows up to this one, and not its peers behind it.
             BatchOverCall::CumeDist => shares(&|row| (row + 1) as f64 / count as f64),
             BatchOverCall::Ntile(buckets) => {
-                let buckets = usize::try_from(*buckets).unwrap_or(usize::MAX).max(1);
+                let buckets = usize::try_from(*buckets).unwrap_or(usize::MAX);
+                if buckets == 0 {
+                    return Err(Error::data("NTILE(0) has no bucket for a row").hint("give it a positive number"));
+                }
                 // The first buckets get one row more when the rows do not divide evenly.
                 let (size, larger) = (count / buckets, count % buckets);
                 let bucket = |row: usize| {
@@ -114,7 +120,7 @@ impl Partition {
                 ))
             }
             BatchOverCall::Offset { column, rows, default, .. } => self.offset(*column, *rows, *default)?,
-            BatchOverCall::Aggregate { call, frame } => self.aggregate(call, *frame, input)?,
+            BatchOverCall::Aggregate { call, frame } => self.aggregate(call, &self.frames(*frame, order)?, input)?,
         })
     }
 
@@ -136,25 +142,88 @@ impl Partition {
         Ok(take(&both, &picks, None)?)
     }
 
-    /// Where a row's frame begins and ends.
-    fn bounds(&self, row: usize, frame: BatchFrame) -> (usize, usize) {
+    /// Where each row's frame begins and ends; an empty one begins where it ends.
+    fn frames(&self, frame: BatchFrame, order: &[SortColumn]) -> Result<Vec<(usize, usize)>> {
         let count = self.batch.num_rows();
-        let clamp = |place: i64| usize::try_from(place.max(0)).unwrap_or(usize::MAX).min(count);
-        let here = i64::try_from(row).unwrap_or(i64::MAX);
-        let start = match (frame.start, frame.rows) {
-            (None, _) => 0,
-            (Some(rows), true) => clamp(here.saturating_add(rows)),
-            (Some(_), false) => self.first[row],
-        };
-        let end = match (frame.end, frame.rows) {
-            (None, _) => count,
-            (Some(rows), true) => clamp(here.saturating_add(rows).saturating_add(1)),
-            (Some(_), false) => self.end[row],
-        };
-        (start.min(end), end)
+        let mut starts = vec![0; count];
+        let mut ends = vec![count; count];
+        match frame.unit {
+            FrameUnit::Rows => {
+                let place = |row: usize, rows: i128| -> usize {
+                    let place = i128::try_from(row).unwrap_or(i128::MAX).saturating_add(rows).max(0);
+                    usize::try_from(place).unwrap_or(usize::MAX).min(count)
+                };
+                for row in 0..count {
+                    starts[row] = frame.start.map_or(0, |rows| place(row, rows));
+                    ends[row] = frame.end.map_or(count, |rows| place(row, rows.saturating_add(1)));
+                }
+            }
+            FrameUnit::Peers => {
+                for row in 0..count {
+                    starts[row] = frame.start.map_or(0, |_| self.first[row]);
+                    ends[row] = frame.end.map_or(count, |_| self.end[row]);
+                }
+            }
+            FrameUnit::Distance { scale } => {
+                let Some(key) = order.first() else {
+                    return Err(Error::internal("a RANGE with a distance has no order"));
+                };
+                let distance = OrderDistance::new(self.batch.column(key.column), key.descending, scale)?;
+                if let Some(start) = frame.start {
+                    self.starts(&distance, start, frame.end.is_none(), &mut starts);
+                }
+                if let Some(end) = frame.end {
+                    self.ends(&distance, end, &mut ends);
+                }
+            }
+        }
+        Ok(starts.into_iter().zip(ends).map(|(start, end)| (start.min(end), end)).collect())
     }
 
-    fn aggregate(&self, call: &AggregateCall, frame: BatchFrame, input: &Schema) -> Result<ArrayRef> {
+    // The rows whose key is NULL are as far from each other as peers, and endlessly far from all others. Flink walks through the rows
+    // once, and where those without a key come first it gets no further in two cases: a frame that ends before the current row stays
+    // empty for the whole partition, and so does one that begins behind it and has no end.
+    fn starts(&self, distance: &OrderDistance, bound: i128, is_endless: bool, starts: &mut [usize]) {
+        let keys = distance.keys();
+        if is_endless && bound > 0 && keys.start > 0 {
+            let count = starts.len();
+            starts.fill(count);
+            return;
+        }
+        let (mut place, starts_end) = (keys.start, starts.len());
+        for (row, start) in starts.iter_mut().enumerate() {
+            if !keys.contains(&row) {
+                *start = if bound <= 0 { self.first[row] } else { self.end[row] };
+                continue;
+            }
+            while place < keys.end && distance.compare(place, row, bound).is_lt() {
+                place += 1;
+            }
+            // Nothing is far enough: what has no key behind the others is not either.
+            *start = if place == keys.end { starts_end } else { place };
+        }
+    }
+
+    fn ends(&self, distance: &OrderDistance, bound: i128, ends: &mut [usize]) {
+        let keys = distance.keys();
+        if bound < 0 && keys.start > 0 {
+            ends.fill(0);
+            return;
+        }
+        let mut place = keys.start;
+        for (row, end) in ends.iter_mut().enumerate() {
+            if !keys.contains(&row) {
+                *end = if bound >= 0 { self.end[row] } else { place.min(self.first[row]) };
+                continue;
+            }
+            while place < keys.end && distance.compare(place, row, bound).is_le() {
+                place += 1;
+            }
+            *end = place;
+        }
+    }
+
+    fn aggregate(&self, call: &AggregateCall, frames: &[(usize, usize)], input: &Schema) -> Result<ArrayRef> {
         let spec = AggregateSpec::new(&[], std::slice::from_ref(call), input, true)?;
         let mut groups = Groups::new(&spec, 0)?;
         let slot = groups.restore_slot(&[]);
@@ -162,8 +231,7 @@ impl Partition {
         let (mut rows, mut kinds): (Vec<u32>, Vec<RowKind>) = (vec![0, 0], vec![RowKind::Insert, RowKind::Delete]);
         let mut results = Vec::with_capacity(self.batch.num_rows());
         let (mut low, mut high) = (0, 0);
-        for row in 0..self.batch.num_rows() {
-            let (start, end) = self.bounds(row, frame);
+        for &(start, end) in frames {
             while high < end {
                 rows.push(u32::try_from(high).unwrap_or(u32::MAX));
                 kinds.push(RowKind::Insert);
@@ -294,9 +362,9 @@ mod tests {
             },
             frame,
         };
-        let around = BatchFrame { rows: true, start: Some(-1), end: Some(1) };
-        let ahead = BatchFrame { rows: true, start: Some(1), end: None };
-        let peers = BatchFrame { rows: false, start: None, end: Some(0) };
+        let around = BatchFrame { unit: FrameUnit::Rows, start: Some(-1), end: Some(1) };
+        let ahead = BatchFrame { unit: FrameUnit::Rows, start: Some(1), end: None };
+        let peers = BatchFrame { unit: FrameUnit::Peers, start: None, end: Some(0) };
         let calls = vec![
             aggregate(AggregateFunction::Sum, &[1], around),
             aggregate(AggregateFunction::Max, &[1], ahead),

@@ -18,6 +18,7 @@ mod lookup_join;
 mod lookup_retry;
 mod match_recognize;
 mod materialize;
+mod order_distance;
 mod over;
 mod rank;
 mod replicate;

@@ -126,7 +126,12 @@ impl Lowering {
                     mini_batch: config.mini_batch(),
                     state_ttl_ms: state_ttl_ms.unwrap_or_else(|| config.state_ttl_ms()),
                 });
-                self.share(kind, vec![input], schema, None, String::new())
+                let id = self.share(kind, vec![input], schema, None, String::new());
+                if config.is_batch() && keys.is_empty() && !aggregates.is_empty() {
+                    self.with_row_of_nothing(id, &rel.columns, aggregates)
+                } else {
+                    id
+                }
             }
             RelKind::WindowAggregate { input, window, is_legacy, keys, aggregates, properties } => {
                 let input = self.lower(input, config)?;
