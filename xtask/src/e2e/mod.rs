@@ -235,6 +235,12 @@ pub(crate) const CASES: &[Case] = &[
         run: examples::web_traffic_gives_its_hits,
     },
     Case {
+        name: "example_web_traffic_is_analysed_by_day",
+        needs: &[Postgres],
+        limit_s: 120,
+        run: examples::web_traffic_is_analysed_by_day,
+    },
+    Case {
         name: "example_web_traffic_survives_kills",
         needs: &[Kafka, Postgres],
         limit_s: 300,

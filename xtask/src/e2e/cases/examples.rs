@@ -283,6 +283,51 @@ fn web_traffic(context: &Context, course: Course) -> Result<()> {
     Ok(())
 }
 
+/// The analysis of the example's table is compared with what PostgreSQL itself says.
+pub(crate) fn web_traffic_is_analysed_by_day(context: &Context) -> Result<()> {
+    let table = context.unique("analysed");
+    let init = std::fs::read_to_string(example_path(&WEB_TRAFFIC, "init.sql"))?;
+    let mut client = context.postgres()?;
+    client.execute(&init.replace("aggregated_web_traffic", &table))?;
+    // Five cities and a host without a place, five windows a day, on four days; one city is silent on one of them.
+    client.execute(&format!(
+        "INSERT INTO {table} (host, referrer, headers, event_time, num_hits) \
+         SELECT 'h' || city, '', \
+           CASE WHEN city < 5 THEN json_build_object('city', 'City ' || city, 'country', 'Country ' || city % 2)::text END, \
+           TIMESTAMP '2024-03-01' + day * INTERVAL '1 day' + part * INTERVAL '5 hours', 7 + (city * 31 + day * 17 + part * 5) % 89 \
+         FROM generate_series(0, 5) AS city, generate_series(0, 3) AS day, generate_series(0, 4) AS part \
+         WHERE NOT (city = 2 AND day = 1)"
+    ))?;
+    let url = format!("jdbc:postgresql://{}/{}", context.services().postgres()?.address(), postgres::DATABASE);
+    let mut arguments = vec!["run".to_owned(), example_path(&WEB_TRAFFIC, "analysis.sql").display().to_string()];
+    arguments.extend(["--state".to_owned(), context.folder().join("state").display().to_string()]);
+    for (key, value) in
+        [("table-name", table.as_str()), ("url", &url), ("username", postgres::USER), ("password", postgres::PASSWORD)]
+    {
+        arguments.extend(["--table-option".to_owned(), format!("aggregated_web_traffic.{key}={value}")]);
+    }
+    let run = context.run(&arguments, 60)?.expect_code(0)?;
+    let found: Vec<Vec<String>> = run
+        .stdout
+        .lines()
+        .filter(|line| line.starts_with('|') && line.contains("2024-03-"))
+        .map(|line| line.trim_matches('|').split('|').skip(1).map(|cell| cell.trim().to_owned()).collect())
+        .collect();
+    let expected = client.query(&format!(
+        "WITH days AS (SELECT coalesce(headers::json->>'city', host) AS city, coalesce(headers::json->>'country', '-') AS country, \
+           event_time::date AS day, sum(num_hits) AS hits FROM {table} GROUP BY 1, 2, 3), \
+         sums AS (SELECT *, sum(hits) OVER (PARTITION BY country, day) AS country_hits, sum(hits) OVER () AS all_hits, \
+           lag(hits) OVER (PARTITION BY city, country ORDER BY day) AS before, \
+           lead(hits) OVER (PARTITION BY city, country ORDER BY day) AS after FROM days) \
+         SELECT day::text, city, country, hits::text, country_hits::text, round(hits * 100.0 / all_hits, 2)::text, \
+           coalesce(before::text, '<NULL>'), coalesce(after::text, '<NULL>'), coalesce((after - before)::text, '<NULL>') \
+         FROM sums ORDER BY sums.hits DESC, sums.day, sums.city COLLATE \"C\" LIMIT 10"
+    ))?;
+    ensure!(expected.len() == 10, "PostgreSQL gives {} rows", expected.len());
+    ensure!(found == expected, "expected {expected:?}, found {found:?}");
+    Ok(())
+}
+
 // ---------------------------------------------------------------- playing an example
 
 fn example_path(example: &Example, file: &str) -> PathBuf {
