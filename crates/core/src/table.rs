@@ -109,6 +109,8 @@ pub struct SinkRequest {
     pub hands_over_refused: bool,
     /// How many sinks before this one in the same loop write the same table.
     pub ordinal: usize,
+    /// INSERT OVERWRITE: what comes replaces what is there, when the input has ended. Only connectors that can are asked to.
+    pub overwrite: bool,
 }
 
 /// What a connector can do with a table, before any connection is made: what the planner asks.

@@ -368,6 +368,8 @@ pub struct SinkNode {
     pub not_null: Vec<usize>,
     /// `table.exec.sink.not-null-enforcer` = DROP instead of ERROR.
     pub drop_null_rows: bool,
+    /// INSERT OVERWRITE.
+    pub overwrite: bool,
 }
 
 /// Settings of a job that the engine needs; read from SET by the front end.

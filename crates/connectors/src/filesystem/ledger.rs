@@ -54,7 +54,14 @@ pub(super) fn encode_pending(files: &[PendingFile]) -> Vec<u8> {
     out
 }
 
-/// Reads what [`encode_pending`] wrote.
+/// Writes the files of an INSERT OVERWRITE; that there are none is work, too.
+pub(super) fn encode_last(files: &[PendingFile]) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    put_files(files, &mut out);
+    out
+}
+
+/// Reads what [`encode_pending`] or [`encode_last`] wrote.
 pub(super) fn decode_pending(bytes: &[u8]) -> Result<Vec<PendingFile>> {
     if bytes.is_empty() {
         return Ok(Vec::new());
@@ -180,6 +187,39 @@ pub(super) fn make_visible(root: &Path, files: &[PendingFile]) -> Result<()> {
         directories.extend(visible.parent().map(Path::to_owned));
     }
     directories.iter().try_for_each(|d| sync_directory(d))
+}
+
+/// INSERT OVERWRITE: removes what stands where these files will: all of a table without partitions, else all of each partition that gets
+/// a file. Repeated after a crash it spares the files that it has already shown.
+pub(super) fn remove_replaced(root: &Path, files: &[PendingFile], is_whole: bool) -> Result<()> {
+    let visible: BTreeSet<PathBuf> = files.iter().map(|file| root.join(&file.visible)).collect();
+    let mut directories: BTreeSet<PathBuf> =
+        visible.iter().filter_map(|path| path.parent()).map(Path::to_owned).collect();
+    if is_whole {
+        directories.insert(root.to_owned());
+    }
+    for directory in directories {
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(io_error("list", &directory, &e)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(|e| io_error("list", &directory, &e))?;
+            let path = entry.path();
+            let is_hidden = entry.file_name().to_string_lossy().starts_with(['.', '_']);
+            if is_hidden || visible.contains(&path) {
+                continue;
+            }
+            let removed = match entry.file_type() {
+                Ok(kind) if kind.is_dir() => fs::remove_dir_all(&path),
+                _ => fs::remove_file(&path),
+            };
+            removed.map_err(|e| io_error("remove", &path, &e))?;
+        }
+        sync_directory(&directory)?;
+    }
+    Ok(())
 }
 
 /// Makes files whole and visible that were open when the restored checkpoint was taken, and removes what no checkpoint knows.

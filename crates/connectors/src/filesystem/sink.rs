@@ -64,6 +64,8 @@ pub(super) struct FilesystemSinkFactory {
     /// The name of this run's files, unless a checkpoint brings one along.
     uid: String,
     rolls_at_checkpoint: bool,
+    /// INSERT OVERWRITE: files stay hidden until the input has ended, and then take the place of those that are there.
+    overwrite: bool,
 }
 
 impl FilesystemSinkFactory {
@@ -76,7 +78,9 @@ impl FilesystemSinkFactory {
             plan: Arc::new(plan),
             owner: owner(&request.loop_folder, &table.path),
             uid: uid(),
-            rolls_at_checkpoint: is_bulk && request.checkpoint_interval_is_set,
+            // A file that is open at a checkpoint would be shown by a restart.
+            rolls_at_checkpoint: request.overwrite || (is_bulk && request.checkpoint_interval_is_set),
+            overwrite: request.overwrite,
         }
     }
 }
@@ -128,6 +132,8 @@ impl SinkFactory for FilesystemSinkFactory {
             owner: self.owner.clone(),
             uid,
             rolls_at_checkpoint: self.rolls_at_checkpoint,
+            overwrite: self.overwrite,
+            is_last: false,
             instance: context.instance,
             counter,
             open: BTreeMap::new(),
@@ -147,6 +153,15 @@ impl SinkFactory for FilesystemSinkFactory {
     }
 
     fn commit(&self, checkpoint: u64, pending: &[Vec<u8>]) -> Result<()> {
+        if self.overwrite {
+            // Work comes with the last checkpoint alone, even where it holds no file.
+            if pending.iter().all(Vec::is_empty) {
+                return Ok(());
+            }
+            let lists = pending.iter().map(|bytes| decode_pending(bytes)).collect::<Result<Vec<_>>>()?;
+            ledger::remove_replaced(&self.plan.options.path, &lists.concat(), self.plan.partition.is_empty())
+                .map_err(|e| e.at(format!("commit of checkpoint {checkpoint}")))?;
+        }
         for bytes in pending {
             make_visible(&self.plan.options.path, &decode_pending(bytes)?)
                 .map_err(|e| e.at(format!("commit of checkpoint {checkpoint}")))?;
@@ -166,6 +181,9 @@ struct FilesystemSink {
     owner: String,
     uid: String,
     rolls_at_checkpoint: bool,
+    overwrite: bool,
+    /// The checkpoint under way is the last one.
+    is_last: bool,
     instance: usize,
     counter: u64,
     /// By directory.
@@ -322,7 +340,12 @@ impl FilesystemSink {
         job.directories.dedup();
         self.syncs += 1;
         let number = self.syncs;
-        let prepared = Prepared { pending: encode_pending(&self.unconfirmed), state: state.encode() };
+        let pending = match (self.overwrite, self.is_last) {
+            (false, _) => encode_pending(&self.unconfirmed),
+            (true, false) => Vec::new(),
+            (true, true) => ledger::encode_last(&self.unconfirmed),
+        };
+        let prepared = Prepared { pending, state: state.encode() };
         self.preparing = Some(Preparing::Syncing { prepared, received });
         self.worker()?.send(Task::Sync(number, job))
     }
@@ -376,6 +399,7 @@ impl Sink for FilesystemSink {
     }
 
     fn prepare(&mut self, _checkpoint: u64, kind: CheckpointKind) -> Result<()> {
+        self.is_last = kind == CheckpointKind::Final;
         if self.rolls_at_checkpoint || kind != CheckpointKind::Periodic {
             let directories: Vec<String> = self.open.keys().cloned().collect();
             directories.iter().try_for_each(|directory| self.close(directory))?;

@@ -308,6 +308,7 @@ fn write_rows(table: &TableDescriptor, time_zone: &str, rows: &[Vec<Value>]) {
         run_key: String::new(),
         ordinal: 0,
         hands_over_refused: false,
+        overwrite: false,
     };
     let factory = super::sink(table, &request, &ConnectorContext::default()).unwrap();
     let context = SinkContext { instance: 0, instances: 1, restored: Vec::new(), waker: Waker::default() };

@@ -26,6 +26,7 @@ struct Table {
     directory: TempDir,
     descriptor: TableDescriptor,
     interval_is_set: bool,
+    overwrite: bool,
 }
 
 impl Table {
@@ -58,7 +59,7 @@ impl Table {
             options: all,
             sink_settings: Default::default(),
         };
-        Table { directory, descriptor, interval_is_set: false }
+        Table { directory, descriptor, interval_is_set: false, overwrite: false }
     }
 
     fn root(&self) -> PathBuf {
@@ -82,6 +83,7 @@ impl Table {
             run_key: String::new(),
             ordinal: 0,
             hands_over_refused: false,
+            overwrite: self.overwrite,
         };
         super::sink(&self.descriptor, &request, &ConnectorContext::default()).unwrap()
     }
@@ -107,8 +109,13 @@ impl Table {
 
     /// The ids in all visible files, sorted.
     fn visible_ids(&self) -> Vec<i64> {
+        self.visible_ids_but("")
+    }
+
+    /// The same without a file that holds no rows.
+    fn visible_ids_but(&self, empty: &str) -> Vec<i64> {
         let mut ids = Vec::new();
-        for file in self.files().0 {
+        for file in self.files().0.into_iter().filter(|file| file != empty) {
             let path = self.root().join(file);
             match self.descriptor.options["format"].as_str() {
                 "json" => {
@@ -220,6 +227,35 @@ fn files_lie_in_hive_directories_and_appear_with_the_commit() {
     assert_eq!(text, "{\"id\":0,\"name\":\"name 0\"}\n{\"id\":2,\"name\":\"name 2\"}\n");
     let counters = run.sinks[0].counters();
     assert_eq!((counters.received, counters.delivered), (3, 3));
+}
+
+#[test]
+fn overwriting_replaces_the_files_of_the_table_or_of_its_written_partitions_at_the_end() {
+    for (keys, rows, expected) in [
+        (&[] as &[&str], vec![6], vec![6]),
+        (&[], vec![], vec![]),
+        // Row 6 is of the partition of the even ids.
+        (&["dt"], vec![6], vec![1, 3, 6]),
+        (&["dt"], vec![], vec![0, 1, 2, 3]),
+    ] {
+        let mut table = Table::new("json", keys, &[]);
+        let mut before = Run::start(&table, 1, &[]);
+        before.sinks[0].write(&table.rows(0..4)).unwrap();
+        before.checkpoint(CheckpointKind::Final);
+        fs::write(table.root().join("_SUCCESS"), "").unwrap();
+        table.overwrite = true;
+        let mut run = Run::start(&table, 2, &[]);
+        run.sinks[1].write(&table.rows(rows.clone())).unwrap();
+        let states = run.checkpoint(CheckpointKind::Periodic);
+        assert_eq!(table.visible_ids_but("_SUCCESS"), [0, 1, 2, 3], "nothing changes before the end");
+        let mut resumed = Run::start(&table, 2, &states);
+        assert_eq!(table.visible_ids_but("_SUCCESS"), [0, 1, 2, 3], "nor by a restart");
+        let last = resumed.prepare(CheckpointKind::Final);
+        resumed.commit(&last);
+        resumed.commit(&last);
+        assert_eq!(table.visible_ids_but("_SUCCESS"), expected, "{keys:?} {rows:?}");
+        assert!(table.root().join("_SUCCESS").exists(), "readers do not see it, so it is no row of the table");
+    }
 }
 
 #[test]
@@ -657,6 +693,7 @@ fn timestamps_go_through_the_session_zone_unless_utc_is_asked_for() {
             run_key: String::new(),
             ordinal: 0,
             hands_over_refused: false,
+            overwrite: false,
         };
         let mut run = Run::start(&table, 1, &[]);
         run.factory = super::sink(&table.descriptor, &request, &ConnectorContext::default()).unwrap();

@@ -217,6 +217,7 @@ fn sink_factories(spec: &JobSpec) -> Result<Vec<Option<Arc<dyn SinkFactory>>>> {
             run_key: run_key.clone(),
             hands_over_refused: spec.plan.dead_letters.is_some() && !spec.plan.is_of_dead_letters(id),
             ordinal,
+            overwrite: sink.overwrite,
         };
         Ok(Some(Arc::from(spec.registry.sink(&sink.table, &request)?)))
     };

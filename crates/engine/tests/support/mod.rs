@@ -522,6 +522,7 @@ impl PlanBuilder {
             primary_key: primary_key.to_vec(),
             not_null: Vec::new(),
             drop_null_rows: false,
+            overwrite: false,
         };
         let id = self.node(NodeKind::Sink(node), &[input], schema);
         self.plan.sinks.push(id);

@@ -39,6 +39,8 @@ pub struct SinkTarget {
     pub primary_key: Vec<usize>,
     /// Positions to be checked for NULL.
     pub not_null: Vec<usize>,
+    /// INSERT OVERWRITE.
+    pub overwrite: bool,
 }
 
 impl Lowering {
@@ -54,6 +56,7 @@ impl Lowering {
             primary_key: target.primary_key,
             not_null: target.not_null,
             drop_null_rows: config.drop_null_rows(),
+            overwrite: target.overwrite,
         });
         // Two inserts into one table stay two sinks.
         let id = self.push(kind, vec![input], rel.schema(), None, label);

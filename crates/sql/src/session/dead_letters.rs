@@ -102,6 +102,7 @@ pub(super) fn join_loop(nodes: &mut Vec<Node>, sinks: &mut Vec<NodeId>, table: &
         primary_key,
         not_null: Vec::new(),
         drop_null_rows: false,
+        overwrite: false,
     };
     nodes.push(node(NodeKind::Sink(sink), vec![source], &table.descriptor.path));
     sinks.push(source + 1);

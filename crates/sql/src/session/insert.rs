@@ -20,6 +20,9 @@ use crate::plan::optimize::{Ends, optimize};
 use crate::plan::rel::{Rel, identity};
 use crate::plan::traits::infer;
 
+/// The one connector that replaces what is there; any other would add to it.
+const OVERWRITABLE: &str = "filesystem";
+
 impl Session {
     pub(super) fn plan_inserts(&self, inserts: &[(&Insert, Span)]) -> Bound<Vec<PlannedJob>> {
         let mut lowering = Lowering::default();
@@ -39,8 +42,11 @@ impl Session {
     }
 
     fn plan_insert(&self, insert: &Insert, span: Span, lowering: &mut Lowering) -> Bound<String> {
-        if insert.overwrite {
-            return Err(vec![refused("INSERT OVERWRITE", insert.table.span)]);
+        if insert.overwrite && !self.config.is_batch() {
+            return Err(vec![
+                refused("INSERT OVERWRITE in a streaming query", insert.table.span)
+                    .hint("SET 'execution.runtime-mode' = 'batch', or write INSERT INTO"),
+            ]);
         }
         let (table, query) = match (self.sink_table(insert), self.binder().bind(&insert.source)) {
             (Ok(table), Ok(query)) => (table, query),
@@ -98,6 +104,12 @@ impl Session {
                     .at(insert.table.span)
                     .label("expected 'connector' = '...' in its CREATE TABLE"),
             ]);
+        }
+        if insert.overwrite && table.descriptor.options.get("connector").is_none_or(|c| c != OVERWRITABLE) {
+            return Err(vec![refused(
+                &format!("INSERT OVERWRITE of a table whose connector is not {OVERWRITABLE}"),
+                insert.table.span,
+            )]);
         }
         if !table.info.is_sink {
             let connector = table.descriptor.options.get("connector").map_or("", String::as_str);
@@ -314,7 +326,7 @@ fn fit(query: Rel, table: Arc<Table>, insert: &Insert, source: &ast::Query) -> B
     let primary_key =
         table.descriptor.primary_key.iter().filter_map(|key| writable.iter().position(|i| name_of(i) == key)).collect();
     let rel = query.project(items);
-    Ok((rel, SinkTarget { table, columns: writable, primary_key, not_null }))
+    Ok((rel, SinkTarget { table, columns: writable, primary_key, not_null, overwrite: insert.overwrite }))
 }
 
 fn mismatch(query: &Rel, table: &Table, listed: &[usize], source: &ast::Query, cause: &str) -> Diagnostics {
