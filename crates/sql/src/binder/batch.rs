@@ -5,8 +5,8 @@ use wiesel_core::{DataType, TypeKind, Value};
 use wiesel_expr::{ScalarExpr, Session};
 use wiesel_plan::{BatchFrame, BatchOverCall, BatchOverNode, FrameUnit, OverCall};
 
-use super::expr::{Bound, ExprBinder, coalesce, refused};
-use super::over::{bind_aggregate, bind_lag, constant};
+use super::expr::{Bound, ExprBinder, refused};
+use super::over::{bind_aggregate, bind_lag, constant, over_column, value_of_null};
 use super::rank::Columns;
 use super::scope::Scope;
 use crate::parser::ast::{Expr, FrameBound, FunctionArgValue, FunctionCall, NamedWindow, WindowSpec};
@@ -43,12 +43,7 @@ pub(super) fn bind(
         let mut output: Vec<RelColumn> = rel.columns.iter().map(|c| RelColumn { time: None, ..c.clone() }).collect();
         for (call, (span, of_null)) in node.calls.iter().zip(spans) {
             let data_type = result_type(call);
-            let mut value = ScalarExpr::Column { index: output.len(), data_type: data_type.clone() };
-            if let Some(of_null) = of_null {
-                let literal = ScalarExpr::Literal { value: of_null, data_type: data_type.with_nullable(false) };
-                value = coalesce(vec![value, literal], span)?;
-            }
-            overs.push((span, value));
+            overs.push((span, over_column(output.len(), &data_type, of_null, span)?));
             output.push(RelColumn::new(format!("w0$o{}", overs.len()), data_type));
         }
         rel = Rel { kind: RelKind::BatchOver { input: Box::new(rel), over: node }, columns: output };
@@ -105,8 +100,6 @@ fn bind_call(
     }
 }
 
-/// LAG and LEAD. With a default that is not NULL Flink's result type is NOT NULL, and a NULL that comes from a row itself is then what its
-/// generated code keeps in a variable of such a type: -1, FALSE or an empty text.
 fn bind_offset(
     call: &FunctionCall,
     is_lag: bool,
@@ -116,30 +109,10 @@ fn bind_offset(
     let OverCall::Lag { column, offset, default, data_type } = bind_lag(call, columns, session)? else {
         return Err(vec![refused("such a call OVER", call.span)]);
     };
-    let mut of_null = None;
-    if let Some(FunctionArgValue::Expr(default)) = call.args.get(2).map(|arg| &arg.value)
-        && !columns.bind(default)?.data_type().nullable
-    {
-        of_null = value_of_null(&data_type.kind);
-    }
+    let of_null = value_of_null(call, &data_type, columns)?;
     let rows = i64::try_from(offset).unwrap_or(i64::MAX);
     let rows = if is_lag { -rows } else { rows };
     Ok((BatchOverCall::Offset { column, rows, default, data_type }, of_null))
-}
-
-fn value_of_null(kind: &TypeKind) -> Option<Value> {
-    Some(match kind {
-        TypeKind::Char(_) | TypeKind::VarChar(_) => Value::String(String::new()),
-        TypeKind::Boolean => Value::Boolean(false),
-        TypeKind::TinyInt | TypeKind::SmallInt | TypeKind::Int | TypeKind::BigInt => Value::Int(-1),
-        TypeKind::Date => Value::Date(-1),
-        TypeKind::Time(_) => Value::Time(-1),
-        TypeKind::IntervalYearMonth => Value::Months(-1),
-        TypeKind::IntervalDayTime => Value::Millis(-1),
-        TypeKind::Float => Value::Float(-1.0),
-        TypeKind::Double => Value::Double(-1.0),
-        _ => return None,
-    })
 }
 
 fn buckets(call: &FunctionCall, session: &Session) -> Bound<u64> {

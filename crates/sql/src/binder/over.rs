@@ -15,7 +15,7 @@ use wiesel_core::{DataType, TypeKind, Value};
 use wiesel_expr::{AggregateCall, AggregateFunction, ScalarExpr, Session};
 use wiesel_plan::{OverCall, OverFrame};
 
-use super::expr::{Bound, ExprBinder, Grouping, ast_children, cast_to, refused};
+use super::expr::{Bound, ExprBinder, Grouping, ast_children, cast_to, coalesce, refused};
 use super::rank::Columns;
 use super::scope::Scope;
 use super::window::interval_ms;
@@ -54,10 +54,10 @@ pub(super) fn bind(
     let mut columns = Columns::new(&inner);
     let mut window: Option<Window> = None;
     let mut bound: Vec<OverCall> = Vec::new();
-    let mut places: Vec<(Span, usize)> = Vec::new();
+    let mut places: Vec<(Span, usize, Option<Value>)> = Vec::new();
     for call in calls {
         let Some(over) = &call.tail.over else { continue };
-        let (own, over_call) = bind_call(call, over, &rel, &mut columns, windows, session)?;
+        let (own, over_call, of_null) = bind_call(call, over, &rel, &mut columns, windows, session)?;
         match &window {
             Some(known) if *known != own => {
                 return Err(vec![
@@ -71,22 +71,19 @@ pub(super) fn bind(
             bound.push(over_call);
             bound.len() - 1
         });
-        places.push((call.span, place));
+        places.push((call.span, place, of_null));
     }
     let Some(Window { partition, order, frame }) = window else { return Ok(rel) };
     let input = columns.over(rel);
     let width = input.columns.len();
     let mut output = input.columns.clone();
     output.extend(bound.iter().enumerate().map(|(i, call)| RelColumn::new(format!("w0$o{i}"), result_type(call))));
-    scope.set_overs(
-        places
-            .into_iter()
-            .map(|(span, place)| {
-                let data_type = bound.get(place).map_or_else(|| DataType::new(TypeKind::Null), result_type);
-                (span, ScalarExpr::Column { index: width + place, data_type })
-            })
-            .collect(),
-    );
+    let mut overs = Vec::with_capacity(places.len());
+    for (span, place, of_null) in places {
+        let data_type = bound.get(place).map_or_else(|| DataType::new(TypeKind::Null), result_type);
+        overs.push((span, over_column(width + place, &data_type, of_null, span)?));
+    }
+    scope.set_overs(overs);
     let kind = RelKind::Over { input: Box::new(input), partition, order, frame, calls: bound };
     Ok(Rel { kind, columns: output })
 }
@@ -105,7 +102,7 @@ fn bind_call(
     columns: &mut Columns<'_>,
     windows: &[NamedWindow],
     session: &Session,
-) -> Bound<(Window, OverCall)> {
+) -> Bound<(Window, OverCall, Option<Value>)> {
     let name = call.name.last().value.to_ascii_uppercase();
     let (spec, partition, order) = columns.window(over, windows)?;
     let Some(time) = ascending_time(&rel.columns, &order) else {
@@ -134,7 +131,40 @@ fn bind_call(
         }
         _ => bind_aggregate(call, columns)?,
     };
-    Ok((Window { partition, order: time, frame }, over_call))
+    let of_null = match &over_call {
+        OverCall::Lag { data_type, .. } => value_of_null(call, data_type, columns)?,
+        OverCall::Aggregate(_) => None,
+    };
+    Ok((Window { partition, order: time, frame }, over_call, of_null))
+}
+
+/// The value of a call: a column of the node below, and what stands for its NULL.
+pub(super) fn over_column(index: usize, data_type: &DataType, of_null: Option<Value>, span: Span) -> Bound<ScalarExpr> {
+    let column = ScalarExpr::Column { index, data_type: data_type.clone() };
+    let Some(value) = of_null else { return Ok(column) };
+    let literal = ScalarExpr::Literal { value, data_type: data_type.with_nullable(false) };
+    coalesce(vec![column, literal], span)
+}
+
+/// With a default that is not NULL the type of LAG and LEAD is NOT NULL in Flink, and a NULL that comes from a row itself is then what its
+/// generated code keeps in a variable of such a type: -1, FALSE or an empty text.
+pub(super) fn value_of_null(call: &FunctionCall, data_type: &DataType, columns: &Columns<'_>) -> Bound<Option<Value>> {
+    let Some(FunctionArgValue::Expr(default)) = call.args.get(2).map(|arg| &arg.value) else { return Ok(None) };
+    if columns.bind(default)?.data_type().nullable {
+        return Ok(None);
+    }
+    Ok(Some(match data_type.kind {
+        TypeKind::Char(_) | TypeKind::VarChar(_) => Value::String(String::new()),
+        TypeKind::Boolean => Value::Boolean(false),
+        TypeKind::TinyInt | TypeKind::SmallInt | TypeKind::Int | TypeKind::BigInt => Value::Int(-1),
+        TypeKind::Date => Value::Date(-1),
+        TypeKind::Time(_) => Value::Time(-1),
+        TypeKind::IntervalYearMonth => Value::Months(-1),
+        TypeKind::IntervalDayTime => Value::Millis(-1),
+        TypeKind::Float => Value::Float(-1.0),
+        TypeKind::Double => Value::Double(-1.0),
+        _ => return Ok(None),
+    }))
 }
 
 fn not_by_time(name: &str, spec: &WindowSpec) -> Diagnostic {
