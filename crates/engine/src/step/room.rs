@@ -36,6 +36,8 @@ pub(super) struct Room {
     store: Option<Arc<Store>>,
     tables_bytes: u64,
     spillable_bytes: u64,
+    /// Rows came since room was made; without any, making room again would bring nothing.
+    has_rows: bool,
 }
 
 /// Bytes of state that a restore may read straight into memory.
@@ -54,7 +56,7 @@ impl Room {
             // Left behind by a process that died; what cannot be removed is in nobody's way until a store is made.
             drop(std::fs::remove_dir_all(&folder));
         }
-        Room { folder, memory_bytes: spec.memory_bytes, store, tables_bytes: 0, spillable_bytes: 0 }
+        Room { folder, memory_bytes: spec.memory_bytes, store, tables_bytes: 0, spillable_bytes: 0, has_rows: false }
     }
 
     /// Notes what the operators said after a step.
@@ -62,10 +64,20 @@ impl Room {
         (self.tables_bytes, self.spillable_bytes) = (tables_bytes, spillable_bytes);
     }
 
+    /// A step takes rows in.
+    pub(super) fn take_rows(&mut self) {
+        self.has_rows = true;
+    }
+
+    /// Room was made.
+    pub(super) fn made(&mut self) {
+        self.has_rows = false;
+    }
+
     /// Whether the tables take more than their share, and giving back helps.
     pub(super) fn is_full(&self) -> bool {
         let max = tables_max(self.memory_bytes);
-        self.tables_bytes > max && self.spillable_bytes > max / WORTH_SHARE
+        self.has_rows && self.tables_bytes > max && self.spillable_bytes > max / WORTH_SHARE
     }
 
     /// The store, if there is one already.

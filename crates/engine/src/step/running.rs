@@ -400,6 +400,9 @@ impl Running {
         let budget = self.size.budget;
         // A job that ends takes nothing new; only what a cut held back still has to pass.
         let is_full_step = self.ending.is_none() && self.flow.take(budget, self.spec.workers, &mut tasks);
+        if !tasks.is_empty() {
+            self.room.take_rows();
+        }
         let input = self.step_input(tasks, now_ms);
         self.command(Command::Step(input))?;
         self.size.adapt(env::monotonic().saturating_duration_since(began), is_full_step);
@@ -415,8 +418,7 @@ impl Running {
         self.command(Command::Spill { store, full: is_new })?;
         let buffers: Vec<RunBuffer> =
             self.shared.reports.iter().filter_map(|report| lock(report).snapshot.take()).collect();
-        // Until a step says how much is held now.
-        self.room.note(0, 0);
+        self.room.made();
         match &mut self.keeper {
             Some(keeper) => keeper.write_early(buffers, is_new),
             None => Ok(()),
