@@ -31,6 +31,7 @@ mod split;
 mod substring;
 #[cfg(test)]
 pub(crate) mod testing;
+mod text_pattern;
 mod trim;
 mod type_of;
 mod url;

@@ -3,18 +3,12 @@
 //! Patterns are compiled once. The common shapes (`abc`, `abc%`, `%abc`, `%abc%`) become one comparison or search; the rest is matched
 //! with backtracking over the last `%` only, which is quadratic at worst.
 
-use std::sync::Arc;
-
-use arrow_array::ArrayRef;
-use arrow_array::builder::BooleanBuilder;
 use memchr::memmem::Finder;
 use wiesel_core::{Error, Result, TypeKind};
 
-use crate::eval::EvalContext;
 use crate::function::binding::{Param, accept, strict};
 use crate::function::define::Compiling;
-use crate::function::{Operand, PreparedCall, Signature};
-use crate::operand::PerText;
+use crate::function::text_pattern::{PatternTest, TextPattern};
 
 pub(crate) static LIKE: Compiling = Compiling::new(
     "LIKE",
@@ -23,35 +17,16 @@ pub(crate) static LIKE: Compiling = Compiling::new(
         let types = accept(args, &[Param::Text; 3], 2, "LIKE takes (STRING, pattern STRING [, escape STRING])")?;
         Ok(strict(types, TypeKind::Boolean))
     },
-    || Box::<Like>::default(),
+    || Box::<PatternTest<Pattern>>::default(),
 );
 
-#[derive(Debug, Default)]
-struct Like {
-    pattern: PerText<Pattern>,
-    escape: String,
-}
+impl TextPattern for Pattern {
+    fn compile(pattern: &str, escape: Option<&str>) -> Result<Pattern> {
+        Pattern::new(pattern, escape)
+    }
 
-impl PreparedCall for Like {
-    fn eval(&mut self, args: &[Operand], _: &Signature, rows: usize, _: &EvalContext) -> Result<ArrayRef> {
-        let (texts, patterns) = (args[0].strings(), args[1].strings());
-        let escapes = args.get(2).map(Operand::strings);
-        let mut out = BooleanBuilder::with_capacity(rows);
-        for row in 0..rows {
-            let escape = escapes.map_or(Some(""), |e| e.get(row));
-            let (Some(text), Some(pattern), Some(escape)) = (texts.get(row), patterns.get(row), escape) else {
-                out.append_null();
-                continue;
-            };
-            if escape != self.escape {
-                self.pattern = PerText::default();
-                escape.clone_into(&mut self.escape);
-            }
-            let has_escape = escapes.is_some();
-            let pattern = self.pattern.get(pattern, |p| Pattern::new(p, has_escape.then_some(escape)))?;
-            out.append_value(pattern.is_match(text));
-        }
-        Ok(Arc::new(out.finish()))
+    fn is_match(&self, text: &str) -> bool {
+        Pattern::is_match(self, text)
     }
 }
 

@@ -4,18 +4,12 @@
 //! and classes such as `[[:alpha:]]` included. Every other character stands for itself. The whole text must be of the form. A pattern is
 //! translated and compiled once.
 
-use std::sync::Arc;
-
-use arrow_array::ArrayRef;
-use arrow_array::builder::BooleanBuilder;
 use regex::Regex;
 use wiesel_core::{Error, Result, TypeKind};
 
-use crate::eval::EvalContext;
 use crate::function::binding::{Param, accept, strict};
 use crate::function::define::Compiling;
-use crate::function::{Operand, PreparedCall, Signature};
-use crate::operand::PerText;
+use crate::function::text_pattern::{PatternTest, TextPattern};
 
 pub(crate) static SIMILAR_TO: Compiling = Compiling::new(
     "SIMILAR TO",
@@ -24,33 +18,16 @@ pub(crate) static SIMILAR_TO: Compiling = Compiling::new(
         let types = accept(args, &[Param::Text; 3], 2, "SIMILAR TO takes (STRING, pattern [, escape STRING])")?;
         Ok(strict(types, TypeKind::Boolean))
     },
-    || Box::<Similar>::default(),
+    || Box::<PatternTest<Regex>>::default(),
 );
 
-#[derive(Debug, Default)]
-struct Similar {
-    pattern: PerText<Regex>,
-    escape: String,
-}
+impl TextPattern for Regex {
+    fn compile(pattern: &str, escape: Option<&str>) -> Result<Regex> {
+        compile(pattern, escape.unwrap_or(""))
+    }
 
-impl PreparedCall for Similar {
-    fn eval(&mut self, args: &[Operand], _: &Signature, rows: usize, _: &EvalContext) -> Result<ArrayRef> {
-        let (texts, patterns) = (args[0].strings(), args[1].strings());
-        let escapes = args.get(2).map(Operand::strings);
-        let mut out = BooleanBuilder::with_capacity(rows);
-        for row in 0..rows {
-            let escape = escapes.map_or(Some(""), |e| e.get(row));
-            let (Some(text), Some(pattern), Some(escape)) = (texts.get(row), patterns.get(row), escape) else {
-                out.append_null();
-                continue;
-            };
-            if escape != self.escape {
-                self.pattern = PerText::default();
-                escape.clone_into(&mut self.escape);
-            }
-            out.append_value(self.pattern.get(pattern, |p| compile(p, escape))?.is_match(text));
-        }
-        Ok(Arc::new(out.finish()))
+    fn is_match(&self, text: &str) -> bool {
+        Regex::is_match(self, text)
     }
 }
 
