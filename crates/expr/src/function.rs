@@ -10,6 +10,7 @@ mod comparison;
 mod concat;
 mod datetime;
 mod define;
+mod elt;
 mod encode;
 mod extreme;
 mod hash;
@@ -19,11 +20,13 @@ mod kind_test;
 mod like;
 mod logic;
 mod map;
+mod map_build;
 mod math;
 mod null;
 mod pad;
 mod random;
 mod regexp;
+mod regexp_find;
 mod round;
 mod search;
 mod similar;
@@ -32,9 +35,11 @@ mod substring;
 #[cfg(test)]
 pub(crate) mod testing;
 mod text_pattern;
+mod translate;
 mod trim;
 mod type_of;
 mod url;
+mod url_code;
 
 use arrow_array::ArrayRef;
 use wiesel_core::{DataType, Result, Value};
@@ -187,6 +192,7 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &math::DEGREES,
     &math::E,
     &array::ELEMENT,
+    &elt::ELT,
     &encode::ENCODE,
     &search::ENDSWITH,
     &math::EXP,
@@ -228,7 +234,9 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &json::JSON_EXISTS,
     &json::construct::JSON_OBJECT,
     &json::JSON_QUERY,
+    &json::quote::JSON_QUOTE,
     &json::print::JSON_STRING,
+    &json::quote::JSON_UNQUOTE,
     &json::JSON_VALUE,
     &extreme::LEAST,
     &substring::LEFT,
@@ -244,7 +252,10 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &pad::LPAD,
     &trim::LTRIM,
     &collection::MAP,
+    &map_build::MAP_ENTRIES,
+    &map_build::MAP_FROM_ARRAYS,
     &map::MAP_KEYS,
+    &map_build::MAP_UNION,
     &map::MAP_VALUES,
     &hash::MD5,
     &datetime::extract::MINUTE,
@@ -263,8 +274,12 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &random::RAND,
     &random::RAND_INTEGER,
     &regexp::REGEXP,
+    &regexp_find::REGEXP_COUNT,
     &regexp::REGEXP_EXTRACT,
+    &regexp_find::REGEXP_EXTRACT_ALL,
+    &regexp_find::REGEXP_INSTR,
     &regexp::REGEXP_REPLACE,
+    &regexp_find::REGEXP_SUBSTR,
     &pad::REPEAT,
     &search::REPLACE,
     &pad::REVERSE,
@@ -299,11 +314,15 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &datetime::parse::TO_DATE,
     &datetime::parse::TO_TIMESTAMP,
     &datetime::epoch::TO_TIMESTAMP_LTZ,
+    &translate::TRANSLATE,
     &trim::TRIM,
     &round::TRUNCATE,
     &type_of::TYPEOF,
+    &encode::UNHEX,
     &datetime::epoch::UnixTimestamp,
     &case::UPPER,
+    &url_code::URL_DECODE,
+    &url_code::URL_ENCODE,
     &random::UUID,
     &datetime::extract::WEEK,
     &datetime::extract::YEAR,

@@ -5,6 +5,7 @@
 
 mod alter;
 mod dead_letters;
+mod function;
 mod insert;
 mod like;
 mod objects;
@@ -188,12 +189,7 @@ impl Session {
                     .hint("a job is a process here: stop it with SIGTERM, it keeps its state"),
             ]),
             StatementKind::RemoveJar(_) => Ok(Outcome::Done),
-            StatementKind::CreateFunction(f) if f.language == ast::FunctionLanguage::Python => {
-                Err(vec![refused("CREATE FUNCTION ... LANGUAGE PYTHON", statement.span)])
-            }
-            StatementKind::CreateFunction(f) => Err(vec![
-                refused("a function of the JVM", f.class.span).hint("express it in SQL; there is no JVM to run it"),
-            ]),
+            StatementKind::CreateFunction(create) => self.create_function(create),
             other => Err(vec![refused(statement_name(other), statement.span)]),
         }
     }

@@ -49,6 +49,8 @@ struct Row {
     cells: Vec<String>,
     priority: String,
     state: State,
+    /// How many cases it has, where they are counted.
+    case_count: Option<usize>,
 }
 
 /// One table of the page.
@@ -72,8 +74,8 @@ pub(super) fn page(root: &Path, program: &Program) -> Result<String> {
         },
         Section {
             title: "Functions",
-            text: "The number is that of the lines of `tests/sql` that use the function; a function without one may still have unit tests beside its code.",
-            head: &["function", "lines"],
+            text: "A case is a use of the function in a statement of `tests/sql`; a function without one may still have unit tests beside its code.",
+            head: &["function", "cases"],
             rows: functions(root, program, &data_files)?,
         },
         Section {
@@ -124,8 +126,26 @@ pub(super) fn page(root: &Path, program: &Program) -> Result<String> {
         for row in &section.rows {
             writeln!(page, "| {} | {} | {} |", row.cells.join(" | "), row.priority, row.state.word())?;
         }
+        if let Some(sentence) = thinly_tested(section) {
+            write!(page, "\n{sentence}\n")?;
+        }
     }
     Ok(page)
+}
+
+/// How many cases a function of priority 1 or 2 should have: plain, with NULL, an edge of its type, and one more.
+const CASE_COUNT_MIN: usize = 4;
+
+/// Which functions of priority 1 and 2 have too few cases; `None` for the other tables.
+fn thinly_tested(section: &Section) -> Option<String> {
+    let is_thin = |row: &&Row| row.priority != "3" && row.case_count.is_some_and(|count| count < CASE_COUNT_MIN);
+    section.rows.iter().find_map(|row| row.case_count)?;
+    let names: Vec<&str> = section.rows.iter().filter(is_thin).map(|row| row.cells[0].as_str()).collect();
+    Some(if names.is_empty() {
+        format!("Every function of priority 1 and 2 has at least {CASE_COUNT_MIN} cases.")
+    } else {
+        format!("Of priority 1 and 2 with fewer than {CASE_COUNT_MIN} cases: {}.", names.join(", "))
+    })
 }
 
 fn statements(root: &Path) -> Result<Vec<Row>> {
@@ -151,7 +171,7 @@ fn statements(root: &Path) -> Result<Vec<Row>> {
         );
         let places: Vec<String> = cases.split_whitespace().map(|case| format!("`{case}`")).collect();
         let cells = vec![area.clone(), escape(row), places.join(" ")];
-        found.push(Row { cells, priority: priority.clone(), state });
+        found.push(Row { cells, priority: priority.clone(), state, case_count: None });
     }
     Ok(found)
 }
@@ -159,12 +179,13 @@ fn statements(root: &Path) -> Result<Vec<Row>> {
 fn functions(root: &Path, program: &Program, data_files: &[String]) -> Result<Vec<Row>> {
     let rows = rows::read(root, "functions.csv")?;
     let names: Vec<&str> = rows.iter().map(|fields| fields[0].as_str()).collect();
+    let statements_of_files: Vec<String> = data_files.iter().map(|text| statements_in(text)).collect();
     let mut found = Vec::new();
     for (fields, name) in rows.iter().zip(names) {
         let line = format!("CREATE TEMPORARY VIEW v AS SELECT {}();", function_word(name));
         let answer = program.ask(&line, |error| error.contains("no function `"))?;
         let pattern = Regex::new(&function_pattern(name)).with_context(|| format!("the pattern of `{name}`"))?;
-        let count = data_files.iter().flat_map(|text| text.lines()).filter(|line| pattern.is_match(line)).count();
+        let count = statements_of_files.iter().map(|text| pattern.find_iter(text).count()).sum();
         // An operator is no name that can be asked for: it is there when a case uses it.
         let answer = match answer {
             _ if is_operator(name) && count > 0 => Answer::Known,
@@ -174,9 +195,27 @@ fn functions(root: &Path, program: &Program, data_files: &[String]) -> Result<Ve
             answer => answer,
         };
         let cells = vec![format!("`{}`", escape(name)), count.to_string()];
-        found.push(Row { cells, priority: fields[2].clone(), state: State::of(answer, count > 0) });
+        let state = State::of(answer, count > 0);
+        found.push(Row { cells, priority: fields[2].clone(), state, case_count: Some(count) });
     }
     Ok(found)
+}
+
+/// The statements of a data file, without remarks, input rows and expected answers.
+fn statements_in(text: &str) -> String {
+    let mut out = String::new();
+    let mut is_data = false;
+    for line in text.lines() {
+        if line.is_empty() {
+            is_data = false;
+        }
+        is_data |= line == "----" || line.starts_with("input ");
+        if !is_data && !line.starts_with('#') && !line.starts_with("only ") {
+            out.push_str(line);
+            out.push('\n');
+        }
+    }
+    out
 }
 
 /// The name to call: what stands in front of a remark in brackets or of alternatives.
@@ -216,9 +255,12 @@ fn function_pattern(name: &str) -> String {
             format!(r"(?i)\b{}\b", name.replace(' ', r"\s+(NOT\s+)?"))
         }
         _ if is_operator(name) => format!(r"\s{}\s", regex::escape(name)),
+        "CURRENT_DATE" | "CURRENT_TIME" | "CURRENT_TIMESTAMP" | "LOCALTIME" | "LOCALTIMESTAMP" | "PI" => {
+            format!(r"(?i)\b{word}\b")
+        }
         _ => {
             let names: Vec<String> = name.split(" / ").map(|name| regex::escape(function_word(name))).collect();
-            format!(r"(?i)\b({})\b\s*(\(|$|[,\s])", names.join("|"))
+            format!(r"(?i)\b({})\s*\(", names.join("|"))
         }
     }
 }
@@ -231,7 +273,7 @@ fn settings(root: &Path, program: &Program, cases: &[String]) -> Result<Vec<Row>
         let key = format!("'{}'", fields[0]);
         let is_tested = cases.iter().any(|text| text.contains(&key));
         let cells = vec![format!("`{}`", fields[0])];
-        found.push(Row { cells, priority: fields[1].clone(), state: State::of(answer, is_tested) });
+        found.push(Row { cells, priority: fields[1].clone(), state: State::of(answer, is_tested), case_count: None });
     }
     Ok(found)
 }
@@ -245,7 +287,7 @@ fn options(root: &Path, program: &Program, cases: &[String]) -> Result<Vec<Row>>
         let pattern = Regex::new(&option_pattern(&fields[0], &fields[1]))?;
         let is_tested = cases.iter().any(|text| pattern.is_match(text));
         let cells = vec![escape(&fields[0]), format!("`{}`", escape(&fields[1]))];
-        found.push(Row { cells, priority: fields[2].clone(), state: State::of(answer, is_tested) });
+        found.push(Row { cells, priority: fields[2].clone(), state: State::of(answer, is_tested), case_count: None });
     }
     Ok(found)
 }
@@ -270,8 +312,14 @@ fn texts(root: &Path, folders: &[&str], extensions: &[&str]) -> Result<Vec<Strin
 
 #[cfg(test)]
 mod tests {
-    use super::{function_pattern, is_operator};
+    use super::{function_pattern, is_operator, statements_in};
     use regex::Regex;
+
+    #[test]
+    fn remarks_rows_and_answers_are_no_cases() {
+        let file = "# description: UPPER\n\njob q # why\nSELECT UPPER(a) FROM t\n\ninput t\n{\"a\":\"UPPER(\"}\n\ntable q\n----\nUPPER(\n\n";
+        assert_eq!(statements_in(file), "\njob q # why\nSELECT UPPER(a) FROM t\n\n\ntable q\n\n");
+    }
 
     #[test]
     fn a_function_is_found_where_it_is_used() {

@@ -1,4 +1,4 @@
-//! ASCII, CHR, ENCODE, DECODE, HEX and BIN: text as numbers and bytes, and back.
+//! ASCII, CHR, ENCODE, DECODE, HEX, UNHEX and BIN: text as numbers and bytes, and back.
 
 use std::sync::Arc;
 
@@ -195,6 +195,43 @@ fn hex(args: &[Operand], call: &Signature, rows: usize, _: &EvalContext) -> Resu
     out.finish()
 }
 
+pub(crate) static UNHEX: Plain = Plain::new(
+    "UNHEX",
+    "UNHEX(string): the bytes that the hexadecimal digits are; NULL when something else is among them; of an odd number the first digit counts as a zero byte",
+    |args| Ok(nullable(accept(args, &[Param::Text], 1, "UNHEX takes (STRING)")?, TypeKind::VarBinary(MAX_LENGTH))),
+    |args, _, rows, _| {
+        let texts = args[0].strings();
+        let mut out = BinaryBuilder::with_capacity(rows, texts.byte_count(rows) / 2);
+        let mut bytes = Vec::new();
+        for row in 0..rows {
+            bytes.clear();
+            let is_hexadecimal = texts.get(row).is_some_and(|text| unhex(text, &mut bytes));
+            out.append_option(is_hexadecimal.then_some(&bytes));
+        }
+        Ok(Arc::new(out.finish()))
+    },
+)
+.total();
+
+fn unhex(text: &str, out: &mut Vec<u8>) -> bool {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let mut pairs = text.as_bytes();
+    if pairs.len() % 2 == 1
+        && let Some((first, rest)) = pairs.split_first()
+    {
+        if digit(*first).is_none() {
+            return false;
+        }
+        out.push(0);
+        pairs = rest;
+    }
+    for pair in pairs.chunks(2) {
+        let [Some(high), Some(low)] = [0, 1].map(|i| pair.get(i).and_then(|b| digit(*b))) else { return false };
+        out.push(high << 4 | low);
+    }
+    true
+}
+
 pub(crate) static BIN: Plain = Plain::new(
     "BIN",
     "BIN(number): the number in base 2; 64 digits for a negative one",
@@ -231,6 +268,12 @@ mod tests {
             ("HEX", vec![i(-1)], "FFFFFFFFFFFFFFFF"),
             ("HEX", vec![s("é")], "C3A9"),
             ("HEX", vec![null_s()], "NULL"),
+            ("UNHEX", vec![s("466C696E6b")], "Flink"),
+            ("UNHEX", vec![s("141")], "\0A"),
+            ("UNHEX", vec![s("4G")], "NULL"),
+            ("UNHEX", vec![s("G41")], "NULL"),
+            ("UNHEX", vec![s("")], ""),
+            ("UNHEX", vec![null_s()], "NULL"),
             ("BIN", vec![i(4)], "100"),
             ("BIN", vec![null(TypeKind::Int)], "NULL"),
             ("ENCODE", vec![s("hi"), s("UTF-8")], "hi"),

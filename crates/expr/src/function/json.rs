@@ -15,8 +15,10 @@
 
 pub(crate) mod construct;
 mod document;
+mod filter;
 mod path;
 pub(crate) mod print;
+pub(crate) mod quote;
 
 use std::sync::Arc;
 
@@ -77,7 +79,7 @@ fn bind_json(
         && let Err(what) = Path::parse(path)
     {
         return Err(takes(&format!(
-            "a path of members, indices and wildcards, and {what} in `{path}` is not supported"
+            "a path of members, indices, filters and wildcards, and {what} in `{path}` is not supported"
         )));
     }
     Ok(types)
@@ -86,7 +88,7 @@ fn bind_json(
 fn compile(text: &str) -> Result<Path> {
     Path::parse(text).map_err(|what| {
         Error::config(format!("the JSON path `{text}` uses {what}, which is not supported"))
-            .hint("paths may use `.name`, `['name']`, `[n]`, `[m:n]`, `[m, n]`, `[*]`, `.*` and `..name`")
+            .hint("paths may use `.name`, `['a', 'b']`, `[n]`, `[m:n]`, `[m, n]`, `[*]`, `.*`, `..name` and `[?(@.name > 1)]`")
     })
 }
 
@@ -154,7 +156,13 @@ fn follow_checked<'a>(
     };
     let empty = |why| if path.mode == Mode::Lax { Outcome::Empty } else { Outcome::Failed(why) };
     if path.is_definite {
-        let (root, found) = document::find(document, steps)?;
+        let (root, found) = match path.union() {
+            None => document::find(document, steps)?,
+            Some(_) => {
+                let (root, found) = document::find(document, &steps[..steps.len() - 1])?;
+                (root, found.filter(|value| kind(value) == Kind::Object))
+            }
+        };
         return Ok(match found {
             _ if root == Kind::Null => Outcome::Failed(Failure::Null),
             None => empty(Failure::Nothing),
@@ -166,6 +174,7 @@ fn follow_checked<'a>(
     if kind(root) == Kind::Null {
         return Ok(Outcome::Failed(Failure::Null));
     }
+    work.root = root;
     let leads_on = work.collect(root, steps, true)?;
     Ok(if leads_on || path.mode == Mode::Lax { Outcome::Many } else { Outcome::Failed(Failure::Nothing) })
 }
@@ -247,11 +256,13 @@ impl PreparedCall for JsonQuery {
                 (Outcome::One(value), _) if wraps || matches!(kind(value), Kind::Object | Kind::Array) => {
                     work.matches.clear();
                     work.matches.push(value);
-                    write_matches(&mut out, &mut work, Brackets { inner: false, outer: wraps }, &mut self.number)?;
+                    let brackets = Brackets { inner: false, outer: wraps };
+                    write_matches(&mut out, &mut work, brackets, path.union(), &mut self.number)?;
                     continue;
                 }
                 (Outcome::Many, _) => {
-                    write_matches(&mut out, &mut work, Brackets { inner: true, outer: wraps }, &mut self.number)?;
+                    let brackets = Brackets { inner: true, outer: wraps };
+                    write_matches(&mut out, &mut work, brackets, path.union(), &mut self.number)?;
                     continue;
                 }
                 (Outcome::Empty, _) | (Outcome::One(_), Mode::Lax) => (on_empty.get(row), None),
@@ -349,7 +360,13 @@ struct Brackets {
 }
 
 /// Writes [`Work::matches`] as a row of JSON.
-fn write_matches(out: &mut TextBuilder, work: &mut Work<'_>, brackets: Brackets, scratch: &mut String) -> Result<()> {
+fn write_matches(
+    out: &mut TextBuilder,
+    work: &mut Work<'_>,
+    brackets: Brackets,
+    union: Option<&[String]>,
+    scratch: &mut String,
+) -> Result<()> {
     let brackets = [brackets.outer, brackets.inner];
     for _ in brackets.iter().filter(|b| **b) {
         out.push('[');
@@ -359,13 +376,43 @@ fn write_matches(out: &mut TextBuilder, work: &mut Work<'_>, brackets: Brackets,
             out.push(',');
         }
         let value = work.matches[index];
-        write_json(out, value, work, scratch)
-            .map_err(|_| Error::internal("a JSON value that was checked could not be read again"))?;
+        let written = match union {
+            Some(names) => write_members(out, value, names, work, scratch),
+            None => write_json(out, value, work, scratch),
+        };
+        written.map_err(|_| Error::internal("a JSON value that was checked could not be read again"))?;
     }
     for _ in brackets.iter().filter(|b| **b) {
         out.push(']');
     }
     out.end();
+    Ok(())
+}
+
+/// Writes an object of the named members of a checked object, in the order of the names; those that are not there are left out.
+fn write_members<'a>(
+    out: &mut TextBuilder,
+    object: &'a str,
+    names: &[String],
+    work: &mut Work<'a>,
+    scratch: &mut String,
+) -> std::result::Result<(), Malformed> {
+    let base = work.members.len();
+    work.push_members(object)?;
+    let end = work.members.len();
+    let mut separator = "{";
+    for name in names {
+        let found = work.members[base..end].iter().find(|member| member.name.is(name)).copied();
+        if let Some(member) = found {
+            out.push_str(separator);
+            separator = ",";
+            write_string(out, member.name);
+            out.push(':');
+            write_json(out, member.value, work, scratch)?;
+        }
+    }
+    out.push_str(if separator == "{" { "{}" } else { "}" });
+    work.members.truncate(base);
     Ok(())
 }
 
@@ -653,8 +700,8 @@ mod tests {
             "error: JSON_VALUE ... ERROR ON ERROR: the text is not JSON: expected a number without leading zeros at byte 6"
         );
         assert_eq!(
-            call(s("{}"), "$.a[?(@.b)]", "NULL", "NULL"),
-            "bind: a path of members, indices and wildcards, and a filter in `$.a[?(@.b)]` is not supported"
+            call(s("{}"), "$.a.min()", "NULL", "NULL"),
+            "bind: a path of members, indices, filters and wildcards, and a function in `$.a.min()` is not supported"
         );
     }
 

@@ -50,7 +50,11 @@ pub(crate) static REGEXP_REPLACE: Compiling = Compiling::new(
 );
 
 /// The types of a call whose second argument is a pattern; a literal pattern must translate.
-fn bind(args: &[Argument<'_>], params: &[Param], usage: &str) -> std::result::Result<Vec<DataType>, FunctionError> {
+pub(super) fn bind(
+    args: &[Argument<'_>],
+    params: &[Param],
+    usage: &str,
+) -> std::result::Result<Vec<DataType>, FunctionError> {
     let types = accept(args, params, 2, usage)?;
     if let Some(Argument { literal: Some(Value::String(pattern)), .. }) = args.get(1)
         && let Err(refused) = translate(pattern)

@@ -553,6 +553,9 @@ impl<'a, 'g> ExprBinder<'a, 'g> {
         if let Some(bound) = self.bind_pattern_call(&name, function) {
             return bound;
         }
+        if let Some(bound) = self.bind_user_function(function) {
+            return bound;
+        }
         if is_grouping_name(&name) {
             return self.bind_grouping_number(&name, function);
         }
@@ -924,7 +927,7 @@ pub fn ast_children<'a>(expr: &'a Expr, f: &mut dyn FnMut(&'a Expr)) {
     }
 }
 
-fn is_grouping_name(name: &str) -> bool {
+pub(super) fn is_grouping_name(name: &str) -> bool {
     matches!(name, "GROUPING" | "GROUPING_ID")
 }
 
@@ -932,11 +935,12 @@ fn window_is_needed(name: &str, span: Span) -> Diagnostic {
     Diagnostic::error("W0307", format!("{name} needs the same window in GROUP BY")).at(span)
 }
 
-fn is_window_proctime(name: &str) -> bool {
+/// Whether a name is that of the processing time of a group window.
+pub(super) fn is_window_proctime(name: &str) -> bool {
     matches!(name, "TUMBLE_PROCTIME" | "HOP_PROCTIME" | "SESSION_PROCTIME")
 }
 
-fn window_property(name: &str) -> Option<WindowProperty> {
+pub(super) fn window_property(name: &str) -> Option<WindowProperty> {
     Some(match name {
         "TUMBLE_START" | "HOP_START" | "SESSION_START" => WindowProperty::Start,
         "TUMBLE_END" | "HOP_END" | "SESSION_END" => WindowProperty::End,

@@ -5,6 +5,8 @@
 //! variable. [`PatternScope`] gives the expression binder these meanings and collects the slots. The rules of what may stand where are
 //! Flink's; a part of SQL's MATCH_RECOGNIZE that Flink does not run is refused by name.
 
+use std::sync::Arc;
+
 use wiesel_core::diagnostic::{Diagnostic, Span};
 use wiesel_core::{DataType, TypeKind, Value};
 use wiesel_expr::{AggregateFunction, ScalarExpr};
@@ -14,6 +16,7 @@ use wiesel_plan::{
 
 use super::expr::{Bound, Diagnostics, ExprBinder, boolean, call, is_aggregate_name, refused, wrong_arguments};
 use super::scope::Scope;
+use crate::catalog::FunctionScope;
 use crate::parser::ast::{
     AfterMatch, ExprKind, FunctionArgValue, FunctionCall, Ident, MatchRecognize, OrderItem, RowPattern,
 };
@@ -266,8 +269,8 @@ impl ExprBinder<'_, '_> {
 }
 
 /// Binds the clause over its input.
-pub fn bind(clause: &MatchRecognize, input: Rel) -> Bound<Rel> {
-    let scope = Scope::new(None, input.columns.clone());
+pub fn bind(clause: &MatchRecognize, input: Rel, functions: Option<Arc<FunctionScope>>) -> Bound<Rel> {
+    let scope = Scope::new(None, input.columns.clone()).with_functions(functions);
     refuse_parts(clause)?;
     let mut errors: Diagnostics = Vec::new();
     let partition = keep(partition_columns(clause, &scope), &mut errors);

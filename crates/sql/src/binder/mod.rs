@@ -22,6 +22,7 @@ mod subquery_value;
 pub mod types;
 mod unknown_scope;
 mod unnest;
+pub mod user_function;
 pub mod window;
 
 pub use expr::{Bound, Diagnostics};

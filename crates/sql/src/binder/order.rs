@@ -63,8 +63,9 @@ fn ordered(binder: &mut QueryBinder<'_>, body: &SetExpr, items: &[OrderItem]) ->
         _ => binder.bind_set(body)?,
     };
     let width = rel.columns.len() - hidden.len();
-    let scope = Scope::new(None, rel.columns.iter().take(width).cloned().collect());
-    let whole = Scope::new(None, rel.columns.clone());
+    let functions = binder.functions();
+    let scope = Scope::new(None, rel.columns.iter().take(width).cloned().collect()).with_functions(functions.clone());
+    let whole = Scope::new(None, rel.columns.clone()).with_functions(functions);
     let mut columns = Columns::new(&whole);
     let mut next_hidden = width;
     let mut order = Vec::with_capacity(items.len());

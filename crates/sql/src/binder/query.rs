@@ -14,9 +14,10 @@ use super::grouping;
 use super::match_recognize;
 use super::rank;
 use super::scope::Scope;
+use super::user_function;
 use super::window;
 use super::{batch, order, over, set_operation};
-use crate::catalog::{Catalog, Object, Table};
+use crate::catalog::{Catalog, FunctionScope, Object, Table};
 use crate::config::Config;
 use crate::parser::ast::{
     self, Expr, ExprKind, FunctionCall, Ident, ObjectName, Query, Select, SelectItem, SetExpr, SetExprKind, TableAlias,
@@ -132,7 +133,7 @@ impl<'a> QueryBinder<'a> {
     }
 
     fn bind_values(&mut self, rows: &[ast::ValuesRow], span: Span) -> Bound<Rel> {
-        let mut scope = Scope::default();
+        let mut scope = Scope::default().with_functions(self.functions());
         if let Some(outer) = &self.outer {
             scope.set_outer(outer);
         }
@@ -192,6 +193,17 @@ impl<'a> QueryBinder<'a> {
     // ------------------------------------------------------------ FROM
 
     pub(super) fn bind_from(&mut self, from: &TableRef) -> Bound<(Rel, Scope)> {
+        let (rel, scope) = self.bind_relation(from)?;
+        let functions = self.functions();
+        Ok((rel, scope.with_functions(functions)))
+    }
+
+    /// The user functions that can be called at this place of the query.
+    pub(super) fn functions(&self) -> Option<Arc<FunctionScope>> {
+        self.catalog.function_scope(self.place.as_ref())
+    }
+
+    fn bind_relation(&mut self, from: &TableRef) -> Bound<(Rel, Scope)> {
         match &from.kind {
             TableRefKind::Table { name, hints, as_of, alias } => {
                 if as_of.is_some() {
@@ -205,10 +217,7 @@ impl<'a> QueryBinder<'a> {
                 aliased(rel, alias.as_ref(), None)
             }
             TableRefKind::Function { lateral, call, alias, .. } => {
-                if *lateral {
-                    return Err(vec![refused("LATERAL TABLE", from.span)]);
-                }
-                let rel = self.bind_table_function(call)?;
+                let rel = self.bind_table_function(call, *lateral)?;
                 aliased(rel, alias.as_ref(), None)
             }
             TableRefKind::Unnest { .. } => match super::unnest::unnest_ref(from) {
@@ -219,7 +228,7 @@ impl<'a> QueryBinder<'a> {
             TableRefKind::Parenthesised(inner) => self.bind_from(inner),
             TableRefKind::MatchRecognize(clause) => {
                 let (input, _) = self.bind_from(&clause.input)?;
-                let rel = match_recognize::bind(clause, input)?;
+                let rel = match_recognize::bind(clause, input, self.functions())?;
                 aliased(rel, clause.alias.as_ref(), None)
             }
         }
@@ -291,20 +300,27 @@ impl<'a> QueryBinder<'a> {
         Ok(Arc::new(changed))
     }
 
-    fn bind_table_function(&mut self, call: &FunctionCall) -> Bound<Rel> {
+    fn bind_table_function(&mut self, call: &FunctionCall, is_lateral: bool) -> Bound<Rel> {
         let name = call.name.last().value.to_ascii_uppercase();
-        if !window::TABLE_FUNCTIONS.contains(&name.as_str()) {
+        let is_window = window::TABLE_FUNCTIONS.contains(&name.as_str());
+        if let Some(error) = user_function::table_function_error(self.functions().as_deref(), call, is_window) {
+            return Err(vec![error]);
+        }
+        if !is_window {
             return Err(vec![
                 Diagnostic::error("W0305", format!("no table function `{name}`"))
                     .at(call.name.span)
                     .did_you_mean(&name, window::TABLE_FUNCTIONS.iter().copied()),
             ]);
         }
+        if is_lateral {
+            return Err(vec![refused(&format!("LATERAL TABLE({name}(...))"), call.span)]);
+        }
         let arguments = window::read_call(&name, call)?;
         let input = match &arguments.data.source {
             ast::TableArgSource::Name(name, hints) => self.bind_table(name, hints)?.0,
             ast::TableArgSource::Query(query) => self.bind_query(query)?,
-            ast::TableArgSource::Function(inner) => self.bind_table_function(inner)?,
+            ast::TableArgSource::Function(inner) => self.bind_table_function(inner, false)?,
         };
         let time_column = arguments.time_column;
         let Some(index) = input.columns.iter().position(|c| c.name == time_column.value) else {
@@ -358,7 +374,7 @@ impl<'a> QueryBinder<'a> {
                     }
                 }
             }
-            None => (single_row(), Scope::default()),
+            None => (single_row(), Scope::default().with_functions(self.functions())),
         };
         if let Some(outer) = &self.outer {
             scope.set_outer(outer);

@@ -1,9 +1,12 @@
 //! What a column name means at a place of the query: the relations of FROM side by side, each with its alias.
 
+use std::sync::Arc;
+
 use wiesel_core::diagnostic::{Diagnostic, Span};
 use wiesel_core::{DataType, TypeKind};
 use wiesel_expr::ScalarExpr;
 
+use crate::catalog::FunctionScope;
 use crate::parser::ast::Ident;
 use crate::plan::rel::{OUTER_BASE, RelColumn, TimeAttribute};
 
@@ -20,6 +23,8 @@ pub struct Scope {
     outer: Option<Box<Scope>>,
     /// Calls with OVER, by their place in the text: the columns they became.
     overs: Vec<(Span, ScalarExpr)>,
+    /// The user functions that can be called here.
+    functions: Option<Arc<FunctionScope>>,
 }
 
 #[derive(Debug, Clone)]
@@ -53,8 +58,21 @@ impl Scope {
             relations: self.relations.iter().cloned().chain(moved).collect(),
             columns: self.columns.iter().chain(&other.columns).cloned().collect(),
             shared: self.shared.iter().cloned().chain(moved_shared).collect(),
+            functions: self.functions.clone().or_else(|| other.functions.clone()),
             ..Scope::default()
         }
+    }
+
+    /// The same with the user functions that can be called here.
+    #[must_use]
+    pub fn with_functions(mut self, functions: Option<Arc<FunctionScope>>) -> Scope {
+        self.functions = functions;
+        self
+    }
+
+    /// The user functions that can be called here.
+    pub fn functions(&self) -> Option<&Arc<FunctionScope>> {
+        self.functions.as_ref()
     }
 
     /// The same relations over columns that may be more, or of other kinds.

@@ -3,6 +3,8 @@
 //! Names are case-sensitive, as in Flink. A temporary object hides a permanent one of the same path. Tables keep their computed columns
 //! and watermark already bound, so an error in them shows at CREATE TABLE and every query starts from typed columns.
 
+mod function;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -12,6 +14,8 @@ use wiesel_expr::ScalarExpr;
 
 use crate::parser::ast;
 use crate::plan::rel::TimeAttribute;
+
+pub use function::{ForeignFunction, FunctionPlace, FunctionScope, Functions, SqlFunction, UserFunction};
 
 /// The catalog that exists at start.
 pub const DEFAULT_CATALOG: &str = "default_catalog";
@@ -108,6 +112,7 @@ pub struct Catalog {
     temporary: BTreeMap<Path, Object>,
     /// The partitions that ALTER TABLE has added, as values in the order of the table's partition columns.
     partitions: BTreeMap<Path, Vec<Vec<Option<String>>>>,
+    functions: Arc<Functions>,
     current: (String, String),
 }
 
@@ -120,6 +125,7 @@ impl Default for Catalog {
             permanent: BTreeMap::new(),
             temporary: BTreeMap::new(),
             partitions: BTreeMap::new(),
+            functions: Arc::default(),
             current: start,
         }
     }
@@ -210,6 +216,26 @@ impl Catalog {
         for objects in [&mut self.permanent, &mut self.temporary] {
             objects.retain(|(c, d, _), _| c != catalog || d != database);
         }
+        self.functions_mut().drop_database(catalog, database);
+    }
+
+    /// The functions of the session's user.
+    pub fn functions(&self) -> &Functions {
+        &self.functions
+    }
+
+    /// The same, to be changed.
+    pub fn functions_mut(&mut self) -> &mut Functions {
+        Arc::make_mut(&mut self.functions)
+    }
+
+    /// What names of functions mean from the session's place or, inside a view, from the view's; `None` without any user function.
+    pub fn function_scope(&self, place: Option<&(String, String)>) -> Option<Arc<FunctionScope>> {
+        if self.functions.is_empty() {
+            return None;
+        }
+        let place = place.unwrap_or(&self.current).clone();
+        Some(Arc::new(FunctionScope { functions: self.functions.clone(), place }))
     }
 
     /// Creates a catalog with its first database; `false` when it exists.

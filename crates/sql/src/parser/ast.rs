@@ -331,14 +331,39 @@ pub struct CreateFunction {
     pub if_not_exists: bool,
     /// The new function.
     pub name: ObjectName,
-    /// `AS 'class'`: a Java class, or a Python `module.name`.
-    pub class: StringLiteral,
-    /// `LANGUAGE`; JAVA when absent.
-    pub language: FunctionLanguage,
-    /// Where the language was written.
-    pub language_span: Option<Span>,
-    /// `USING JAR '...', JAR '...'`.
-    pub using: Vec<FunctionResource>,
+    /// What it does.
+    pub definition: FunctionDefinition,
+}
+
+/// What a user function does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FunctionDefinition {
+    /// `AS 'class' [LANGUAGE ...] [USING ...]`: Flink's form.
+    Class {
+        /// A Java class, or a Python `module.name`.
+        class: StringLiteral,
+        /// `LANGUAGE`; JAVA when absent.
+        language: FunctionLanguage,
+        /// Where the language was written.
+        language_span: Option<Span>,
+        /// `USING JAR '...', JAR '...'`.
+        using: Vec<FunctionResource>,
+    },
+    /// `(a T, ...) RETURNS T [LANGUAGE SQL] [[NOT] DETERMINISTIC] RETURN expression`: the SQL standard's form.
+    Sql(Box<SqlFunction>),
+}
+
+/// A function whose body is an expression.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SqlFunction {
+    /// Names and types of the parameters.
+    pub parameters: Vec<(Ident, DataType)>,
+    /// The type of the result.
+    pub returns: DataType,
+    /// `DETERMINISTIC` was written: where.
+    pub deterministic: Option<Span>,
+    /// The body.
+    pub body: Expr,
 }
 
 /// The language of a user function.

@@ -8,8 +8,8 @@ use wiesel_core::diagnostic::{Diagnostic, Span, nearest};
 use super::ast::{
     AlterCatalog, AlterSchema, AlterTable, AlterTableAction, AlterView, Column, ColumnKind, ColumnPosition,
     CreateCatalog, CreateDatabase, CreateFunction, CreateTable, CreateView, Distribution, Drop, Enforcement,
-    FunctionLanguage, FunctionResource, Ident, LikeClause, LikeFeature, LikeRule, LikeStrategy, ObjectKind, OptionPair,
-    PrimaryKey, StatementKind, StringLiteral, Watermark,
+    FunctionDefinition, FunctionLanguage, FunctionResource, Ident, LikeClause, LikeFeature, LikeRule, LikeStrategy,
+    ObjectKind, OptionPair, PrimaryKey, SqlFunction, StatementKind, StringLiteral, Watermark,
 };
 use super::token::Symbol;
 use super::{Parsed, Parser};
@@ -439,7 +439,23 @@ impl Parser<'_> {
     fn create_function(&mut self, temporary: bool, system: bool, create: bool) -> Parsed<CreateFunction> {
         let if_not_exists = if create { self.if_not_exists() } else { self.take_words(&["IF", "EXISTS"]) };
         let name = self.object_name("a function name")?;
-        self.expect_word("AS")?;
+        let definition = if create && self.is_symbol(Symbol::LeftParen) {
+            FunctionDefinition::Sql(Box::new(self.sql_function()?))
+        } else {
+            if !self.take_word("AS") {
+                return Err(self.unexpected(if create {
+                    "AS and a class, or the parameters in parentheses"
+                } else {
+                    "AS"
+                }));
+            }
+            self.function_class()?
+        };
+        Ok(CreateFunction { temporary, system, if_not_exists, name, definition })
+    }
+
+    /// Behind AS: Flink's form of a function.
+    fn function_class(&mut self) -> Parsed<FunctionDefinition> {
         let class = self.string("the function's class or module in quotes")?;
         let mut language = FunctionLanguage::Java;
         let mut language_span = None;
@@ -465,7 +481,34 @@ impl Parser<'_> {
                 Ok(FunctionResource { kind, path: parser.string("a path in quotes")? })
             })?;
         }
-        Ok(CreateFunction { temporary, system, if_not_exists, name, class, language, language_span, using })
+        Ok(FunctionDefinition::Class { class, language, language_span, using })
+    }
+
+    /// At the parameters: the SQL standard's form of a function.
+    fn sql_function(&mut self) -> Parsed<SqlFunction> {
+        self.expect_symbol(Symbol::LeftParen)?;
+        let mut parameters = Vec::new();
+        if !self.is_symbol(Symbol::RightParen) {
+            parameters = self.comma_list(|parser| Ok((parser.name("a parameter's name")?, parser.data_type()?)))?;
+        }
+        self.expect_symbol(Symbol::RightParen)?;
+        self.expect_word("RETURNS")?;
+        let returns = self.data_type()?;
+        let mut deterministic = None;
+        loop {
+            let here = self.here();
+            if self.take_words(&["LANGUAGE", "SQL"]) || self.take_words(&["NOT", "DETERMINISTIC"]) {
+                continue;
+            }
+            if !self.take_word("DETERMINISTIC") {
+                break;
+            }
+            deterministic = Some(here);
+        }
+        if !self.take_word("RETURN") {
+            return Err(self.unexpected("RETURN and an expression"));
+        }
+        Ok(SqlFunction { parameters, returns, deterministic, body: self.expr()? })
     }
 
     fn create_catalog(&mut self) -> Parsed<StatementKind> {

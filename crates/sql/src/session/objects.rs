@@ -65,13 +65,7 @@ impl Session {
             ast::ObjectKind::View => false,
             ast::ObjectKind::Database => return self.drop_database(drop),
             ast::ObjectKind::Catalog => return self.drop_catalog(drop),
-            ast::ObjectKind::Function if drop.if_exists => return Ok(Outcome::Done),
-            ast::ObjectKind::Function => {
-                return Err(vec![
-                    Diagnostic::error("W0201", format!("no such function `{}`", drop.name.last().value))
-                        .at(drop.name.span),
-                ]);
-            }
+            ast::ObjectKind::Function => return self.drop_function(drop),
             _ => return Err(vec![refused("this DROP statement", drop.name.span)]),
         };
         let path = self.path_of(&drop.name);
@@ -187,7 +181,9 @@ impl Session {
                     .hint("USE another one before"),
             ]);
         }
-        if !drop.cascade && !self.catalog.list(&catalog, &database).is_empty() {
+        let is_empty =
+            self.catalog.list(&catalog, &database).is_empty() && !self.catalog.functions().has_any(&catalog, &database);
+        if !drop.cascade && !is_empty {
             return Err(vec![
                 Diagnostic::error("W0203", format!("database `{catalog}.{database}` is not empty"))
                     .at(drop.name.span)

@@ -76,11 +76,12 @@ impl Session {
                 ("view name", views.map(|(n, _)| n.to_owned()).collect())
             }
             ast::ShowKind::Jars => ("jars", Vec::new()),
-            ast::ShowKind::UserFunctions => ("function name", Vec::new()),
+            ast::ShowKind::UserFunctions => ("function name", owned(self.catalog.functions().names(catalog, database))),
             ast::ShowKind::Functions => {
                 let of_words = |name: &&str| name.starts_with(|c: char| c.is_ascii_alphabetic()) && !name.contains(' ');
                 let functions = wiesel_expr::function::all().iter().map(|f| f.name()).filter(of_words);
                 let mut names: Vec<String> = functions.map(str::to_lowercase).collect();
+                names.extend(owned(self.catalog.functions().names(catalog, database)));
                 names.sort();
                 names.dedup();
                 ("function name", names)

@@ -13,7 +13,7 @@ use crate::binder::expr::{Bound, Diagnostics, ExprBinder, cast_to, refused};
 use crate::binder::query::{from_connector, options_of};
 use crate::binder::scope::Scope;
 use crate::binder::types::bind_type;
-use crate::catalog::{Column, ColumnSource, Object, Path, Table};
+use crate::catalog::{Column, ColumnSource, FunctionScope, Object, Path, Table};
 use crate::parser::ast;
 use crate::plan::rel::{RelColumn, TimeAttribute, time_attribute_of};
 
@@ -118,7 +118,7 @@ impl Session {
         let mut errors: Diagnostics = Vec::new();
         let primary_key = told(bind_primary_key(create, &mut self.warnings), &mut errors).unwrap_or_default();
         // Nothing more can be said of a table whose columns are not known.
-        let mut columns = match bind_columns(create, &primary_key) {
+        let mut columns = match bind_columns(create, &primary_key, self.catalog.function_scope(None)) {
             Ok(columns) => columns,
             Err(mut e) => {
                 errors.append(&mut e);
@@ -126,7 +126,8 @@ impl Session {
             }
         };
         let watermark = create.watermark.as_ref();
-        let watermark = watermark.and_then(|w| told(bind_watermark(w, &mut columns.all), &mut errors));
+        let watermark = watermark
+            .and_then(|w| told(bind_watermark(w, &mut columns.all, self.catalog.function_scope(None)), &mut errors));
         for key in &create.partitioned_by {
             if !columns.connector.iter().any(|c| c.name == key.value) {
                 errors.push(
@@ -351,7 +352,11 @@ fn bind_primary_key(create: &ast::CreateTable, warnings: &mut Vec<Diagnostic>) -
     Ok(key.columns.iter().map(|c| c.value.clone()).collect())
 }
 
-fn bind_columns(create: &ast::CreateTable, primary_key: &[String]) -> Bound<BoundColumns> {
+fn bind_columns(
+    create: &ast::CreateTable,
+    primary_key: &[String],
+    functions: Option<Arc<FunctionScope>>,
+) -> Bound<BoundColumns> {
     let mut errors: Diagnostics = Vec::new();
     let mut connector: Vec<TableColumn> = Vec::new();
     for column in &create.columns {
@@ -386,7 +391,7 @@ fn bind_columns(create: &ast::CreateTable, primary_key: &[String]) -> Bound<Boun
         }
     }
     let columns = connector.iter().map(|c| RelColumn::new(c.name.clone(), c.data_type.clone())).collect();
-    let scope = Scope::new(Some(create.name.last().value.clone()), columns);
+    let scope = Scope::new(Some(create.name.last().value.clone()), columns).with_functions(functions);
     let mut all = Vec::new();
     for column in &create.columns {
         let comment = column.comment.as_ref().map(|c| c.value.clone());
@@ -410,7 +415,11 @@ fn bind_columns(create: &ast::CreateTable, primary_key: &[String]) -> Bound<Boun
     if errors.is_empty() { Ok(BoundColumns { connector, all }) } else { Err(errors) }
 }
 
-fn bind_watermark(watermark: &ast::Watermark, columns: &mut [Column]) -> Bound<(usize, ScalarExpr)> {
+fn bind_watermark(
+    watermark: &ast::Watermark,
+    columns: &mut [Column],
+    functions: Option<Arc<FunctionScope>>,
+) -> Bound<(usize, ScalarExpr)> {
     let [name] = watermark.column.parts.as_slice() else {
         return Err(vec![
             Diagnostic::error("W0206", "a watermark needs a column of the table, not a field inside a row")
@@ -433,6 +442,7 @@ fn bind_watermark(watermark: &ast::Watermark, columns: &mut [Column]) -> Bound<(
         ]);
     }
     let scope = Scope::new(None, columns.iter().map(|c| RelColumn::new(c.name.clone(), c.data_type.clone())).collect());
+    let scope = scope.with_functions(functions);
     let expr = ExprBinder::plain(&scope).bind(&watermark.expr)?;
     let found = expr.data_type();
     let same_family = matches!(

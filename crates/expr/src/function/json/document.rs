@@ -402,6 +402,8 @@ pub(super) struct Work<'a> {
     pub(super) matches: Vec<&'a str>,
     /// The members of the objects that are being read, the innermost last.
     pub(super) members: Vec<Member<'a>>,
+    /// The document that is searched, for filters that look at it.
+    pub(super) root: &'a str,
     order: Vec<usize>,
 }
 
@@ -472,13 +474,49 @@ impl<'a> Work<'a> {
                 }
                 Ok(true)
             }
-            (Step::Member(_) | Step::Index(_) | Step::Indices(_) | Step::Slice(..), _) => Ok(!is_definite),
+            // The members are picked when the object is written.
+            (Step::Union(_), Kind::Object) if rest.is_empty() => {
+                self.matches.push(value);
+                Ok(true)
+            }
+            (Step::Union(names), Kind::Object) => {
+                for name in names {
+                    let step = Step::Member(name.clone());
+                    if let Some(next) = Scanner::new(value).seek(std::slice::from_ref(&step), 0)? {
+                        self.collect(next, rest, false)?;
+                    }
+                }
+                Ok(true)
+            }
+            (Step::Filter(filter), Kind::Object) => {
+                if filter.accepts(value, self.root) {
+                    self.collect(value, rest, false)?;
+                }
+                Ok(true)
+            }
+            (Step::Filter(filter), Kind::Array) => {
+                self.each_child(value, &mut |work, child| {
+                    if filter.accepts(child, work.root) { work.collect(child, rest, false).map(drop) } else { Ok(()) }
+                })?;
+                Ok(true)
+            }
+            (
+                Step::Member(_)
+                | Step::Index(_)
+                | Step::Indices(_)
+                | Step::Slice(..)
+                | Step::Union(_)
+                | Step::Filter(_),
+                _,
+            ) => Ok(!is_definite),
             (Step::Wildcard, _) => {
                 self.each_child(value, &mut |work, child| work.collect(child, rest, false).map(drop))?;
                 Ok(true)
             }
             (Step::Deep, Kind::Object | Kind::Array) => {
-                self.collect(value, rest, false)?;
+                if applies_at(rest, value)? {
+                    self.collect(value, rest, false)?;
+                }
                 self.each_child(value, &mut |work, child| work.collect(child, steps, false).map(drop))?;
                 Ok(true)
             }
@@ -511,6 +549,23 @@ impl<'a> Work<'a> {
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// Whether the step behind `..` is taken at a value on the way: a filter tests each object by itself, and a union wants all its members.
+fn applies_at(steps: &[Step], value: &str) -> Scan<bool> {
+    match steps.first() {
+        Some(Step::Filter(_)) => Ok(kind(value) == Kind::Object),
+        Some(Step::Union(names)) if steps.len() == 1 && kind(value) == Kind::Object => {
+            for name in names {
+                let step = Step::Member(name.clone());
+                if Scanner::new(value).seek(std::slice::from_ref(&step), 0)?.is_none() {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
+        _ => Ok(true),
     }
 }
 

@@ -1,8 +1,11 @@
-//! JSON paths: `$.name`, `$['name']`, `[n]`, `[m:n]`, `[m, n]`, `[*]`, `.*`, `..name`, with `lax` or `strict` in front.
+//! JSON paths: `$.name`, `$['name']`, `['a', 'b']`, `[n]`, `[m:n]`, `[m, n]`, `[*]`, `.*`, `..name`, `[?(filter)]`, with `lax` or `strict`
+//! in front.
 //!
 //! A path without a mode is strict. Strict mode makes a missing value an error (ON ERROR), lax mode makes it an empty result (ON EMPTY).
-//! A text that is no path is an error of the row, as in Flink. Filters, unions of names and functions are paths in Flink but not here;
+//! A text that is no path is an error of the row, as in Flink. Functions and some filters are paths in Flink but not here;
 //! they are refused by name, because any answer would be a wrong one.
+
+use super::filter::{self, Filter};
 
 /// What happens when a path leads nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +27,10 @@ pub(super) enum Step {
     Indices(Vec<i64>),
     /// The elements from the first position up to, and without, the second; a single negative bound counts from behind.
     Slice(Option<i64>, Option<i64>),
+    /// Several members. As the last step it makes one object of them, otherwise the path goes on in each.
+    Union(Vec<String>),
+    /// The elements that pass a condition, or the object that does.
+    Filter(Box<Filter>),
     /// Every member or element.
     Wildcard,
     /// The next step is taken from every object and array below, and here.
@@ -42,7 +49,7 @@ pub(super) struct Path {
 
 /// Why a text does not compile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reject {
+pub(super) enum Reject {
     Malformed,
     Unsupported(&'static str),
 }
@@ -53,11 +60,23 @@ impl Path {
         let (mode, spec) = split_mode(text);
         match Parser::new(spec).and_then(Parser::steps) {
             Ok(steps) => {
-                let is_definite = steps.iter().all(|s| matches!(s, Step::Member(_) | Step::Index(_)));
+                let (last, before) = steps.split_last().map_or((None, steps.as_slice()), |(l, b)| (Some(l), b));
+                let is_definite = before.iter().all(|s| matches!(s, Step::Member(_) | Step::Index(_)))
+                    && last.is_none_or(|s| matches!(s, Step::Member(_) | Step::Index(_) | Step::Union(_)));
                 Ok(Path { mode, steps: Some(steps), is_definite })
             }
             Err(Reject::Malformed) => Ok(Path { mode, steps: None, is_definite: true }),
             Err(Reject::Unsupported(what)) => Err(what),
+        }
+    }
+}
+
+impl Path {
+    /// The names of a union at the end: what is found is an object, and these of its members count.
+    pub(super) fn union(&self) -> Option<&[String]> {
+        match self.steps.as_deref().and_then(<[Step]>::last) {
+            Some(Step::Union(names)) => Some(names),
+            _ => None,
         }
     }
 }
@@ -74,12 +93,15 @@ fn split_mode(text: &str) -> (Mode, &str) {
     (Mode::Strict, text)
 }
 
-struct Parser<'a> {
-    rest: &'a str,
-    steps: Vec<Step>,
+/// Reads the steps of a path.
+pub(super) struct Parser<'a> {
+    /// What is still to be read.
+    pub(super) rest: &'a str,
+    /// The steps so far.
+    pub(super) steps: Vec<Step>,
 }
 
-type Parsed<T> = Result<T, Reject>;
+pub(super) type Parsed<T> = Result<T, Reject>;
 
 impl<'a> Parser<'a> {
     fn new(spec: &'a str) -> Parsed<Parser<'a>> {
@@ -95,6 +117,43 @@ impl<'a> Parser<'a> {
             parser.after_dot()?;
         }
         Ok(parser)
+    }
+
+    /// At the begin of what belongs to a path inside a filter.
+    pub(super) fn inside(rest: &'a str) -> Parser<'a> {
+        Parser { rest, steps: Vec::new() }
+    }
+
+    /// The steps of a path inside a filter, as far as they go; it may lead to one value at most.
+    pub(super) fn steps_inside(&mut self) -> Parsed<()> {
+        loop {
+            if self.rest.starts_with("..") {
+                return Err(Reject::Unsupported("a filter over several values"));
+            } else if let Some(rest) = self.rest.strip_prefix('.') {
+                let end =
+                    rest.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '-' | '$'))).unwrap_or(rest.len());
+                let (name, behind) = rest.split_at(end);
+                if name.is_empty() {
+                    return Err(if rest.starts_with('*') {
+                        Reject::Unsupported("a filter over several values")
+                    } else {
+                        Reject::Malformed
+                    });
+                }
+                if behind.starts_with('(') {
+                    return Err(Reject::Unsupported("a function"));
+                }
+                self.steps.push(Step::Member(name.to_owned()));
+                self.rest = behind;
+            } else if self.rest.starts_with('[') {
+                self.bracket()?;
+                if !matches!(self.steps.last(), Some(Step::Member(_) | Step::Index(_))) {
+                    return Err(Reject::Unsupported("a filter over several values"));
+                }
+            } else {
+                return Ok(());
+            }
+        }
     }
 
     fn steps(mut self) -> Parsed<Vec<Step>> {
@@ -143,15 +202,18 @@ impl<'a> Parser<'a> {
                 self.rest = &self.rest[1..];
                 Step::Wildcard
             }
-            Some(quote @ ('\'' | '"')) => Step::Member(self.quoted(quote)?),
-            Some('?') => return Err(Reject::Unsupported("a filter")),
+            Some(quote @ ('\'' | '"')) => self.names(quote)?,
+            Some('?') => {
+                let (filter, rest) = filter::parse(&self.rest[1..])?;
+                self.rest = rest;
+                Step::Filter(Box::new(filter))
+            }
             Some('-' | '0'..='9' | ':') => self.positions()?,
             _ => return Err(Reject::Malformed),
         };
         self.rest = self.rest.trim_start_matches(' ');
         match self.rest.chars().next() {
             Some(']') => self.rest = &self.rest[1..],
-            Some(',') => return Err(Reject::Unsupported("a union of names")),
             _ => return Err(Reject::Malformed),
         }
         self.steps.push(step);
@@ -180,7 +242,23 @@ impl<'a> Parser<'a> {
         })
     }
 
-    fn quoted(&mut self, quote: char) -> Parsed<String> {
+    /// `'a'` or `'a', 'b'`, up to the closing bracket.
+    fn names(&mut self, quote: char) -> Parsed<Step> {
+        let mut names = vec![self.quoted(quote)?];
+        loop {
+            self.rest = self.rest.trim_start_matches(' ');
+            let Some(rest) = self.rest.strip_prefix(',') else { break };
+            self.rest = rest.trim_start_matches(' ');
+            match self.rest.chars().next() {
+                Some(quote @ ('\'' | '"')) => names.push(self.quoted(quote)?),
+                _ => return Err(Reject::Malformed),
+            }
+        }
+        Ok(if names.len() == 1 { Step::Member(names.remove(0)) } else { Step::Union(names) })
+    }
+
+    /// A text in quotes.
+    pub(super) fn quoted(&mut self, quote: char) -> Parsed<String> {
         let mut name = String::new();
         let mut chars = self.rest[1..].chars();
         loop {
@@ -227,6 +305,12 @@ mod tests {
             ("$['\\u0041']", Mode::Strict, Some(vec![member("A")])),
             ("$.a[*].*", Mode::Strict, Some(vec![member("a"), Step::Wildcard, Step::Wildcard])),
             ("$..a", Mode::Strict, Some(vec![Step::Deep, member("a")])),
+            (
+                "$.a[ 'b' , \"c\" ]",
+                Mode::Strict,
+                Some(vec![member("a"), Step::Union(vec!["b".to_owned(), "c".to_owned()])]),
+            ),
+            ("$['a',]", Mode::Strict, None),
             ("$[0:2]", Mode::Strict, Some(vec![Step::Slice(Some(0), Some(2))])),
             ("$[ :-1]", Mode::Strict, Some(vec![Step::Slice(None, Some(-1))])),
             ("$[0, 2]", Mode::Strict, Some(vec![Step::Indices(vec![0, 2])])),
@@ -255,9 +339,7 @@ mod tests {
 
     #[test]
     fn unsupported_constructs_are_named() {
-        for (text, what) in
-            [("$[?(@.a == 1)]", "a filter"), ("$['a','b']", "a union of names"), ("$.a.length()", "a function")]
-        {
+        for (text, what) in [("$[?(@..a == 1)]", "a filter over several values"), ("$.a.length()", "a function")] {
             assert_eq!(Path::parse(text), Err(what), "{text}");
         }
     }
