@@ -24,9 +24,11 @@ mod map_build;
 mod math;
 mod null;
 mod pad;
+mod printf;
 mod random;
 mod regexp;
 mod regexp_find;
+mod regexp_matcher;
 mod round;
 mod search;
 mod similar;
@@ -268,6 +270,7 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &math::PI,
     &search::POSITION,
     &math::POWER,
+    &printf::PRINTF,
     &datetime::now::PROCTIME,
     &datetime::extract::QUARTER,
     &math::RADIANS,

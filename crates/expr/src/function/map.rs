@@ -7,13 +7,13 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, ListArray, MapArray, StructArray};
 use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_schema::DataType as ArrowType;
-use regex::Regex;
 use wiesel_core::{DataType, Error, Result, TypeKind};
 
 use crate::eval::EvalContext;
 use crate::function::binding::{Param, accept, nullable, strict, takes, types_of};
 use crate::function::define::{Compiling, Plain};
 use crate::function::regexp::Patterns;
+use crate::function::regexp_matcher::Matcher;
 use crate::function::{Argument, FunctionError, Operand, PreparedCall, Signature};
 
 /// Which half of the entries.
@@ -115,7 +115,7 @@ impl PreparedCall for StrToMap {
                 delimiter(&mut self.pairs, pair_pattern)?,
                 delimiter(&mut self.sides, side_pattern)?,
                 &mut entries,
-            );
+            )?;
             for (key, value) in &entries {
                 keys.append_value(key);
                 values.append_option(*value);
@@ -129,7 +129,7 @@ impl PreparedCall for StrToMap {
     }
 }
 
-fn delimiter<'a>(patterns: &'a mut Patterns, pattern: &str) -> Result<&'a Regex> {
+fn delimiter<'a>(patterns: &'a mut Patterns, pattern: &str) -> Result<&'a Matcher> {
     patterns
         .get(pattern)?
         .ok_or_else(|| Error::data(format!("STR_TO_MAP expects patterns as delimiters, and `{pattern}` is not one")))
@@ -137,33 +137,40 @@ fn delimiter<'a>(patterns: &'a mut Patterns, pattern: &str) -> Result<&'a Regex>
 
 /// Reads `key=value` pairs as Java splits them: empty pieces at the end are dropped, a piece without `=` is a key of NULL, and of
 /// several pairs of one key the last one counts.
-fn read_entries<'a>(text: &'a str, pairs: &Regex, sides: &Regex, entries: &mut Vec<(&'a str, Option<&'a str>)>) {
+fn read_entries<'a>(
+    text: &'a str,
+    pairs: &Matcher,
+    sides: &Matcher,
+    entries: &mut Vec<(&'a str, Option<&'a str>)>,
+) -> Result<()> {
     entries.clear();
-    let mut add = |piece: &'a str| {
-        // A match of no length at the begin does not split.
-        entries.push(match sides.find_iter(piece).find(|m| m.end() > 0) {
-            Some(found) => (&piece[..found.start()], Some(&piece[found.end()..])),
+    // A match of no length at the begin does not split.
+    let mut pieces = Vec::new();
+    let mut start = 0;
+    pairs.each(text, |from, to| {
+        if to > 0 {
+            pieces.push(&text[start..from]);
+            start = to;
+        }
+    })?;
+    pieces.push(&text[start..]);
+    while pieces.last().is_some_and(|piece| piece.is_empty()) {
+        pieces.pop();
+    }
+    for piece in pieces {
+        let mut border = None;
+        sides.each(piece, |from, to| {
+            if to > 0 && border.is_none() {
+                border = Some((from, to));
+            }
+        })?;
+        entries.push(match border {
+            Some((from, to)) => (&piece[..from], Some(&piece[to..])),
             None => (piece, None),
         });
-    };
-    let mut start = 0;
-    let mut pending_empty = 0;
-    let mut piece = |piece: &'a str| {
-        if piece.is_empty() {
-            pending_empty += 1;
-            return;
-        }
-        for _ in 0..std::mem::take(&mut pending_empty) {
-            add("");
-        }
-        add(piece);
-    };
-    for found in pairs.find_iter(text).filter(|m| m.end() > 0) {
-        piece(&text[start..found.start()]);
-        start = found.end();
     }
-    piece(&text[start..]);
     keep_last(entries);
+    Ok(())
 }
 
 /// Drops every entry that a later one of the same key follows. Sorting keeps long maps cheap.

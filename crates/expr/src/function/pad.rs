@@ -58,6 +58,7 @@ pub(crate) static REVERSE: Plain = Plain::new(
 )
 .total();
 
+#[derive(Clone, Copy)]
 enum Side {
     Start,
     End,
@@ -80,6 +81,11 @@ fn pad(args: &[Operand], rows: usize, side: Side) -> Result<ArrayRef> {
             out.null();
             continue;
         };
+        if [text, pad].iter().any(|t| t.chars().any(|c| c.len_utf16() == 2)) {
+            out.check_room(length)?;
+            out.value(&pad_units(text, length, pad, side));
+            continue;
+        }
         let kept = &text[..byte_index(text, length)];
         let mut missing = length - kept.chars().count().min(length);
         out.check_room(missing)?;
@@ -100,6 +106,17 @@ fn pad(args: &[Operand], rows: usize, side: Side) -> Result<ArrayRef> {
     out.finish()
 }
 
+/// The same where a character is two units of UTF-16: Java counts and cuts units, and writes `?` for half a character.
+fn pad_units(text: &str, length: usize, pad: &str, side: Side) -> String {
+    let kept: Vec<u16> = text.encode_utf16().take(length).collect();
+    let filling = pad.encode_utf16().collect::<Vec<u16>>().into_iter().cycle().take(length - kept.len());
+    let units: Vec<u16> = match side {
+        Side::Start => filling.chain(kept.iter().copied()).collect(),
+        Side::End => kept.iter().copied().chain(filling).collect(),
+    };
+    char::decode_utf16(units).map(|c| c.unwrap_or('?')).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use crate::function::testing::{check, i, null_s, s};
@@ -112,6 +129,9 @@ mod tests {
             ("LPAD", vec![s("hi"), i(-1), s("x")], "NULL"),
             ("LPAD", vec![s("hi"), i(5), s("")], "NULL"),
             ("RPAD", vec![s("hi"), i(5), s("xy")], "hixyx"),
+            ("LPAD", vec![s("😀a"), i(4), s("x")], "x😀a"),
+            ("RPAD", vec![s("😀a"), i(1), s("x")], "?"),
+            ("RPAD", vec![s("a"), i(4), s("😀")], "a😀?"),
             ("RPAD", vec![null_s(), i(5), s("xy")], "NULL"),
             ("REPEAT", vec![s("ab"), i(3)], "ababab"),
             ("REPEAT", vec![s("ab"), i(-3)], ""),

@@ -1,21 +1,21 @@
-//! REGEXP, REGEXP_EXTRACT, REGEXP_REPLACE: Java's regular expressions on a matcher of linear time.
+//! REGEXP, REGEXP_EXTRACT, REGEXP_REPLACE: Java's regular expressions.
 //!
 //! [`translate`] turns Java's syntax into the matcher's: `\d`, `\w`, `\s`, `\b` mean ASCII, `\Q...\E` quotes, POSIX classes are spelled
 //! out. A pattern that is wrong in Java too gives NULL (REGEXP: FALSE), as in Flink. Look-around, back-references, possessive
-//! quantifiers and atomic groups need backtracking; they are refused by name, at planning when the pattern is a literal, and never
-//! answered differently. The replacement of REGEXP_REPLACE is plain text: Flink quotes it, so `$1` stays `$1`.
+//! quantifiers and atomic groups go to a backtracking matcher ([`super::regexp_matcher`]); what neither has is refused by name, at planning
+//! when the pattern is a literal. The replacement of REGEXP_REPLACE is plain text: Flink quotes it, so `$1` stays `$1`.
 
 use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 use arrow_array::builder::BooleanBuilder;
 use arrow_array::types::Int32Type;
-use regex::Regex;
 use wiesel_core::{DataType, Error, Result, TypeKind, Value};
 
 use crate::eval::EvalContext;
 use crate::function::binding::{Param, accept, nullable, strict, takes};
 use crate::function::define::Compiling;
+use crate::function::regexp_matcher::Matcher;
 use crate::function::{Argument, FunctionError, Operand, PreparedCall, Signature};
 use crate::operand::TextBuilder;
 
@@ -57,20 +57,53 @@ pub(super) fn bind(
 ) -> std::result::Result<Vec<DataType>, FunctionError> {
     let types = accept(args, params, 2, usage)?;
     if let Some(Argument { literal: Some(Value::String(pattern)), .. }) = args.get(1)
-        && let Err(refused) = translate(pattern)
+        && let Err(refused) = compile(pattern)
     {
-        return Err(takes(&format!("a pattern that needs no backtracking; {}", refused.message())));
+        return Err(takes(&format!("a pattern of another form; {}", refused.message())));
     }
     Ok(types)
 }
 
 /// A compiled pattern; `None` when it is wrong in Java too.
-type Pattern = Option<Regex>;
+type Pattern = Option<Matcher>;
 
 /// Compiles a pattern of Java's syntax.
 pub(super) fn compile(pattern: &str) -> Result<Pattern> {
-    Ok(Regex::new(&translate(pattern)?).ok())
+    let linear = translate(pattern, Form::Linear)?;
+    if linear.needs_backtracking {
+        let backtracking = translate(pattern, Form::Backtracking)?;
+        return match Matcher::backtracking(&backtracking.text) {
+            Some(matcher) => Ok(Some(matcher)),
+            None => Err(refused(pattern, "a form of look-around or repetition")),
+        };
+    }
+    let for_line_ends = if linear.has_text_end { Some(translate(pattern, Form::Backtracking)?.text) } else { None };
+    Ok(Matcher::linear(&linear.text, for_line_ends.as_deref()))
 }
+
+/// Which matcher a pattern is written for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Linear,
+    Backtracking,
+}
+
+/// A pattern in the syntax of a matcher.
+#[derive(Debug)]
+struct Translated {
+    text: String,
+    /// It uses what only the backtracking matcher has.
+    needs_backtracking: bool,
+    /// It asks for the end of the text, before which a line end may stand.
+    has_text_end: bool,
+}
+
+/// The end of the text, or in front of a line end that ends it.
+const TEXT_END: &str = r"(?=(?:\r\n|(?<!\r)\n|[\r\x{85}\x{2028}\x{2029}])?\z)";
+/// A border of a word of ASCII letters, digits and `_`.
+const WORD_BORDER: &str = "(?:(?<=[0-9A-Za-z_])(?![0-9A-Za-z_])|(?<![0-9A-Za-z_])(?=[0-9A-Za-z_]))";
+/// No border of such a word.
+const NO_WORD_BORDER: &str = "(?:(?<=[0-9A-Za-z_])(?=[0-9A-Za-z_])|(?<![0-9A-Za-z_])(?![0-9A-Za-z_]))";
 
 /// How many compiled patterns a call keeps when its pattern is a column.
 const PATTERN_COUNT_MAX: usize = 64;
@@ -87,7 +120,7 @@ pub(super) struct Patterns {
 
 impl Patterns {
     /// The compiled form of a pattern.
-    pub(super) fn get(&mut self, pattern: &str) -> Result<Option<&Regex>> {
+    pub(super) fn get(&mut self, pattern: &str) -> Result<Option<&Matcher>> {
         if self.entries.get(self.last).is_none_or(|e| e.0 != pattern) {
             self.last = match self.entries.iter().position(|e| e.0 == pattern) {
                 Some(known) => known,
@@ -112,12 +145,14 @@ impl Patterns {
 
 fn refused(pattern: &str, what: &str) -> Error {
     Error::config(format!("the regular expression `{pattern}` uses {what}, which is not supported"))
-        .hint("patterns may use classes, groups, alternatives, anchors and greedy or lazy quantifiers")
+        .hint("patterns may use classes, groups, alternatives, anchors, quantifiers, look-around of bounded length and back-references")
 }
 
 /// Java's syntax in that of the matcher.
-fn translate(pattern: &str) -> Result<String> {
+fn translate(pattern: &str, form: Form) -> Result<Translated> {
     let mut out = String::with_capacity(pattern.len() + 16);
+    let (mut needs_backtracking, mut has_text_end) = (false, false);
+    let is_multiline = has_flag(pattern, 'm');
     let mut chars = pattern.chars().peekable();
     let mut class_depth = 0_usize;
     let mut after_quantifier = false;
@@ -128,8 +163,17 @@ fn translate(pattern: &str) -> Result<String> {
         match c {
             '\\' => {
                 let escaped = chars.next().unwrap_or('\\');
+                let is_reference = matches!(escaped, '1'..='9' | 'k') && class_depth == 0;
+                needs_backtracking |= is_reference;
                 if escaped == 'Q' {
                     quote(&mut chars, &mut out);
+                } else if is_reference {
+                    out.extend(['\\', escaped]);
+                } else if escaped == 'Z' && class_depth == 0 {
+                    has_text_end = true;
+                    out.push_str(if form == Form::Linear { r"\z" } else { TEXT_END });
+                } else if matches!(escaped, 'b' | 'B') && class_depth == 0 && form == Form::Backtracking {
+                    out.push_str(if escaped == 'b' { WORD_BORDER } else { NO_WORD_BORDER });
                 } else {
                     translate_escape(pattern, escaped, &mut chars, class_depth > 0, &mut out)?;
                 }
@@ -156,16 +200,17 @@ fn translate(pattern: &str) -> Result<String> {
                 let mut ahead = chars.clone();
                 ahead.next();
                 match (ahead.next(), ahead.next()) {
-                    (Some('=' | '!'), _) => return Err(refused(pattern, "look-ahead")),
-                    (Some('<'), Some('=' | '!')) => return Err(refused(pattern, "look-behind")),
-                    (Some('>'), _) => return Err(refused(pattern, "an atomic group")),
-                    _ => out.push('('),
+                    (Some('=' | '!' | '>'), _) | (Some('<'), Some('=' | '!')) => needs_backtracking = true,
+                    _ => {}
                 }
+                out.push('(');
+            }
+            '$' if !is_multiline => {
+                has_text_end = true;
+                out.push_str(if form == Form::Linear { "$" } else { TEXT_END });
             }
             '*' | '+' | '?' | '}' => {
-                if was_after_quantifier && c == '+' {
-                    return Err(refused(pattern, "a possessive quantifier"));
-                }
+                needs_backtracking |= was_after_quantifier && c == '+';
                 after_quantifier = !was_after_quantifier;
                 out.push(c);
             }
@@ -173,7 +218,14 @@ fn translate(pattern: &str) -> Result<String> {
             c => out.push(c),
         }
     }
-    Ok(out)
+    Ok(Translated { text: out, needs_backtracking, has_text_end })
+}
+
+/// Whether the pattern sets an inline flag.
+fn has_flag(pattern: &str, flag: char) -> bool {
+    pattern
+        .match_indices("(?")
+        .any(|(at, _)| pattern[at + 2..].chars().take_while(|c| *c == '-' || c.is_ascii_lowercase()).any(|c| c == flag))
 }
 
 /// Whether the pattern holds inline flags: `(?i)`, `(?s:...)`.
@@ -210,10 +262,7 @@ fn translate_escape(
         'R' => out.push_str(r"(?:\r\n|[\n\x0B\f\r])"),
         'b' => out.push_str(r"(?-u:\b)"),
         'B' => out.push_str(r"(?-u:\B)"),
-        'Z' => out.push_str(r"(?:\n?\z)"),
         'e' => out.push_str(r"\x1B"),
-        '1'..='9' if !in_class => return Err(refused(pattern, "a back-reference")),
-        'k' => return Err(refused(pattern, "a back-reference")),
         'G' => return Err(refused(pattern, "`\\G`")),
         'p' | 'P' => {
             let name: String = if chars.next_if_eq(&'{').is_some() {
@@ -271,7 +320,11 @@ impl PreparedCall for Find {
                 continue;
             };
             let regex = self.patterns.get(pattern)?;
-            out.append_value(!pattern.is_empty() && regex.is_some_and(|r| r.is_match(text)));
+            let is_match = match regex {
+                Some(regex) if !pattern.is_empty() => regex.is_match(text)?,
+                _ => false,
+            };
+            out.append_value(is_match);
         }
         Ok(Arc::new(out.finish()))
     }
@@ -295,10 +348,9 @@ impl PreparedCall for Extract {
             };
             let found = match self.patterns.get(pattern)? {
                 None => None,
-                Some(regex) if group == 0 => regex.find(text),
-                Some(regex) => regex.captures(text).and_then(|c| c.get(group)),
+                Some(regex) => regex.group(text, group)?,
             };
-            out.option(found.map(|m| m.as_str()));
+            out.option(found);
         }
         out.finish()
     }
@@ -325,11 +377,11 @@ impl PreparedCall for Replace {
                 continue;
             };
             let mut rest = 0;
-            for found in regex.find_iter(text) {
-                out.push_str(&text[rest..found.start()]);
+            regex.each(text, |start, end| {
+                out.push_str(&text[rest..start]);
                 out.push_str(replacement);
-                rest = found.end();
-            }
+                rest = end;
+            })?;
             out.push_str(&text[rest..]);
             out.end();
         }
@@ -339,7 +391,7 @@ impl PreparedCall for Replace {
 
 #[cfg(test)]
 mod tests {
-    use crate::function::testing::{check, i, null_s, run, s};
+    use crate::function::testing::{check, i, null_s, s};
 
     #[test]
     fn patterns_are_javas() {
@@ -368,9 +420,35 @@ mod tests {
             ("REGEXP_REPLACE", vec![s("abc"), s("["), s("y")], "NULL"),
             ("REGEXP_REPLACE", vec![s("abc"), null_s(), s("y")], "NULL"),
         ]);
-        for pattern in ["a(?=b)", "(?<!a)b", "(a)\\1", "a++", "(?>a)b"] {
-            let refused = run("REGEXP", &[s("ab"), s(pattern)]);
-            assert!(refused.starts_with("bind: a pattern that needs no backtracking; the"), "{pattern}: {refused}");
-        }
+    }
+
+    #[test]
+    fn look_around_and_references_are_followed() {
+        check(&[
+            ("REGEXP_REPLACE", vec![s("ab ac"), s("a(?=b)"), s("x")], "xb ac"),
+            ("REGEXP_REPLACE", vec![s("ab cb"), s("(?<!a)b"), s("x")], "ab cx"),
+            ("REGEXP_REPLACE", vec![s("1234567"), s("(?<=\\d)(?=(?:\\d{3})+$)"), s(",")], "1,234,567"),
+            ("REGEXP", vec![s("abab"), s("^(ab)\\1$")], "TRUE"),
+            ("REGEXP", vec![s("abac"), s("^(ab)\\1$")], "FALSE"),
+            ("REGEXP", vec![s("aaa"), s("a++a")], "FALSE"),
+            ("REGEXP", vec![s("ab"), s("(?>a)b")], "TRUE"),
+            ("REGEXP_EXTRACT", vec![s("say 'it' now"), s("(?<q>['\"])(.*?)\\k<q>"), i(2)], "it"),
+            ("REGEXP_EXTRACT", vec![s("price: 12 EUR"), s("\\b(\\d+)(?=\\sEUR\\b)"), i(1)], "12"),
+            ("REGEXP", vec![s("Password1"), s("^(?=.*[A-Z])(?=.*\\d).{8,}$")], "TRUE"),
+        ]);
+    }
+
+    #[test]
+    fn the_end_of_a_text_is_before_its_last_line_end() {
+        check(&[
+            ("REGEXP", vec![s("a\n"), s("a$")], "TRUE"),
+            ("REGEXP", vec![s("a\r\n"), s("a$")], "TRUE"),
+            ("REGEXP", vec![s("a\n\n"), s("a$")], "FALSE"),
+            ("REGEXP", vec![s("a\nb"), s("a$")], "FALSE"),
+            ("REGEXP", vec![s("a\n"), s("a\\Z")], "TRUE"),
+            ("REGEXP", vec![s("a\n"), s("a\\z")], "FALSE"),
+            ("REGEXP_REPLACE", vec![s("ab\n"), s("b$"), s("x")], "ax\n"),
+            ("REGEXP_EXTRACT", vec![s("ab\n"), s("(.)$"), i(1)], "b"),
+        ]);
     }
 }

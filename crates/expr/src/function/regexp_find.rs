@@ -8,13 +8,13 @@ use std::sync::Arc;
 use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::types::Int32Type;
 use arrow_array::{ArrayRef, Int32Array};
-use regex::Regex;
 use wiesel_core::{DataType, Error, Result, TypeKind};
 
 use crate::eval::EvalContext;
 use crate::function::binding::{Param, nullable};
 use crate::function::define::Compiling;
 use crate::function::regexp::{Patterns, bind};
+use crate::function::regexp_matcher::Matcher;
 use crate::function::{Argument, FunctionError, Operand, PreparedCall, Signature};
 use crate::operand::TextBuilder;
 
@@ -56,15 +56,17 @@ fn bind_find(args: &[Argument<'_>], returns: TypeKind, usage: &str) -> std::resu
 
 /// A number about the matches in a text.
 trait Measure: Default + Send + std::fmt::Debug {
-    fn of(regex: &Regex, text: &str) -> usize;
+    fn of(regex: &Matcher, text: &str) -> Result<usize>;
 }
 
 #[derive(Debug, Default)]
 struct Count;
 
 impl Measure for Count {
-    fn of(regex: &Regex, text: &str) -> usize {
-        regex.find_iter(text).count()
+    fn of(regex: &Matcher, text: &str) -> Result<usize> {
+        let mut count = 0;
+        regex.each(text, |_, _| count += 1)?;
+        Ok(count)
     }
 }
 
@@ -72,9 +74,10 @@ impl Measure for Count {
 struct Position;
 
 impl Measure for Position {
-    fn of(regex: &Regex, text: &str) -> usize {
+    fn of(regex: &Matcher, text: &str) -> Result<usize> {
         // Java counts units of UTF-16.
-        regex.find(text).map_or(0, |found| text[..found.start()].chars().map(char::len_utf16).sum::<usize>() + 1)
+        let before = |start: usize| text[..start].chars().map(char::len_utf16).sum::<usize>();
+        Ok(regex.find(text)?.map_or(0, |(start, _)| before(start) + 1))
     }
 }
 
@@ -91,7 +94,7 @@ impl<M: Measure> PreparedCall for Number<M> {
         for row in 0..rows {
             out.push(match (texts.get(row), patterns.get(row)) {
                 (Some(text), Some(pattern)) => {
-                    let number = self.patterns.get(pattern)?.map(|regex| M::of(regex, text));
+                    let number = self.patterns.get(pattern)?.map(|regex| M::of(regex, text)).transpose()?;
                     number.map(|n| i32::try_from(n).unwrap_or(i32::MAX))
                 }
                 _ => None,
@@ -113,8 +116,8 @@ impl PreparedCall for Substring {
         for row in 0..rows {
             match (texts.get(row), patterns.get(row)) {
                 (Some(text), Some(pattern)) => {
-                    let found = self.patterns.get(pattern)?.and_then(|regex| regex.find(text));
-                    out.option(found.map(|m| m.as_str()));
+                    let regex = self.patterns.get(pattern)?;
+                    out.option(regex.map(|regex| regex.group(text, 0)).transpose()?.flatten());
                 }
                 _ => out.null(),
             }
@@ -142,13 +145,11 @@ impl PreparedCall for ExtractAll {
             let regex = self.patterns.get(pattern)?.ok_or_else(|| {
                 Error::data(format!("REGEXP_EXTRACT_ALL expects a regular expression, and `{pattern}` is none"))
             })?;
-            let last = regex.captures_len() - 1;
+            let last = regex.group_count();
             let group = usize::try_from(group).ok().filter(|g| *g <= last).ok_or_else(|| {
                 Error::data(format!("REGEXP_EXTRACT_ALL: `{pattern}` has no group {group}, expected 0 to {last}"))
             })?;
-            for captures in regex.captures_iter(text) {
-                out.values().append_option(captures.get(group).map(|m| m.as_str()));
-            }
+            regex.each_group(text, group, |found| out.values().append_option(found))?;
             out.append(true);
         }
         Ok(Arc::new(out.finish()))

@@ -12,11 +12,11 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
-
-use regex::Regex;
+use std::sync::Arc;
 
 use super::document::{self, Kind, Raw, Scanner, kind};
 use super::path::{Parsed, Parser, Reject, Step};
+use crate::function::regexp_matcher::Matcher;
 
 /// How deep conditions may nest in parentheses and behind `!`.
 const DEPTH_MAX: usize = 32;
@@ -95,7 +95,7 @@ pub(super) enum Operand {
 #[derive(Debug, Clone)]
 pub(super) struct Pattern {
     text: String,
-    regex: Regex,
+    regex: Arc<Matcher>,
 }
 
 impl PartialEq for Pattern {
@@ -105,6 +105,13 @@ impl PartialEq for Pattern {
 }
 
 impl Eq for Pattern {}
+
+impl Pattern {
+    /// Whether it is of that form; one that runs away is not.
+    fn is_match(&self, text: &str) -> bool {
+        self.regex.is_match(text).unwrap_or(false)
+    }
+}
 
 /// Reads a filter behind its `?`, up to the closing bracket of the step.
 pub(super) fn parse<'a>(rest: &'a str) -> Parsed<(Filter, &'a str)> {
@@ -269,9 +276,9 @@ impl<'a> Reader<'a> {
         };
         let compiled = crate::function::regexp::compile(&format!("^(?:{java})$"));
         match compiled {
-            Ok(Some(regex)) => Ok(Operand::Pattern(Pattern { text: java, regex })),
+            Ok(Some(regex)) => Ok(Operand::Pattern(Pattern { text: java, regex: Arc::new(regex) })),
             Ok(None) => Err(Reject::Malformed),
-            Err(_) => Err(Reject::Unsupported("a pattern that needs backtracking")),
+            Err(_) => Err(Reject::Unsupported("a pattern that is not supported")),
         }
     }
 }
@@ -410,11 +417,11 @@ fn order(left: &Node<'_>, right: &Node<'_>) -> Option<Ordering> {
 fn matches(pattern: &Node<'_>, value: &Node<'_>) -> bool {
     let Node::Pattern(pattern) = pattern else { return false };
     match value {
-        Node::Text(text) => pattern.regex.is_match(text),
-        Node::Number(number) => pattern.regex.is_match(number),
-        Node::Boolean(value) => pattern.regex.is_match(if *value { "true" } else { "false" }),
+        Node::Text(text) => pattern.is_match(text),
+        Node::Number(number) => pattern.is_match(number),
+        Node::Boolean(value) => pattern.is_match(if *value { "true" } else { "false" }),
         Node::Json(array) => elements(array).iter().any(|element| matches(&Node::Pattern(pattern), &node_of(element))),
-        _ => pattern.regex.is_match(""),
+        _ => pattern.is_match(""),
     }
 }
 
