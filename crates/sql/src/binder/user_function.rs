@@ -4,8 +4,8 @@
 //! and each call becomes a copy with the arguments in their place: nothing of it is left at run time. What follows from that:
 //! - it can stand wherever its expression could: in computed columns, watermarks, WHERE, GROUP BY, views and other functions;
 //! - it cannot call itself, because it is not known before it is bound;
-//! - a volatile expression in the body (RAND, UUID) gives a value per call, and a volatile argument is refused where the body uses the
-//!   parameter more than once, because two copies would give two values.
+//! - a random expression in the body (RAND, UUID) gives a value per call, and a random argument is refused where the body uses the
+//!   parameter more than once, because two copies would give two values; the clock gives one value to a whole step.
 //!
 //! Functions of other languages are known by name only; calling one is refused.
 
@@ -191,9 +191,9 @@ impl ExprBinder<'_, '_> {
                 continue;
             }
             match self.bind(expr).and_then(|bound| coerce(bound, wanted, expr.span)) {
-                Ok(bound) if !is_deterministic(&bound) && use_count(&function.body, index) > 1 => {
+                Ok(bound) if is_random(&bound) && use_count(&function.body, index) > 1 => {
                     let error =
-                        format!("the argument `{parameter}` of `{name}` is volatile and would be evaluated twice");
+                        format!("the argument `{parameter}` of `{name}` is random and would be drawn twice");
                     errors.push(
                         Diagnostic::error("W0305", error)
                             .at(expr.span)
@@ -216,6 +216,15 @@ impl ExprBinder<'_, '_> {
         within_bound(&expanded, call.span)?;
         Ok(expanded)
     }
+}
+
+/// Whether two copies would give two values in one row.
+fn is_random(expr: &ScalarExpr) -> bool {
+    let draws = match expr {
+        ScalarExpr::Call { function, .. } => matches!(function.name(), "RAND" | "RAND_INTEGER" | "UUID"),
+        _ => false,
+    };
+    draws || expr.children().into_iter().any(is_random)
 }
 
 fn use_count(body: &ScalarExpr, parameter: usize) -> usize {
