@@ -9,6 +9,7 @@ use super::query::QueryBinder;
 use super::scope::Scope;
 use super::subquery_grouped::keys;
 use super::subquery_value::value_subqueries;
+use super::user_function;
 use crate::parser::ast::{Expr, ExprKind, Select, SelectItem};
 
 /// Calls that are no functions of the registry and no aggregates either: windows of GROUP BY, and what only OVER and LATERAL make sense of.
@@ -41,13 +42,15 @@ impl QueryBinder<'_> {
 
     fn errors_without_columns(&self, expr: &Expr, errors: &mut Diagnostics) {
         if !reads_names(expr) {
-            errors.extend(ExprBinder::plain(&Scope::default()).bind(expr).err().unwrap_or_default());
+            let scope = Scope::default().with_functions(self.functions());
+            errors.extend(ExprBinder::plain(&scope).bind(expr).err().unwrap_or_default());
             return;
         }
         if let ExprKind::Function(call) = &expr.kind
             && call.tail.over.is_none()
             && !contains_aggregate(expr)
             && !OTHER_CALLS.contains(&call.name.last().value.to_ascii_uppercase().as_str())
+            && !user_function::is_user_function(self.functions().as_deref(), &call.name)
         {
             errors.extend(unknown_function(&call.name.last().value, call.name.span));
         }

@@ -45,7 +45,7 @@ pub(super) fn unnest_ref(from: &TableRef) -> Option<UnnestRef<'_>> {
 impl QueryBinder<'_> {
     /// `FROM UNNEST(..)` with nothing beside it.
     pub(super) fn bind_unnest_alone(&mut self, unnest: UnnestRef<'_>) -> Bound<(Rel, Scope)> {
-        let mut scope = Scope::default();
+        let mut scope = Scope::default().with_functions(self.functions());
         if let Some(outer) = &self.outer {
             scope.set_outer(outer);
         }

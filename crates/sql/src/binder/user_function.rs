@@ -133,6 +133,12 @@ pub(super) fn foreign(function: &ForeignFunction, call: &FunctionCall) -> Diagno
     }
 }
 
+/// Whether a name means a user function.
+pub(super) fn is_user_function(functions: Option<&FunctionScope>, name: &ast::ObjectName) -> bool {
+    let parts: Vec<&str> = name.parts.iter().map(|p| p.value.as_str()).collect();
+    functions.is_some_and(|functions| functions.find(&parts, is_built_in(&name.last().value)).is_some())
+}
+
 /// What is wrong with a call in FROM, if it is not a window function's: no user function gives rows.
 pub(super) fn table_function_error(
     functions: Option<&FunctionScope>,
@@ -192,8 +198,7 @@ impl ExprBinder<'_, '_> {
             }
             match self.bind(expr).and_then(|bound| coerce(bound, wanted, expr.span)) {
                 Ok(bound) if is_random(&bound) && use_count(&function.body, index) > 1 => {
-                    let error =
-                        format!("the argument `{parameter}` of `{name}` is random and would be drawn twice");
+                    let error = format!("the argument `{parameter}` of `{name}` is random and would be drawn twice");
                     errors.push(
                         Diagnostic::error("W0305", error)
                             .at(expr.span)
