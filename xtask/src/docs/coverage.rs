@@ -188,7 +188,7 @@ fn functions(root: &Path, program: &Program, data_files: &[String]) -> Result<Ve
         };
         let answer = program.ask(&line, |error| error.contains("no function `"))?;
         let pattern = Regex::new(&function_pattern(name)).with_context(|| format!("the pattern of `{name}`"))?;
-        let count = statements_of_files.iter().map(|text| pattern.find_iter(text).count()).sum();
+        let count: usize = statements_of_files.iter().map(|text| pattern.find_iter(text).count()).sum();
         // An operator is no name that can be asked for: it is there when a case uses it.
         let answer = match answer {
             _ if is_operator(name) && count > 0 => Answer::Known,
