@@ -397,14 +397,27 @@ pub(crate) const CASES: &[Case] = &[
         run: outage::a_broker_that_is_away_is_said_once_and_waited_for,
     },
     Case {
+        name: "lookup_join_a_retry_waits_for_a_row_that_comes_late",
+        needs: &[Postgres],
+        limit_s: 120,
+        run: lookup_join::a_retry_waits_for_a_row_that_comes_late,
+    },
+    Case {
         name: "lookup_join_rows_meet_what_postgres_holds",
         needs: &[Postgres],
         limit_s: 120,
         run: lookup_join::rows_meet_what_postgres_holds,
     },
+    Case {
+        name: "lookup_join_views_and_every_cache_give_the_same_rows",
+        needs: &[Postgres],
+        limit_s: 120,
+        run: lookup_join::views_and_every_cache_give_the_same_rows,
+    },
     Case { name: "options_of_csv", needs: &[], limit_s: 120, run: options::of_csv },
     Case { name: "options_of_datagen_and_print", needs: &[], limit_s: 120, run: options::of_datagen_and_print },
     Case { name: "options_of_file_partitions", needs: &[], limit_s: 120, run: options::of_file_partitions },
+    Case { name: "options_of_jdbc_sinks", needs: &[Postgres], limit_s: 120, run: options::of_jdbc_sinks },
     Case { name: "options_of_json", needs: &[], limit_s: 120, run: options::of_json },
     Case { name: "options_of_shown_columns", needs: &[], limit_s: 120, run: options::of_shown_columns },
     Case {

@@ -6,6 +6,7 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 
 use super::filesystem::visible_files;
+use super::jdbc::with;
 use crate::e2e::context::Context;
 
 /// The lines that a job prints, sorted.
@@ -141,6 +142,33 @@ pub(crate) fn of_shown_columns(context: &Context) -> Result<()> {
         let run = context.run(["run", &job, "--fresh"], 60)?.expect_code(0)?;
         let line = run.stdout.lines().find(|line| line.starts_with("| +I")).context("a row")?;
         ensure!(line.ends_with(expected), "{settings}: expected `{expected}`, found `{line}`");
+    }
+    Ok(())
+}
+
+pub(crate) fn of_jdbc_sinks(context: &Context) -> Result<()> {
+    let table = context.unique("buffered");
+    let mut postgres = context.postgres()?;
+    postgres.execute(&format!("CREATE TABLE {table} (id INT4 PRIMARY KEY, name TEXT)"))?;
+    let place = with(context, &table)?;
+    let buffers = [
+        "'sink.buffer-flush.max-rows' = '2', 'sink.buffer-flush.interval' = '0', 'sink.max-retries' = '1'",
+        "'sink.buffer-flush.max-rows' = '0', 'sink.buffer-flush.interval' = '100 ms', 'connection.max-retry-timeout' = '30 s'",
+    ];
+    for (round, buffer) in buffers.into_iter().enumerate() {
+        let job = context.write(
+            "job.sql",
+            &format!(
+                "CREATE TABLE target (id INT, name STRING, PRIMARY KEY (id) NOT ENFORCED) {}, {buffer});\n\
+                 INSERT INTO target VALUES (1, 'a{round}'), (2, 'b{round}'), (1, 'c{round}'), (3, 'd{round}');\n",
+                place.trim_end_matches(')')
+            ),
+        )?;
+        context.run(["run", &job, "--fresh"], 60)?.expect_code(0)?;
+        let rows = postgres.query(&format!("SELECT id, name FROM {table} ORDER BY 1"))?;
+        let (c, b, d) = (format!("c{round}"), format!("b{round}"), format!("d{round}"));
+        let expected = [["1", &c], ["2", &b], ["3", &d]];
+        ensure!(rows == expected, "{buffer}: expected {expected:?}, found {rows:?}");
     }
     Ok(())
 }
