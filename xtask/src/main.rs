@@ -10,6 +10,7 @@
 mod bench;
 mod cargo;
 mod commands;
+mod deny;
 mod docs;
 mod e2e;
 mod faults;
@@ -29,6 +30,7 @@ enum Xtask {
     Ci(commands::ci::CiCommand),
     Docs(commands::docs::DocsCommand),
     Faults(commands::faults::FaultsCommand),
+    Fuzz(commands::fuzz::FuzzCommand),
     Nexmark(commands::nexmark::NexmarkCommand),
     Peers(commands::peers::PeersCommand),
     Services(commands::services::ServicesCommand),
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Xtask::Ci(command) => command.run(),
         Xtask::Docs(command) => command.run(),
         Xtask::Faults(command) => command.run(),
+        Xtask::Fuzz(command) => command.run(),
         Xtask::Nexmark(command) => command.run(),
         Xtask::Peers(command) => command.run(),
         Xtask::Services(command) => command.run(),

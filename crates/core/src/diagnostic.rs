@@ -330,6 +330,7 @@ pub const CODES: &[(&str, &str, &str)] = &[
     ("W0504", "setting that is not supported yet", "options"),
     ("W0505", "option given twice", "options"),
     ("W0506", "table cannot be read or written", "options"),
+    ("W0507", "variable that cannot be expanded", "options"),
     ("W0601", "another system is away", "outages"),
     ("W0602", "another system refuses", "permissions"),
     ("W0603", "row that cannot be processed", "data"),

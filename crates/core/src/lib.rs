@@ -10,11 +10,13 @@ pub mod env;
 pub mod error;
 pub mod lookup;
 pub mod options;
+pub mod secret;
 pub mod sink;
 pub mod source;
 pub mod table;
 pub mod types;
 pub mod value;
+pub mod variable;
 
 pub use change::{ChangeBatch, ChangelogMode, RowKind, RowKinds};
 pub use error::{Error, ErrorKind, Result};

@@ -17,6 +17,6 @@ pub mod time;
 
 pub use checkpoint::{CheckpointInfo, Kind as CheckpointKind, Resume, list};
 pub use step::Collector;
-pub use step::control::{Clock, Control, FailPoints, SystemClock};
+pub use step::control::{Clock, Control, FailPoints, SavepointRequest, SystemClock};
 pub use step::job::{Job, JobEnd, JobSpec, run};
 pub use step::metrics::{CheckpointSummary, Metrics};

@@ -14,6 +14,7 @@ pub mod join;
 mod match_recognize;
 mod over;
 mod rank;
+pub mod restart;
 pub mod state_size;
 
 use std::sync::Arc;
@@ -393,4 +394,14 @@ pub struct JobConfig {
     pub is_batch: bool,
     /// `table.dml-sync`.
     pub dml_sync: bool,
+    /// `restart-strategy.*`.
+    pub restart: restart::RestartStrategy,
+    /// `execution.checkpointing.savepoint-dir` / `state.savepoints.dir`, when set.
+    pub savepoint_dir: Option<String>,
+    /// `wiesel.savepoint.interval`: a savepoint is taken this often.
+    pub savepoint_interval_ms: Option<u64>,
+    /// `execution.state-recovery.path` / `execution.savepoint.path`: the savepoint to begin with.
+    pub savepoint_path: Option<String>,
+    /// `execution.state-recovery.ignore-unclaimed-state` and its older names.
+    pub ignore_unclaimed_state: bool,
 }

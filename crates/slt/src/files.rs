@@ -19,6 +19,8 @@ pub struct RunOptions {
     pub completes: bool,
     /// Stop every job with a checkpoint and start it again after each record `input`.
     pub restores: bool,
+    /// Start it again with another number of workers each time: 2, 3, 1, 2, ...
+    pub rescales: bool,
     /// Make each row of a record `input` a step of its own.
     pub splits: bool,
     /// Give jobs no memory for state: all that can lie in the store goes there after each step, and comes back from there.
@@ -27,7 +29,7 @@ pub struct RunOptions {
 
 impl Default for RunOptions {
     fn default() -> Self {
-        RunOptions { workers: 1, completes: false, restores: false, splits: false, spills: false }
+        RunOptions { workers: 1, completes: false, restores: false, rescales: false, splits: false, spills: false }
     }
 }
 
@@ -68,7 +70,7 @@ pub fn run_file(path: &Path, options: &RunOptions) -> Report {
 }
 
 /// Runs one file as it stands, and if it passes, again under conditions that must not show in an answer: each row a step of its own, a
-/// restart after every input, two workers, no memory for state.
+/// restart after every input, two workers, another number of workers after each restart, no memory for state.
 pub fn run_file_in_all_ways(path: &Path) -> Report {
     let plain = RunOptions::default();
     let mut report = run_file(path, &plain);
@@ -82,11 +84,14 @@ pub fn run_file_in_all_ways(path: &Path) -> Report {
     let ways = [
         ("each row a step, a restart after each input", RunOptions { restores: true, splits: true, ..plain.clone() }),
         ("two workers", RunOptions { workers: 2, ..plain.clone() }),
-        ("two workers, a restart after each input", RunOptions { workers: 2, restores: true, ..plain.clone() }),
+        (
+            "a restart with another number of workers after each input",
+            RunOptions { workers: 2, restores: true, rescales: true, ..plain.clone() },
+        ),
         ("no memory for state, each row a step", RunOptions { spills: true, splits: true, ..plain.clone() }),
         (
-            "no memory for state, two workers, a restart after each input",
-            RunOptions { spills: true, workers: 2, restores: true, ..plain },
+            "no memory for state, a restart with another number of workers after each input",
+            RunOptions { spills: true, workers: 2, restores: true, rescales: true, ..plain },
         ),
     ];
     for (name, way) in ways {

@@ -53,6 +53,9 @@ pub(crate) struct FileJob {
     pub(crate) is_failure_known: bool,
 }
 
+/// Workers of a job that is started again with another number of them each time.
+const WORKERS_MAX: usize = 3;
+
 enum State {
     Runs { control: Control, thread: JoinHandle<Result<JobEnd>> },
     Ended(Result<JobEnd>),
@@ -85,13 +88,16 @@ impl FileJob {
     }
 
     /// Stops the job with a checkpoint and starts it again from there. A job that is over stays so.
-    pub(crate) fn restore(&mut self, world: &World) -> bool {
+    pub(crate) fn restore(&mut self, rescales: bool, world: &World) -> bool {
         let State::Runs { control, .. } = &self.state else { return true };
         control.stop();
         if !self.notice_end(PATIENCE) {
             return false;
         }
         if matches!(self.state, State::Ended(Ok(JobEnd::Stopped { checkpoint: Some(_) }))) {
+            if rescales {
+                self.workers = self.workers % WORKERS_MAX + 1;
+            }
             self.state = run(&self.name, &self.planned, self.workers, world);
         }
         true

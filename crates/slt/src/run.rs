@@ -219,7 +219,7 @@ impl<'a> Run<'a> {
     /// Stops every job with a checkpoint and starts it again.
     fn restore(&mut self) -> Step {
         for job in &mut self.jobs {
-            if !job.restore(&self.world) {
+            if !job.restore(self.options.rescales, &self.world) {
                 return Err(not_done(job, "did not stop with a checkpoint"));
             }
         }

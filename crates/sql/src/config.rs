@@ -4,12 +4,15 @@
 //! not there yet and is refused by name unless set to Flink's default. Everything else is an error with the nearest key.
 
 mod own_settings;
+mod restart;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use wiesel_core::diagnostic::{Diagnostic, nearest};
+use wiesel_core::diagnostic::{Diagnostic, Span, nearest};
 use wiesel_core::options::parse_duration;
+use wiesel_core::secret;
+use wiesel_core::variable::{self, SharedVariables};
 use wiesel_plan::{JobConfig, MiniBatch};
 
 use crate::parser::ast::OptionPair;
@@ -38,6 +41,7 @@ const KEYS: &[(&str, Fate)] = &[
     ("execution.checkpointing.max-concurrent-checkpoints", Taken("one checkpoint is taken at a time")),
     ("execution.checkpointing.min-pause", Used),
     ("execution.checkpointing.mode", Only(&["EXACTLY_ONCE"])),
+    ("execution.checkpointing.savepoint-dir", Used),
     ("execution.checkpointing.timeout", Used),
     (
         "execution.checkpointing.tolerable-failed-checkpoints",
@@ -45,6 +49,12 @@ const KEYS: &[(&str, Fate)] = &[
     ),
     ("execution.checkpointing.unaligned.enabled", Taken("checkpoints are taken between steps and need no alignment")),
     ("execution.runtime-mode", Only(&["STREAMING", "BATCH"])),
+    ("execution.savepoint-restore-mode", Only(&["NO_CLAIM"])),
+    ("execution.savepoint.ignore-unclaimed-state", Used),
+    ("execution.savepoint.path", Used),
+    ("execution.state-recovery.claim-mode", Only(&["NO_CLAIM"])),
+    ("execution.state-recovery.ignore-unclaimed-state", Used),
+    ("execution.state-recovery.path", Used),
     ("jobmanager.memory.process.size", Taken(CLUSTER)),
     ("parallelism.default", Used),
     ("pipeline.auto-watermark-interval", Used),
@@ -59,19 +69,19 @@ const KEYS: &[(&str, Fate)] = &[
     ("python.executable", Taken("Python functions are not supported yet")),
     ("python.files", Taken("Python functions are not supported yet")),
     ("python.fn-execution.memory.managed", Taken(JVM)),
-    ("restart-strategy", Taken("outages are retried inside the connectors")),
-    (
-        "restart-strategy.exponential-delay.attempts-before-reset-backoff",
-        Taken("outages are retried inside the connectors"),
-    ),
-    ("restart-strategy.exponential-delay.backoff-multiplier", Taken("outages are retried inside the connectors")),
-    ("restart-strategy.exponential-delay.initial-backoff", Taken("outages are retried inside the connectors")),
-    ("restart-strategy.exponential-delay.jitter-factor", Taken("outages are retried inside the connectors")),
-    ("restart-strategy.exponential-delay.max-backoff", Taken("outages are retried inside the connectors")),
-    ("restart-strategy.exponential-delay.reset-backoff-threshold", Taken("outages are retried inside the connectors")),
-    ("restart-strategy.fixed-delay.attempts", Taken("outages are retried inside the connectors")),
-    ("restart-strategy.fixed-delay.delay", Taken("outages are retried inside the connectors")),
-    ("restart-strategy.type", Taken("outages are retried inside the connectors")),
+    ("restart-strategy", Used),
+    ("restart-strategy.exponential-delay.attempts-before-reset-backoff", Used),
+    ("restart-strategy.exponential-delay.backoff-multiplier", Used),
+    ("restart-strategy.exponential-delay.initial-backoff", Used),
+    ("restart-strategy.exponential-delay.jitter-factor", Used),
+    ("restart-strategy.exponential-delay.max-backoff", Used),
+    ("restart-strategy.exponential-delay.reset-backoff-threshold", Used),
+    ("restart-strategy.failure-rate.delay", Used),
+    ("restart-strategy.failure-rate.failure-rate-interval", Used),
+    ("restart-strategy.failure-rate.max-failures-per-interval", Used),
+    ("restart-strategy.fixed-delay.attempts", Used),
+    ("restart-strategy.fixed-delay.delay", Used),
+    ("restart-strategy.type", Used),
     ("sql-client.display.max-column-width", Used),
     ("sql-client.execution.max-table-result.rows", Taken(CLIENT)),
     ("sql-client.execution.result-mode", Only(&["TABLEAU"])),
@@ -80,6 +90,7 @@ const KEYS: &[(&str, Fate)] = &[
     ("state.backend.incremental", Taken("checkpoints are always incremental")),
     ("state.backend.type", Taken("there is one state store")),
     ("state.checkpoints.dir", Used),
+    ("state.savepoints.dir", Used),
     ("table.display.max-column-width", Used),
     ("table.dml-sync", Used),
     ("table.dynamic-table-options.enabled", Only(&["true"])),
@@ -101,6 +112,7 @@ const KEYS: &[(&str, Fate)] = &[
     ("table.sql-dialect", Only(&["default"])),
     ("taskmanager.memory.process.size", Taken(CLUSTER)),
     ("taskmanager.numberOfTaskSlots", Taken(CLUSTER)),
+    ("wiesel.savepoint.interval", Used),
 ];
 
 /// Keys whose value is a duration.
@@ -112,6 +124,7 @@ const DURATIONS: &[&str] = &[
     "table.exec.mini-batch.allow-latency",
     "table.exec.source.idle-timeout",
     "table.exec.state.ttl",
+    "wiesel.savepoint.interval",
 ];
 
 /// Keys whose value is an integer.
@@ -124,8 +137,23 @@ const INTEGERS: &[&str] = &[
 ];
 
 /// Keys whose value is true or false.
-const BOOLEANS: &[&str] =
-    &["table.dml-sync", "table.exec.mini-batch.enabled", "table.exec.source.cdc-events-duplicate"];
+const BOOLEANS: &[&str] = &[
+    "execution.savepoint.ignore-unclaimed-state",
+    "execution.state-recovery.ignore-unclaimed-state",
+    "table.dml-sync",
+    "table.exec.mini-batch.enabled",
+    "table.exec.source.cdc-events-duplicate",
+];
+
+/// Keys whose value is a folder.
+const FOLDERS: &[&str] = &[
+    "execution.checkpointing.dir",
+    "execution.checkpointing.savepoint-dir",
+    "execution.savepoint.path",
+    "execution.state-recovery.path",
+    "state.checkpoints.dir",
+    "state.savepoints.dir",
+];
 
 /// `parallelism.default` beyond this is refused: one worker is one thread.
 const PARALLELISM_MAX: i64 = 256;
@@ -137,15 +165,39 @@ const COLUMN_WIDTH: usize = 30;
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     values: BTreeMap<String, String>,
+    /// The values as the file writes them, before variables were expanded.
+    written: BTreeMap<String, String>,
+    variables: SharedVariables,
 }
 
 impl Config {
+    /// No value set; variables are looked up there.
+    pub fn new(variables: SharedVariables) -> Self {
+        Config { variables, ..Config::default() }
+    }
+
+    /// The value of an option or setting, its variables expanded, its secrets kept from being shown.
+    pub fn expanded(&self, pair: &OptionPair) -> Result<String, Diagnostic> {
+        let (key, written) = (&pair.key.value, &pair.value);
+        let value = variable::expand(&written.value, &*self.variables.0).map_err(|e| {
+            // A literal with doubled quotes is longer than its value; then it is marked whole.
+            let is_verbatim = (written.span.end - written.span.start) as usize == written.value.len() + 2;
+            let place = |offset: usize| written.span.start + 1 + u32::try_from(offset).unwrap_or(0);
+            let span = if is_verbatim { Span::new(place(e.start), place(e.end)) } else { written.span };
+            Diagnostic::error("W0507", format!("'{key}': {}", e.message)).at(span).hint(e.hint)
+        })?;
+        secret::keep_option(key, &value);
+        Ok(value)
+    }
+
     /// Sets a key. `Ok(Some(note))` when it was taken without having a meaning.
     pub fn set(&mut self, pair: &OptionPair) -> Result<Option<String>, Diagnostic> {
-        let (key, value) = (pair.key.value.as_str(), pair.value.value.as_str());
-        if key.starts_with("wiesel.") {
-            own_settings::check(pair)?;
+        let expanded = self.expanded(pair)?;
+        let (key, value) = (pair.key.value.as_str(), expanded.as_str());
+        if key.starts_with("wiesel.") && KEYS.binary_search_by(|(k, _)| (*k).cmp(key)).is_err() {
+            own_settings::check(pair, value)?;
             self.values.insert(key.to_owned(), value.to_owned());
+            self.written.insert(key.to_owned(), pair.value.value.clone());
             return Ok(None);
         }
         let Ok(found) = KEYS.binary_search_by(|(k, _)| (*k).cmp(key)) else {
@@ -169,6 +221,12 @@ impl Config {
         if key == "parallelism.default" && !(1..=PARALLELISM_MAX).contains(&value.trim().parse().unwrap_or(0)) {
             return invalid(&format!("a number from 1 to {PARALLELISM_MAX}"));
         }
+        restart::check(pair, value)?;
+        if FOLDERS.contains(&key) && value.contains("://") && !value.starts_with("file://") {
+            return Err(Diagnostic::error("W0504", format!("setting '{key}' cannot name an object store yet"))
+                .at(pair.value.span)
+                .label("expected a path, or a URL of scheme file"));
+        }
         if BOOLEANS.contains(&key) && !["true", "false"].iter().any(|w| w.eq_ignore_ascii_case(value)) {
             return invalid("true or false");
         }
@@ -191,6 +249,7 @@ impl Config {
             }
         }
         self.values.insert(key.to_owned(), value.to_owned());
+        self.written.insert(key.to_owned(), pair.value.value.clone());
         Ok(note)
     }
 
@@ -207,6 +266,14 @@ impl Config {
     /// All values set, sorted.
     pub fn values(&self) -> &BTreeMap<String, String> {
         &self.values
+    }
+
+    /// The same as the file writes them, secrets hidden.
+    pub fn shown(&self) -> impl Iterator<Item = (&str, String)> {
+        self.values.iter().map(|(key, value)| {
+            let written = self.written.get(key).unwrap_or(value);
+            (key.as_str(), secret::shown(key, written).into_owned())
+        })
     }
 
     fn get(&self, key: &str) -> Option<&str> {
@@ -319,6 +386,18 @@ impl Config {
             legacy_cast: self.legacy_cast(),
             is_batch: self.is_batch(),
             dml_sync: self.is_true("table.dml-sync"),
+            restart: self.restart_strategy(),
+            savepoint_dir: self
+                .get("execution.checkpointing.savepoint-dir")
+                .or_else(|| self.get("state.savepoints.dir"))
+                .map(str::to_owned),
+            savepoint_interval_ms: self.duration_ms("wiesel.savepoint.interval").filter(|ms| *ms > 0),
+            savepoint_path: self
+                .get("execution.state-recovery.path")
+                .or_else(|| self.get("execution.savepoint.path"))
+                .map(str::to_owned),
+            ignore_unclaimed_state: self.is_true("execution.state-recovery.ignore-unclaimed-state")
+                || self.is_true("execution.savepoint.ignore-unclaimed-state"),
         }
     }
 }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use wiesel_core::Schema;
 use wiesel_core::diagnostic::{Diagnostic, Span};
 use wiesel_core::table::ConnectorRegistry;
+use wiesel_core::variable::SharedVariables;
 use wiesel_plan::{JobConfig, StreamPlan};
 
 use self::insert::place;
@@ -98,6 +99,13 @@ impl Session {
         }
     }
 
+    /// The same, its variables looked up there.
+    #[must_use]
+    pub fn with_variables(mut self, variables: SharedVariables) -> Self {
+        self.config = Config::new(variables);
+        self
+    }
+
     /// Warnings since the last call.
     pub fn take_warnings(&mut self) -> Vec<Diagnostic> {
         std::mem::take(&mut self.warnings)
@@ -143,7 +151,7 @@ impl Session {
             StatementKind::Use(target) => self.use_place(target, statement.span),
             StatementKind::Set(None) => Ok(Outcome::Rows {
                 columns: vec!["key".to_owned(), "value".to_owned()],
-                rows: self.config.values().iter().map(|(k, v)| vec![Some(k.clone()), Some(v.clone())]).collect(),
+                rows: self.config.shown().map(|(k, v)| vec![Some(k.to_owned()), Some(v)]).collect(),
             }),
             StatementKind::Set(Some(pair)) => {
                 if let Some(note) = self.config.set(pair).map_err(|e| vec![e])? {

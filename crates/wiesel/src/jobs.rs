@@ -10,15 +10,19 @@ use std::time::{Duration, Instant};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use wiesel_core::ErrorKind;
 use wiesel_core::table::ConnectorRegistry;
+use wiesel_engine::checkpoint;
 use wiesel_engine::step::control::{Control, FailPoints};
 use wiesel_engine::step::job::{Job, JobEnd, JobSpec};
 use wiesel_engine::step::metrics::Metrics;
 use wiesel_expr::Session;
 use wiesel_expr::text::{RowTexts, TextRow};
+use wiesel_plan::{JobConfig, StreamPlan};
 use wiesel_sql::session::PlannedJob;
 
 use crate::cli::{Exit, folder_name};
 use crate::log::Log;
+use crate::restart::Restarts;
+use crate::schedule::Schedule;
 use crate::status::Status;
 use crate::tableau::{NULL, Tableau};
 
@@ -46,6 +50,10 @@ pub(crate) struct RunOptions {
     pub(crate) memory_bytes: u64,
     /// Where to die, for tests of recovery.
     pub(crate) fail_points: FailPoints,
+    /// Drop state that has no place in the plan.
+    pub(crate) allow_non_restored_state: bool,
+    /// The savepoint to begin with, before what the file says.
+    pub(crate) savepoint: Option<PathBuf>,
     /// Show a query's rows as totals per key, redrawn in place (the demo), instead of every change.
     pub(crate) totals: Option<DemoTotals>,
 }
@@ -130,6 +138,7 @@ pub(crate) struct Jobs<'a> {
     stopping: Option<(u32, Instant)>,
     /// The state folders given out.
     folders: BTreeSet<PathBuf>,
+    schedule: Option<Schedule>,
 }
 
 struct End {
@@ -141,22 +150,32 @@ struct End {
 
 /// Every job's handle, for signals.
 #[derive(Clone, Default)]
-pub(crate) struct Stops(Arc<std::sync::Mutex<(Vec<Control>, u32)>>);
+pub(crate) struct Stops(Arc<std::sync::Mutex<(Vec<(String, Control)>, u32)>>);
 
 impl Stops {
-    fn add(&self, control: Control) {
+    /// A job under the name of its state folder. One that starts again takes the place of what it was.
+    fn add(&self, name: String, control: Control) {
         let mut all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for _ in 0..all.1 {
             control.stop();
         }
-        all.0.push(control);
+        match all.0.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, slot)) => *slot = control,
+            None => all.0.push((name, control)),
+        }
+    }
+
+    /// The jobs that run, by the names of their state folders.
+    pub(crate) fn jobs(&self) -> Vec<(String, Control)> {
+        let jobs = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).0.clone();
+        jobs.into_iter().filter(|(_, control)| !control.wait_until_over(Duration::ZERO)).collect()
     }
 
     /// Stops every job, also those that start later. The first time with a checkpoint, the second time at once.
     pub(crate) fn stop(&self) -> u32 {
         let mut all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         all.1 += 1;
-        for control in &all.0 {
+        for (_, control) in &all.0 {
             control.stop();
         }
         all.1
@@ -202,6 +221,7 @@ impl<'a> Jobs<'a> {
             worst: Exit::Done,
             stopping: None,
             folders: BTreeSet::new(),
+            schedule: None,
         }
     }
 
@@ -210,8 +230,11 @@ impl<'a> Jobs<'a> {
         let name = job.plan.job_name.clone();
         let control = Control::new();
         let metrics = Arc::new(Metrics::new(&job.plan));
-        let spec = self.spec(job, jobs_in_file);
-        self.control.add(control.clone());
+        self.schedule_savepoints(&job);
+        let restarts = Restarts::new(job.config.restart);
+        let (again, spec) = self.spec(job, jobs_in_file);
+        let stops = self.control.clone();
+        stops.add(again.folder_name(), control.clone());
         self.running.push(Running {
             name: name.clone(),
             metrics: metrics.clone(),
@@ -222,7 +245,8 @@ impl<'a> Jobs<'a> {
         self.started += 1;
         #[allow(clippy::disallowed_methods, reason = "one thread per job; joined through its end message")]
         let spawned = std::thread::Builder::new().name("job".to_owned()).spawn(move || {
-            let end = run_one(index, spec, &control, &metrics, &log, &name);
+            let told = Told { metrics: &metrics, log: &log, name: &name };
+            let end = run_to_end(index, spec, again, restarts, control, &stops, &told);
             // The receiver lives as long as the process waits for ends.
             _ = ends.send(end);
         });
@@ -254,6 +278,12 @@ impl<'a> Jobs<'a> {
                     }
                 }
                 Err(_) => {
+                    if let Some(schedule) = &mut self.schedule
+                        && let Some(said) = schedule.look(&self.control.jobs())
+                    {
+                        status.clear();
+                        self.log.info(&said);
+                    }
                     self.notes(status);
                     status.show(&self.running);
                     if self.is_stuck() {
@@ -342,7 +372,8 @@ impl<'a> Jobs<'a> {
         folder
     }
 
-    fn spec(&mut self, job: PlannedJob, jobs_in_file: usize) -> JobSpec {
+    /// The specification of a job, and what it takes to make it again.
+    fn spec(&mut self, job: PlannedJob, jobs_in_file: usize) -> (Again, JobSpec) {
         let workers = job.config.parallelism.unwrap_or_else(cores);
         let memory = self.options.memory_bytes / u64::try_from(jobs_in_file.max(1)).unwrap_or(1);
         let root = match &job.config.checkpoint_dir {
@@ -364,12 +395,38 @@ impl<'a> Jobs<'a> {
             });
         }
         let state_dir = self.own_folder(&root.join(folder_name(&job.loop_name)));
-        let mut spec = JobSpec::new(job.plan, config, self.options.registry.clone(), state_dir, memory, workers);
-        spec.fresh = self.options.fresh || spec_collector.is_some();
-        spec.allow_duplicates = self.options.allow_duplicates;
+        let savepoint = self.options.savepoint.clone().or_else(|| {
+            let path = config.savepoint_path.as_deref()?;
+            Some(PathBuf::from(path.strip_prefix("file://").unwrap_or(path)))
+        });
+        let is_query = spec_collector.is_some();
+        let again = Again {
+            allow_non_restored_state: self.options.allow_non_restored_state || config.ignore_unclaimed_state,
+            plan: job.plan,
+            config,
+            registry: self.options.registry.clone(),
+            newest_before: newest_checkpoint(&state_dir),
+            state_dir,
+            memory,
+            workers,
+            fresh: self.options.fresh || is_query,
+            fail_points: self.options.fail_points.clone(),
+            allow_duplicates: self.options.allow_duplicates,
+            savepoint: savepoint.filter(|_| !is_query),
+            is_query,
+        };
+        let mut spec = again.spec();
         spec.collector = spec_collector;
-        spec.fail_points = self.options.fail_points.clone();
-        spec
+        (again, spec)
+    }
+
+    /// `wiesel.savepoint.interval`: taken together for all jobs of the process, the shortest one counts.
+    fn schedule_savepoints(&mut self, job: &PlannedJob) {
+        let (Some(interval), Some(dir)) = (job.config.savepoint_interval_ms, &job.config.savepoint_dir) else { return };
+        let interval = Duration::from_millis(interval);
+        if self.schedule.as_ref().is_none_or(|s| interval < s.interval) {
+            self.schedule = Some(Schedule::new(interval, dir, &self.options.state_dir));
+        }
     }
 }
 
@@ -398,14 +455,116 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn run_one(index: usize, spec: JobSpec, control: &Control, metrics: &Arc<Metrics>, log: &Log, name: &str) -> End {
+/// What it takes to make a job's specification again, when it starts again after a failure.
+struct Again {
+    plan: StreamPlan,
+    config: JobConfig,
+    registry: Arc<dyn ConnectorRegistry>,
+    state_dir: PathBuf,
+    memory: u64,
+    workers: usize,
+    fresh: bool,
+    fail_points: FailPoints,
+    allow_non_restored_state: bool,
+    allow_duplicates: bool,
+    savepoint: Option<PathBuf>,
+    /// The newest checkpoint before the first start: a fresh start passes over it, but not over those taken since.
+    newest_before: Option<u64>,
+    is_query: bool,
+}
+
+impl Again {
+    fn folder_name(&self) -> String {
+        self.state_dir.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+    }
+
+    fn spec(&self) -> JobSpec {
+        let mut spec = JobSpec::new(
+            self.plan.clone(),
+            self.config.clone(),
+            self.registry.clone(),
+            self.state_dir.clone(),
+            self.memory,
+            self.workers,
+        );
+        let has_own = newest_checkpoint(&self.state_dir) > self.newest_before;
+        spec.fresh = self.fresh && !has_own;
+        spec.savepoint = self.savepoint.clone().filter(|_| !has_own);
+        spec.fail_points = self.fail_points.clone();
+        spec.allow_non_restored_state = self.allow_non_restored_state;
+        spec.allow_duplicates = self.allow_duplicates;
+        spec
+    }
+}
+
+/// The newest checkpoint of a folder; none when it cannot be looked at, which opening the job will say.
+fn newest_checkpoint(state_dir: &Path) -> Option<u64> {
+    checkpoint::newest(state_dir).ok().flatten()
+}
+
+/// Where a job's words go.
+struct Told<'a> {
+    metrics: &'a Arc<Metrics>,
+    log: &'a Log,
+    name: &'a str,
+}
+
+/// How long a pause before a restart goes on after a stop was asked for, at most.
+const STOP_LOOK: Duration = Duration::from_millis(100);
+
+/// Runs a job, and starts it again after failures as its restart strategy says.
+fn run_to_end(
+    index: usize,
+    mut spec: JobSpec,
+    again: Again,
+    mut restarts: Restarts,
+    mut control: Control,
+    stops: &Stops,
+    told: &Told<'_>,
+) -> End {
+    loop {
+        let began = wiesel_core::env::monotonic();
+        let (end, kind) = run_one(index, spec, &control, told);
+        let now = wiesel_core::env::monotonic();
+        // What the user has to change is not changed by starting again.
+        let may_restart = kind.is_some_and(|kind| kind != ErrorKind::Config) && !again.is_query && !stops.is_stopping();
+        let pause = if may_restart { restarts.after_failure(began, now, fastrand::f64()) } else { None };
+        let Some(pause) = pause else { return end };
+        told.log.warn(&format!("job `{}`: {}", told.name, end.text));
+        told.log.info(&format!(
+            "job `{}`: starts again in {} ms, as 'restart-strategy' says",
+            told.name,
+            pause.as_millis()
+        ));
+        let waker = wiesel_core::env::Waker::default();
+        while !stops.is_stopping() && wiesel_core::env::monotonic().duration_since(now) < pause {
+            let left = pause.saturating_sub(wiesel_core::env::monotonic().duration_since(now));
+            waker.wait(left.min(STOP_LOOK));
+        }
+        if stops.is_stopping() {
+            return end;
+        }
+        control = Control::new();
+        stops.add(again.folder_name(), control.clone());
+        spec = again.spec();
+    }
+}
+
+/// Runs a job once. How it failed, if it did, comes with its end.
+fn run_one(index: usize, spec: JobSpec, control: &Control, told: &Told<'_>) -> (End, Option<ErrorKind>) {
+    let Told { metrics, log, name } = told;
     let is_query = spec.collector.is_some();
     let result = Job::open(spec, control, metrics).and_then(|job| {
         if !is_query {
+            // What a changed plan takes over is read before it happens.
+            for note in metrics.take_notes() {
+                log.info(&format!("job `{name}`: {note}"));
+            }
             log.info(&format!("job `{name}`: {}; writes {}", job.resume(), deliveries(metrics)));
         }
         job.run()
     });
+    let failure = result.as_ref().err().map(wiesel_core::Error::kind);
     let (exit, text) = match result {
         Ok(JobEnd::Finished) => (Exit::Done, format!("finished; {}", totals(metrics))),
         Ok(JobEnd::Stopped { checkpoint: Some(id) }) => {
@@ -427,7 +586,7 @@ fn run_one(index: usize, spec: JobSpec, control: &Control, metrics: &Arc<Metrics
             (exit, format!("failed [{}]: {error}{report}", error.code()))
         }
     };
-    End { index, is_query, exit, text }
+    (End { index, is_query, exit, text }, failure)
 }
 
 fn deliveries(metrics: &Metrics) -> String {

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use clap::ValueEnum;
 use wiesel_core::diagnostic::{Diagnostic, Severity, SourceFile};
 use wiesel_core::env::wall_clock_ms;
+use wiesel_core::secret;
 
 /// How lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -104,6 +105,8 @@ impl Log {
     }
 
     fn write(&self, text: &str) {
+        // Whatever was said by whom: no secret of the file leaves through here.
+        let text = secret::redacted(text);
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         // When nobody listens any more there is nobody to tell.
         _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());

@@ -3,12 +3,16 @@
 //! stdout is data, stderr is talk. Exit codes: 0 done, 1 a job failed, 2 usage or SQL.
 
 mod cli;
+mod door;
 mod generator;
 mod jobs;
 mod log;
+mod restart;
+mod schedule;
 mod script;
 mod status;
 mod tableau;
+mod variables;
 
 use std::process::ExitCode;
 
@@ -20,6 +24,18 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     wiesel_ffi::allocator::give_back_early();
+    panic_without_secrets();
     let arguments = cli::Cli::parse();
     ExitCode::from(cli::run(arguments) as u8)
+}
+
+/// A panic is a bug, and its text may hold anything; it is told as any other line is, without the secrets of the file.
+fn panic_without_secrets() {
+    std::panic::set_hook(Box::new(|panic| {
+        use std::io::Write;
+        let thread = std::thread::current();
+        let text = format!("thread `{}` panicked: {panic}\n", thread.name().unwrap_or("?"));
+        // When nobody listens any more there is nobody to tell.
+        _ = std::io::stderr().lock().write_all(wiesel_core::secret::redacted(&text).as_bytes());
+    }));
 }

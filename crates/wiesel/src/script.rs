@@ -5,13 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use wiesel_core::diagnostic::{Diagnostic, SourceFile};
+use wiesel_core::secret::keep_from_text;
 use wiesel_core::table::ConnectorRegistry;
+use wiesel_core::variable::{SharedVariables, expand};
 use wiesel_sql::parser::ast::{Statement, StatementKind};
 use wiesel_sql::parser::parse_script;
 use wiesel_sql::session::{Outcome, Session, TableOption};
 
-use crate::cli::Exit;
+use crate::cli::{Exit, Overrides};
 use crate::log::Log;
+use crate::variables::JobVariables;
 
 /// What the statements of a file gave, in order.
 pub(crate) struct Script {
@@ -25,14 +28,30 @@ pub(crate) struct Script {
 pub(crate) fn load(
     path: &Path,
     registry: Arc<dyn ConnectorRegistry>,
-    table_options: Vec<TableOption>,
+    overrides: &Overrides,
     log: &Log,
 ) -> Result<Script, Exit> {
+    let variables = JobVariables::open(path, overrides.env_files()).map(Arc::new).map_err(|e| {
+        log.error(&e);
+        Exit::Usage
+    })?;
     let text = std::fs::read_to_string(path).map_err(|e| {
         log.error(&format!("cannot read `{}`: {e}", path.display()));
         Exit::Usage
     })?;
-    load_text(&path.display().to_string(), text, registry, table_options, log)
+    let mut given = overrides.table_options();
+    for option in &mut given {
+        option.value = expand(&option.value, &*variables).map_err(|e| {
+            log.error(&format!("--table-option {}.{}: {}\nhint: {}", option.table, option.key, e.message, e.hint));
+            Exit::Usage
+        })?;
+    }
+    let session = Session::new(registry, given).with_variables(SharedVariables(variables.clone()));
+    let script = load_session(&path.display().to_string(), text, session, log)?;
+    if let Some(line) = variables.origins() {
+        log.info(&line);
+    }
+    Ok(script)
 }
 
 /// The same, for a text at hand.
@@ -43,12 +62,16 @@ pub(crate) fn load_text(
     table_options: Vec<TableOption>,
     log: &Log,
 ) -> Result<Script, Exit> {
+    load_session(name, text, Session::new(registry, table_options), log)
+}
+
+fn load_session(name: &str, text: String, mut session: Session, log: &Log) -> Result<Script, Exit> {
+    keep_from_text(&text);
     let source = SourceFile::new(name, text);
     let statements = parse_script(source.text()).map_err(|errors| {
         log.diagnostics(&source, &errors);
         Exit::Usage
     })?;
-    let mut session = Session::new(registry, table_options);
     let mut outcomes = Vec::new();
     let mut errors: Vec<Diagnostic> = Vec::new();
     // Tables and views whose own statement is wrong: that they are not there is no second error.

@@ -35,7 +35,7 @@ impl Status {
             return;
         }
         let line = self.line(jobs);
-        self.write(&format!("\r\x1b[2K{line}"));
+        self.write(&format!("\r\x1b[2K{}", wiesel_core::secret::redacted(&line)));
         self.is_shown = true;
     }
 

@@ -1,8 +1,8 @@
 //! Runs the SQL data files: everything below `tests/sql`, and the test of each example. One test per file.
 //!
 //! `cargo test -p wiesel --test sql FILTER` runs the files whose name contains the text. Each file runs as it stands, and again with each
-//! row a step of its own and a restart after each input, with two workers, and with no memory for state: nothing of that may show in an
-//! answer.
+//! row a step of its own and a restart after each input, with two workers, with another number of workers after each restart, and with no
+//! memory for state: nothing of that may show in an answer.
 
 #![allow(clippy::print_stdout, reason = "a test harness tells its results")]
 

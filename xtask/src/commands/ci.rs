@@ -23,6 +23,8 @@ enum Part {
     Fmt,
     /// No warning of the compiler or of clippy.
     Clippy,
+    /// Licences and sources of all packages, as `deny.toml` allows them.
+    Deny,
     /// Heads, notes, switched-off tests.
     Tidy,
     /// The documentation builds without a warning, no link in a Markdown file leads nowhere, and the pages made by `cargo xtask docs`
@@ -38,6 +40,7 @@ impl CiCommand {
             Part::Clippy => {
                 cargo::run(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"], &[])
             }
+            Part::Deny => crate::deny::run(repository()?),
             Part::Tidy => TidyCommand {}.run(),
             Part::Docs => {
                 cargo::run(&["doc", "--workspace", "--no-deps", "--quiet"], &[("RUSTDOCFLAGS", "-D warnings")])?;

@@ -40,7 +40,7 @@ use anyhow::Result;
 use crate::services::Service::{self, Es7, Es8, Kafka, Postgres};
 use cases::{
     bad_input, delivery, demo, elasticsearch as elasticsearch_cases, examples, filesystem, filesystem_source, harness,
-    jdbc, jdbc_source, kafka_sink, kafka_source, lookup_join, options, outage, stop, workload,
+    jdbc, jdbc_source, kafka_sink, kafka_source, lookup_join, options, outage, state, stop, workload,
 };
 use context::Context;
 
@@ -420,6 +420,12 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "options_of_jdbc_sinks", needs: &[Postgres], limit_s: 120, run: options::of_jdbc_sinks },
     Case { name: "options_of_json", needs: &[], limit_s: 120, run: options::of_json },
     Case { name: "options_of_shown_columns", needs: &[], limit_s: 120, run: options::of_shown_columns },
+    Case {
+        name: "state_on_a_full_disk_fails_checkpoints_and_the_job_goes_on",
+        needs: &[],
+        limit_s: 240,
+        run: state::a_full_disk_fails_checkpoints_and_the_job_goes_on,
+    },
     Case {
         name: "stop_a_filesystem_sink_goes_on",
         needs: &[Kafka],

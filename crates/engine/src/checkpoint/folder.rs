@@ -112,7 +112,7 @@ impl Folder {
     /// Makes a checkpoint real.
     pub(crate) fn publish(&self, manifest: &Manifest) -> Result<(), StoreError> {
         let bytes = manifest.encode().map_err(StoreError::Fatal)?;
-        for name in [manifest_name(manifest.id), format!("{}.copy", manifest_name(manifest.id))] {
+        for name in manifest_file_names(manifest.id) {
             self.link(&name, &bytes)?;
         }
         self.fail_points.reach("dir.fsync");
@@ -150,7 +150,7 @@ impl Folder {
     /// Marks that the sinks confirmed a checkpoint. Losing the mark costs a repeated commit, no more, so it is not fsynced.
     pub(crate) fn mark_committed(&self, id: u64) -> Result<()> {
         self.fail_points.reach("commit.recorded");
-        let path = self.path.join(format!("{}.committed", manifest_name(id)));
+        let path = self.path.join(committed_name(id));
         File::create(&path).map(drop).map_err(|e| io_error("the commit could not be marked", &path, &e))
     }
 
@@ -209,6 +209,16 @@ fn manifest_name(id: u64) -> String {
     format!("manifest-{id}")
 }
 
+/// The manifest and its copy.
+pub(crate) fn manifest_file_names(id: u64) -> [String; 2] {
+    [manifest_name(id), format!("{}.copy", manifest_name(id))]
+}
+
+/// The mark that the sinks confirmed.
+pub(crate) fn committed_name(id: u64) -> String {
+    format!("{}.committed", manifest_name(id))
+}
+
 /// The ids that have a manifest or a copy of one, ascending.
 pub(crate) fn manifest_ids(path: &Path) -> Result<Vec<u64>> {
     let mut ids = BTreeSet::new();
@@ -224,17 +234,49 @@ pub(crate) fn manifest_ids(path: &Path) -> Result<Vec<u64>> {
 
 /// Reads a manifest, or its copy when it is damaged.
 pub(crate) fn read_manifest(path: &Path, id: u64) -> Result<Manifest> {
+    read_either(path, id).map(|(manifest, _)| manifest)
+}
+
+/// Reads a manifest, or its copy; a damaged one of the two comes with what is wrong with it.
+pub(crate) fn read_either(path: &Path, id: u64) -> Result<(Manifest, Option<Error>)> {
     let read = |name: String| {
-        let path = path.join(name);
+        let path = path.join(&name);
         let bytes = fs::read(&path).map_err(|e| io_error("the manifest could not be read", &path, &e))?;
-        Manifest::decode(&bytes)
+        let manifest = Manifest::decode(&bytes).map_err(|e| e.at(format!("`{name}`")))?;
+        if manifest.id != id {
+            return Err(Error::data(format!("`{name}` holds checkpoint {}", manifest.id)));
+        }
+        Ok(manifest)
     };
-    read(manifest_name(id)).or_else(|first| read(format!("{}.copy", manifest_name(id))).map_err(|_| first))
+    match read(manifest_name(id)) {
+        Ok(manifest) => Ok((manifest, None)),
+        // Another format is not damage, and the copy has it too.
+        Err(first) if first.kind() == wiesel_core::ErrorKind::Config => Err(first),
+        Err(first) => match read(format!("{}.copy", manifest_name(id))) {
+            Ok(manifest) => Ok((manifest, Some(first))),
+            Err(_) => Err(first),
+        },
+    }
+}
+
+/// Checkpoints that sinks confirmed and whose manifests are gone: their mark is the last trace of them.
+pub(crate) fn lost_ids(path: &Path) -> Result<Vec<u64>> {
+    let known = manifest_ids(path)?;
+    let mut lost = Vec::new();
+    for name in file_names(path)? {
+        if let (Name::Manifest(id), true) = (Name::parse(&name), name.ends_with(".committed"))
+            && known.last().is_none_or(|newest| id > *newest)
+        {
+            lost.push(id);
+        }
+    }
+    lost.sort_unstable();
+    Ok(lost)
 }
 
 /// Whether the sinks confirmed a checkpoint.
 pub(crate) fn is_committed(path: &Path, id: u64) -> bool {
-    path.join(format!("{}.committed", manifest_name(id))).exists()
+    path.join(committed_name(id)).exists()
 }
 
 fn file_names(path: &Path) -> Result<Vec<String>> {

@@ -9,12 +9,17 @@ use std::fmt::Write;
 
 use wiesel_core::table::TableDescriptor;
 use wiesel_expr::ScalarExpr;
+use wiesel_plan::explain;
+use wiesel_plan::state_size::state_size;
 use wiesel_plan::{
     JoinForm, MatchRecognizeNode, Node, NodeKind, PatternExpr, PatternSlot, SlotSource, StreamPlan, WindowNode,
 };
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::manifest::OperatorEntry;
+
+/// An operator's description in a manifest is cut here.
+const LABEL_CHARS_MAX: usize = 200;
 
 /// The id of every node of a plan; an exchange has that of its input.
 pub(crate) fn operator_ids(plan: &StreamPlan) -> Vec<String> {
@@ -41,8 +46,38 @@ pub(crate) fn operators(plan: &StreamPlan, ids: &[String]) -> Vec<OperatorEntry>
     let nodes = plan.nodes.iter().zip(ids).enumerate();
     nodes
         .filter(|(place, (node, _))| !matches!(node.kind, NodeKind::Exchange(_)) && !plan.is_of_dead_letters(*place))
-        .map(|(_, (node, id))| OperatorEntry { id: id.clone(), label: node.label.clone() })
+        .map(|(place, (node, id))| {
+            let (role, table) = role(plan, node);
+            let keeps_state = state_size(plan, place).is_some();
+            let inputs: Vec<&Node> = node.inputs.iter().filter_map(|i| plan.nodes.get(*i)).collect();
+            // What EXPLAIN calls it, for operators that have no name of their own.
+            let label =
+                if node.label.is_empty() { clipped(&explain::describe(node, &inputs)) } else { node.label.clone() };
+            OperatorEntry { id: id.clone(), label, role, table, keeps_state }
+        })
         .collect()
+}
+
+/// The beginning of a long description.
+fn clipped(text: &str) -> String {
+    match text.char_indices().nth(LABEL_CHARS_MAX) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// The role of an operator that belongs to a table, and the table.
+fn role(plan: &StreamPlan, node: &Node) -> (String, String) {
+    let (role, table) = match &node.kind {
+        NodeKind::Source(source) => ("source", &source.table.name),
+        NodeKind::Sink(sink) => ("sink", &sink.table.name),
+        NodeKind::Watermark(_) => match node.inputs.first().and_then(|i| plan.nodes.get(*i)).map(|n| &n.kind) {
+            Some(NodeKind::Source(source)) => ("watermark", &source.table.name),
+            _ => return Default::default(),
+        },
+        _ => return Default::default(),
+    };
+    (role.to_owned(), table.clone())
 }
 
 fn describe(node: &Node) -> String {

@@ -15,6 +15,9 @@ use crate::step::letters::Letter;
 /// The format this program writes, and the only one it reads.
 pub(crate) const FORMAT: u32 = 1;
 
+/// The program that writes, for whoever meets a checkpoint of another one.
+pub(crate) const PROGRAM: &str = concat!("wiesel ", env!("CARGO_PKG_VERSION"));
+
 /// Why a checkpoint was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -23,6 +26,8 @@ pub enum Kind {
     Periodic,
     /// The job was stopped.
     Stop,
+    /// It was asked for, to be kept elsewhere.
+    Savepoint,
     /// The input ended; nothing resumes from it.
     Final,
 }
@@ -41,6 +46,9 @@ impl From<CheckpointKind> for Kind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
     pub(crate) format: u32,
+    /// The program that wrote it, with its version.
+    #[serde(default)]
+    pub(crate) program: String,
     pub(crate) id: u64,
     pub(crate) time_ms: i64,
     pub(crate) duration_ms: u64,
@@ -58,6 +66,9 @@ pub(crate) struct Manifest {
     /// Dead letters that their table's sink had not got when the checkpoint began.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) letters: Vec<Letter>,
+    /// The savepoint that this line of checkpoints began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) restored_from: Option<String>,
 }
 
 /// An operator of the plan.
@@ -65,6 +76,15 @@ pub(crate) struct Manifest {
 pub(crate) struct OperatorEntry {
     pub(crate) id: String,
     pub(crate) label: String,
+    /// `source`, `watermark` or `sink`; empty for all others.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) role: String,
+    /// The table behind a role.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) table: String,
+    /// Whether it has state to keep.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) keeps_state: bool,
 }
 
 /// The positions of a source.
@@ -89,6 +109,9 @@ pub(crate) struct SplitEntry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WatermarkEntry {
     pub(crate) operator: String,
+    /// The table whose rows it follows.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) table: String,
     pub(crate) emitted: i64,
     /// The highest watermark of each split, by its name; of all rows, under the empty name, where there is one generator for a table.
     pub(crate) splits: Vec<(String, i64)>,
@@ -163,10 +186,12 @@ impl Manifest {
         }
         let version: Version = serde_json::from_slice(json).map_err(|e| damaged(&e.to_string()))?;
         if version.format != FORMAT {
+            let by = if version.program.is_empty() { String::new() } else { format!(" by {}", version.program) };
             return Err(Error::config(format!(
-                "the checkpoint was written in format {}, this program reads format {FORMAT}",
+                "the checkpoint was written in format {}{by}, and {PROGRAM} reads format {FORMAT}",
                 version.format
-            )));
+            ))
+            .hint("run the program that wrote it, or start anew with `--fresh`"));
         }
         serde_json::from_slice(json).map_err(|e| damaged(&e.to_string()))
     }
@@ -175,6 +200,8 @@ impl Manifest {
 #[derive(Deserialize)]
 struct Version {
     format: u32,
+    #[serde(default)]
+    program: String,
 }
 
 /// Lists of byte strings as base64 texts.
@@ -201,13 +228,20 @@ mod tests {
     fn manifest() -> Manifest {
         Manifest {
             format: FORMAT,
+            program: PROGRAM.to_owned(),
             id: 7,
             time_ms: 1,
             duration_ms: 2,
             kind: Kind::Stop,
             job: "a \"job\"\nof two lines".to_owned(),
             written_bytes: 3,
-            operators: vec![OperatorEntry { id: "0a".to_owned(), label: "Calc".to_owned() }],
+            operators: vec![OperatorEntry {
+                id: "0a".to_owned(),
+                label: "Calc".to_owned(),
+                role: String::new(),
+                table: String::new(),
+                keeps_state: true,
+            }],
             sources: vec![SourceEntry {
                 operator: "0b".to_owned(),
                 table: "t".to_owned(),
@@ -215,6 +249,7 @@ mod tests {
             }],
             watermarks: vec![WatermarkEntry {
                 operator: "0c".to_owned(),
+                table: "t".to_owned(),
                 emitted: i64::MIN,
                 splits: vec![("t-0".to_owned(), i64::MIN)],
             }],
@@ -228,6 +263,7 @@ mod tests {
             }],
             letters: Vec::new(),
             runs: vec![RunEntry { file: "state-7.run".to_owned(), bytes: 9, crc32: u32::MAX }],
+            restored_from: Some("savepoints/a".to_owned()),
         }
     }
 
@@ -250,6 +286,7 @@ mod tests {
     #[test]
     fn another_format_is_refused_by_its_number() {
         let error = Manifest::decode(&Manifest { format: 2, ..manifest() }.encode().unwrap()).unwrap_err();
-        assert!(error.message().contains("format 2"), "{error}");
+        let expected = format!("written in format 2 by {PROGRAM}, and {PROGRAM} reads format 1");
+        assert!(error.message().contains(&expected), "{error}");
     }
 }

@@ -10,13 +10,15 @@
 //! recovery until it is marked. One checkpoint is in flight at a time.
 //!
 //! `manifest` what is written down, `run` state files, `folder` names, lock and sweeping, `identity` what makes an operator the same
-//! operator, `writer` the helper thread, `recovery` the way back.
+//! operator, `writer` the helper thread, `recovery` the way back, `change` what a changed plan takes over, `savepoint` copies that are kept elsewhere.
 
+pub(crate) mod change;
 pub(crate) mod folder;
 pub(crate) mod identity;
 pub(crate) mod manifest;
 pub(crate) mod recovery;
 pub(crate) mod run;
+pub(crate) mod savepoint;
 pub(crate) mod writer;
 
 use std::path::Path;
@@ -44,6 +46,11 @@ pub enum Resume {
         /// Its age.
         age_ms: u64,
     },
+    /// The job begins with a savepoint.
+    FromSavepoint {
+        /// Its folder.
+        path: String,
+    },
     /// The last run reached the end of its input, so this one starts anew.
     StartedAnew {
         /// The checkpoint that says so.
@@ -65,6 +72,7 @@ impl std::fmt::Display for Resume {
             Resume::Resumed { checkpoint, age_ms } => {
                 write!(f, "resumed from checkpoint {checkpoint}, {} s old", age_ms / 1_000)
             }
+            Resume::FromSavepoint { path } => write!(f, "started from savepoint `{path}`"),
             Resume::StartedAnew { finished } => {
                 write!(f, "started anew, the last run reached its end (checkpoint {finished})")
             }
@@ -96,6 +104,25 @@ pub struct CheckpointInfo {
     pub would_resume: bool,
     /// Why it cannot be used, when it cannot.
     pub damage: Option<String>,
+}
+
+/// Reads the bytes of a manifest: any damage is an error. For tests that feed damaged ones.
+#[doc(hidden)]
+pub fn try_manifest(bytes: &[u8]) -> Result<()> {
+    manifest::Manifest::decode(bytes).map(drop)
+}
+
+/// Reads the bytes of a state file; the number of its tables. For tests that feed damaged ones.
+#[doc(hidden)]
+pub fn try_state(bytes: &[u8]) -> Result<usize> {
+    let mut state = run::RestoredState::default();
+    state.merge(bytes)?;
+    Ok(state.tables.len())
+}
+
+/// The newest checkpoint of a job's folder, whole or not.
+pub fn newest(state_dir: &Path) -> Result<Option<u64>> {
+    Ok(folder::manifest_ids(state_dir)?.last().copied())
 }
 
 /// The checkpoints of a job's folder, oldest first. A folder that does not exist holds none.

@@ -1,14 +1,16 @@
 //! The way back: which checkpoint a run begins with, and what must happen before it may begin.
 //!
 //! The newest whole checkpoint wins. A damaged one is passed over with a note, unless a sink has made its work visible exactly once: going
-//! back behind that would write the same rows again, so it is refused. A plan that computes something else is refused as well, naming the
-//! operators, because its state would mean something else.
+//! back behind that would write the same rows again, so it is refused, naming the sink and the positions, unless duplicates are allowed.
+//! A checkpoint of another format is never passed over: going back behind it is not ours to decide. A plan that computes something else
+//! takes over what still fits (see `change`); what would be lost is refused unless that is asked for.
 
-use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
-use wiesel_core::{Error, Result};
+use wiesel_core::{Error, ErrorKind, Result};
 
 use super::Resume;
+use super::change::Change;
 use super::folder::{self, Folder};
 use super::manifest::{Kind, Manifest, OperatorEntry, positions_text};
 use super::run::{RestoredState, check_files};
@@ -28,6 +30,8 @@ pub(crate) struct Recovered {
     pub(crate) is_large: bool,
     /// A durable checkpoint whose work the sinks did not confirm: it is committed before anything else.
     pub(crate) unconfirmed: Option<Manifest>,
+    /// The next checkpoint must hold all state, because the files of this one hold what does not belong to the plan, or lie elsewhere.
+    pub(crate) needs_full: bool,
     pub(crate) notes: Vec<String>,
 }
 
@@ -41,6 +45,7 @@ impl Recovered {
             standing: None,
             is_large: false,
             unconfirmed: None,
+            needs_full: false,
             notes: Vec::new(),
         }
     }
@@ -52,7 +57,12 @@ pub(crate) struct Expectation<'a> {
     /// The sinks that promise exactly-once and cannot say themselves what they have committed.
     pub(crate) exactly_once: &'a [String],
     pub(crate) fresh: bool,
+    /// State that has no place in the plan is dropped.
+    pub(crate) allow_non_restored_state: bool,
+    /// Going back behind what an exactly-once sink shows is allowed.
     pub(crate) allow_duplicates: bool,
+    /// The savepoint to begin with.
+    pub(crate) savepoint: Option<&'a Path>,
     pub(crate) now_ms: i64,
     /// More state than this is not read into memory here.
     pub(crate) state_bytes_max: u64,
@@ -60,27 +70,34 @@ pub(crate) struct Expectation<'a> {
 
 /// Decides what a run begins with.
 pub(crate) fn recover(folder: &Folder, expected: &Expectation<'_>) -> Result<Recovered> {
-    let ids = folder::manifest_ids(folder.path())?;
+    let mut ids = folder::manifest_ids(folder.path())?;
+    let lost = folder::lost_ids(folder.path())?;
+    ids.extend(&lost);
+    if let Some(savepoint) = expected.savepoint
+        && let Some(recovered) = from_savepoint(savepoint, folder, expected, &ids)?
+    {
+        return Ok(recovered);
+    }
     let Some(&newest) = ids.last() else { return Ok(Recovered::nothing(Resume::Fresh)) };
     let mut recovered = Recovered::nothing(Resume::Fresh);
     recovered.next_id = newest + 1;
     folder.fail_points().reach("restore.read");
     for &id in ids.iter().rev() {
-        let whole = folder::read_manifest(folder.path(), id).and_then(|manifest| {
-            let is_needed = !expected.fresh && manifest.kind != Kind::Final;
-            let runs = if is_needed { manifest.runs.as_slice() } else { &[] };
-            if runs.iter().map(|run| run.bytes).sum::<u64>() > expected.state_bytes_max {
-                check_files(folder.path(), runs)?;
-                return Ok((manifest, None));
-            }
-            RestoredState::read(folder.path(), runs).map(|state| (manifest, Some(state)))
-        });
+        let whole = if lost.contains(&id) {
+            Err(Error::data("the sinks confirmed it, and its manifest is gone"))
+        } else {
+            whole(folder.path(), id, expected.fresh, expected.state_bytes_max, &mut recovered.notes)
+        };
         match whole {
             Ok((manifest, state)) => {
                 settle(&mut recovered, folder, expected, manifest, state)?;
                 return Ok(recovered);
             }
             Err(error) if expected.fresh => recovered.notes.push(format!("checkpoint {id} is passed over: {error}")),
+            // Another format, or files that may not be read, are no damage.
+            Err(error) if matches!(error.kind(), ErrorKind::Config | ErrorKind::Permission) => {
+                return Err(error.at(format!("checkpoint {id}")));
+            }
             Err(error) => {
                 if let Some(sink) = expected.exactly_once.first().filter(|_| !expected.allow_duplicates) {
                     let at = |id| folder::read_manifest(folder.path(), id).ok().map(|m| (id, positions_text(&m)));
@@ -101,16 +118,43 @@ pub(crate) fn recover(folder: &Folder, expected: &Expectation<'_>) -> Result<Rec
         .hint("`--fresh` starts anew"))
 }
 
+/// A checkpoint with all its files. Its state is not read where nothing goes on from it, and is `None` where it is larger than may be read.
+fn whole(
+    path: &Path,
+    id: u64,
+    is_fresh: bool,
+    bytes_max: u64,
+    notes: &mut Vec<String>,
+) -> Result<(Manifest, Option<RestoredState>)> {
+    let (manifest, damage) = folder::read_either(path, id)?;
+    if let Some(damage) = damage {
+        notes.push(format!(
+            "one of the two manifests of checkpoint {id} cannot be used, the other one is whole: {damage}"
+        ));
+    }
+    let is_needed = !is_fresh && manifest.kind != Kind::Final;
+    let runs = if is_needed { manifest.runs.as_slice() } else { &[] };
+    if runs.iter().map(|run| run.bytes).sum::<u64>() > bytes_max {
+        check_files(path, runs)?;
+        return Ok((manifest, None));
+    }
+    let state = RestoredState::read(path, runs)?;
+    Ok((manifest, Some(state)))
+}
+
 fn settle(
     recovered: &mut Recovered,
     folder: &Folder,
     expected: &Expectation<'_>,
-    manifest: Manifest,
+    mut manifest: Manifest,
     state: Option<RestoredState>,
 ) -> Result<()> {
     let id = manifest.id;
+    let change = Change::of(&manifest, state.as_ref(), expected.operators);
     if !folder::is_committed(folder.path(), id) {
-        recovered.unconfirmed = Some(manifest.clone());
+        let mut unconfirmed = manifest.clone();
+        change.apply(&mut unconfirmed);
+        recovered.unconfirmed = Some(unconfirmed);
     }
     recovered.standing = Some(manifest.clone());
     if expected.fresh {
@@ -119,12 +163,19 @@ fn settle(
     }
     if manifest.kind == Kind::Final {
         // A run that never said it was done must not be repeated: its rows are about to be visible. Another plan's run is another one.
-        let is_open = recovered.unconfirmed.is_some() && compare(&manifest, expected.operators).is_ok();
+        let is_open = recovered.unconfirmed.is_some() && !change.is_changed;
         recovered.resume =
             if is_open { Resume::Completes { finished: id } } else { Resume::StartedAnew { finished: id } };
         return Ok(());
     }
-    compare(&manifest, expected.operators)?;
+    accept(recovered, expected, &change, &format!("checkpoint {id}"))?;
+    if change.is_changed && state.is_none() {
+        return Err(Error::config(format!(
+            "the plan differs from that of checkpoint {id}, whose state is larger than memory"
+        ))
+        .hint("a changed plan takes state over through memory: run it once with a larger `--memory`"));
+    }
+    change.apply(&mut manifest);
     let age_ms = u64::try_from(expected.now_ms.saturating_sub(manifest.time_ms)).unwrap_or(0);
     recovered.resume = Resume::Resumed { checkpoint: id, age_ms };
     recovered.manifest = Some(manifest);
@@ -133,22 +184,88 @@ fn settle(
     Ok(())
 }
 
-/// Refuses a plan that computes something else than the checkpoint's.
-fn compare(manifest: &Manifest, operators: &[OperatorEntry]) -> Result<()> {
-    let ids = |list: &[OperatorEntry]| list.iter().map(|o| o.id.clone()).collect::<BTreeSet<_>>();
-    let (old, new) = (ids(&manifest.operators), ids(operators));
-    if old == new {
+/// Refuses a change that loses state, and notes one that does not or may.
+fn accept(recovered: &mut Recovered, expected: &Expectation<'_>, change: &Change, from: &str) -> Result<()> {
+    if !change.is_changed {
         return Ok(());
     }
-    let lines = |sign: &str, list: &[OperatorEntry], other: &BTreeSet<String>| {
-        let changed = list.iter().filter(|o| !other.contains(&o.id));
-        changed.map(|o| format!("\n  {sign} {}", o.label)).collect::<String>()
-    };
-    Err(Error::config(format!(
-        "the plan differs from that of checkpoint {}, so its state cannot be used:{}{}",
-        manifest.id,
-        lines("-", &manifest.operators, &new),
-        lines("+", operators, &old)
-    ))
-    .hint("`--fresh` starts anew and reads the sources from their configured start"))
+    if change.loses_state && !expected.allow_non_restored_state {
+        return Err(Error::config(format!(
+            "the plan differs from that of {from}, and state would be lost:{}",
+            change.text()
+        ))
+        .hint(
+            "`--allow-non-restored-state` drops that state and goes on with the rest; `--fresh` starts anew and reads the sources \
+             from their configured start",
+        ));
+    }
+    recovered.notes.push(format!("the plan differs from that of {from}:{}", change.text()));
+    recovered.needs_full = true;
+    Ok(())
+}
+
+/// Begins with a savepoint, unless the folder's own checkpoints began with it already: then they are further on. `ids` are those of the
+/// folder.
+fn from_savepoint(
+    savepoint: &Path,
+    folder: &Folder,
+    expected: &Expectation<'_>,
+    ids: &[u64],
+) -> Result<Option<Recovered>> {
+    let place = savepoint_folder(savepoint, folder.path())?;
+    let name = place.display().to_string();
+    let own = ids.iter().rev().find_map(|id| folder::read_manifest(folder.path(), *id).ok());
+    if let Some(own) = &own
+        && own.restored_from.as_deref() == Some(name.as_str())
+        && !expected.fresh
+    {
+        return Ok(None);
+    }
+    let newest = folder::manifest_ids(&place)?.last().copied().ok_or_else(|| {
+        Error::config(format!("there is no savepoint in `{name}`"))
+            .hint("name the folder that `wiesel savepoint` printed")
+    })?;
+    if let (Some(sink), Some(own), false) = (expected.exactly_once.first(), &own, expected.allow_duplicates)
+        && own.id > newest
+    {
+        return Err(Error::config(format!(
+            "the exactly-once sink `{sink}` shows the rows of checkpoint {}, and savepoint `{name}` is older",
+            own.id
+        ))
+        .hint("`--allow-duplicates` goes back all the same and writes those rows again; leave the savepoint away to resume"));
+    }
+    let mut recovered = Recovered::nothing(Resume::Fresh);
+    recovered.next_id = newest.max(ids.last().copied().unwrap_or(0)) + 1;
+    let at = |e: Error| e.at(format!("savepoint `{name}`"));
+    let (mut manifest, state) = whole(&place, newest, false, u64::MAX, &mut recovered.notes).map_err(at)?;
+    let change = Change::of(&manifest, state.as_ref(), expected.operators);
+    accept(&mut recovered, expected, &change, &format!("savepoint `{name}`"))?;
+    change.apply(&mut manifest);
+    // Its files belong to whoever took it; this job writes its own.
+    manifest.runs.clear();
+    manifest.restored_from = Some(name.clone());
+    recovered.needs_full = true;
+    recovered.resume = Resume::FromSavepoint { path: name };
+    recovered.manifest = Some(manifest);
+    recovered.state = state.unwrap_or_default();
+    Ok(Some(recovered))
+}
+
+/// The folder of one job in a savepoint: the savepoint of a file with several jobs has one folder each, named as in the state folder.
+fn savepoint_folder(savepoint: &Path, state_dir: &Path) -> Result<PathBuf> {
+    if !folder::manifest_ids(savepoint)?.is_empty() {
+        return Ok(savepoint.to_owned());
+    }
+    let own = state_dir.file_name().map(|name| savepoint.join(name));
+    if let Some(own) = own.filter(|path| path.is_dir()) {
+        return Ok(own);
+    }
+    // The savepoint of one job needs no name to be found by.
+    let folders =
+        std::fs::read_dir(savepoint).map_err(|e| folder::io_error("cannot read the savepoint", savepoint, &e))?;
+    let mut folders = folders.flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
+    match (folders.next(), folders.next()) {
+        (Some(only), None) => Ok(only),
+        _ => Ok(savepoint.to_owned()),
+    }
 }

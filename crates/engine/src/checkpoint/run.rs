@@ -255,7 +255,7 @@ impl RestoredState {
         Ok(state)
     }
 
-    fn merge(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn merge(&mut self, bytes: &[u8]) -> Result<()> {
         let mut reader = Reader(bytes);
         check_head(&mut reader)?;
         let ids: Vec<String> = serde_json::from_slice(reader.block()?).map_err(|e| damaged(&e.to_string()))?;

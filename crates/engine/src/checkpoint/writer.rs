@@ -3,6 +3,7 @@
 //! It does one thing at a time, in the order asked for, and at most four things are ever asked for before an answer is read (one early
 //! file, and what a checkpoint wants), so its channels are bounded. A commit whose system is away is retried with growing pauses for as long as it takes.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub(crate) enum Work {
     Early { id: u64, number: u64, buffers: Vec<RunBuffer> },
     /// Write a manifest, then commit.
     Publish { manifest: Box<Manifest>, commits: Vec<Commit> },
+    /// Copy a durable checkpoint to where a savepoint is wanted.
+    Export { manifest: Box<Manifest>, to: PathBuf },
     /// Remove what no manifest names.
     Sweep,
 }
@@ -50,6 +53,8 @@ pub(crate) enum Done {
     Early(Result<Option<RunEntry>, StoreError>),
     Published(Result<(), StoreError>),
     Committed(Result<()>),
+    /// The folder of the savepoint.
+    Exported(Result<PathBuf>),
 }
 
 /// The loop's side of the helper.
@@ -153,6 +158,10 @@ impl Helper {
                     self.answer(Done::Committed(self.commit(manifest.id, &commits)));
                 }
             }
+            Work::Export { manifest, to } => {
+                let copied = super::savepoint::copy(self.folder.path(), &manifest, &to);
+                self.answer(Done::Exported(copied));
+            }
             Work::Sweep => {
                 if let Err(error) = self.folder.sweep() {
                     self.metrics.note(error.to_string());
@@ -180,7 +189,11 @@ impl Helper {
             self.folder.fail_points().reach("sink.commit");
             self.retry(|| factory.commit(commit.checkpoint, &commit.work))?;
         }
-        self.folder.mark_committed(id)
+        // A mark that could not be made (the disk is full) costs a repeated commit after a crash, which changes nothing.
+        if let Err(error) = self.folder.mark_committed(id) {
+            self.metrics.note(error.to_string());
+        }
+        Ok(())
     }
 
     fn retry(&self, mut call: impl FnMut() -> Result<()>) -> Result<()> {

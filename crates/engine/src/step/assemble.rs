@@ -163,7 +163,7 @@ pub(super) fn start_keeper(
     keeper.timeout_ms = ms(spec.config.checkpoint_timeout_ms);
     keeper.min_pause_ms = ms(spec.config.checkpoint_min_pause_ms);
     if let Some(manifest) = &recovered.manifest {
-        keeper.resume(manifest);
+        keeper.resume(manifest, recovered.needs_full);
     }
     keeper.schedule(now_ms);
     Ok(keeper)

@@ -3,8 +3,10 @@
 //! A [`Control`] also carries the job's waker, so a request reaches a parked loop at once, and a test that moves its own clock can make
 //! the loop look at it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +22,28 @@ pub struct Control {
     request: Arc<AtomicU8>,
     waker: Waker,
     quiet: Arc<Quiet>,
+    savepoints: Arc<Mutex<VecDeque<SavepointRequest>>>,
+}
+
+/// Savepoints that may be asked for at once; one more is refused.
+const SAVEPOINTS_MAX: usize = 4;
+
+/// A savepoint that somebody waits for. A request that is dropped without an answer ends the waiting too.
+#[derive(Debug)]
+pub struct SavepointRequest {
+    folder: PathBuf,
+    answer: SyncSender<Result<PathBuf, String>>,
+}
+
+impl SavepointRequest {
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn answer(&self, outcome: Result<PathBuf, String>) {
+        // Who asked may have stopped waiting; the savepoint is there all the same.
+        drop(self.answer.try_send(outcome));
+    }
 }
 
 /// Questions whether the job has nothing left to do, counted, and the last one answered with yes.
@@ -54,6 +78,34 @@ impl Control {
     pub fn abort(&self) {
         self.request.store(ABORT, Ordering::SeqCst);
         self.waker.wake();
+    }
+
+    /// Asks for a savepoint in a folder that does not exist yet. The answer is its place, or why there is none; the sender is dropped when
+    /// the job ends before.
+    pub fn savepoint(&self, folder: PathBuf) -> Receiver<Result<PathBuf, String>> {
+        let (answer, answered) = sync_channel(1);
+        let request = SavepointRequest { folder, answer };
+        let mut savepoints = self.savepoints.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.quiet.turns.lock().unwrap_or_else(PoisonError::into_inner).is_over {
+            request.answer(Err("the job is over".to_owned()));
+        } else if savepoints.len() >= SAVEPOINTS_MAX {
+            request.answer(Err(format!("{SAVEPOINTS_MAX} savepoints are waited for already")));
+        } else {
+            savepoints.push_back(request);
+        }
+        drop(savepoints);
+        self.waker.wake();
+        answered
+    }
+
+    /// The next savepoint asked for.
+    pub(crate) fn take_savepoint(&self) -> Option<SavepointRequest> {
+        self.savepoints.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// Whether a savepoint is asked for.
+    pub(crate) fn wants_savepoint(&self) -> bool {
+        !self.savepoints.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Makes a parked loop look around.
@@ -112,6 +164,7 @@ impl Control {
     pub(crate) fn is_over(&self) {
         self.quiet.turns.lock().unwrap_or_else(PoisonError::into_inner).is_over = true;
         self.quiet.answered.notify_all();
+        self.savepoints.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     pub(crate) fn waker(&self) -> &Waker {

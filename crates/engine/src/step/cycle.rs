@@ -14,13 +14,14 @@ use wiesel_core::source::SplitIndex;
 use wiesel_core::{Error, Result};
 use wiesel_plan::{NodeKind, StreamPlan};
 
+use super::control::SavepointRequest;
 use super::intake::Intake;
 use super::letters::Letter;
 use super::metrics::{CheckpointSummary, Metrics};
 use crate::checkpoint::folder::StoreError;
 use crate::checkpoint::manifest::{
-    FORMAT, InputEntry, Manifest, OperatorEntry, PendingEntry, RunEntry, SinkEntry, SourceEntry, SplitEntry,
-    WatermarkEntry,
+    FORMAT, InputEntry, Kind, Manifest, OperatorEntry, PROGRAM, PendingEntry, RunEntry, SinkEntry, SourceEntry,
+    SplitEntry, WatermarkEntry,
 };
 use crate::checkpoint::run::RunBuffer;
 use crate::checkpoint::writer::{Commit, Done, Work, Writer};
@@ -64,6 +65,10 @@ pub(crate) struct Keeper {
     in_flight: Option<InFlight>,
     /// What the ending checkpoint was, once it is committed.
     pub(crate) ended: Option<u64>,
+    /// The savepoint that this line of checkpoints began with.
+    restored_from: Option<String>,
+    /// The savepoint that is being copied, and whether the job ends with it.
+    exporting: Option<(SavepointRequest, Option<u64>)>,
 }
 
 /// Files that were written before their checkpoint began, because memory was full.
@@ -93,6 +98,10 @@ pub(crate) struct Moment {
     pub(crate) inputs: Vec<InputEntry>,
     /// By source.
     pub(crate) positions: Vec<Vec<(SplitIndex, i64)>>,
+    /// Whether the job ends with it.
+    pub(crate) is_last: bool,
+    /// Who wants a copy of it.
+    pub(crate) savepoint: Option<SavepointRequest>,
 }
 
 struct InFlight {
@@ -108,6 +117,8 @@ struct InFlight {
     /// Its timeout is over.
     is_given_up: bool,
     written_bytes: u64,
+    /// Kept for the copy of a savepoint.
+    manifest: Option<Box<Manifest>>,
 }
 
 impl Keeper {
@@ -133,15 +144,23 @@ impl Keeper {
             open: Vec::new(),
             in_flight: None,
             ended: None,
+            restored_from: None,
+            exporting: None,
         }
     }
 
     /// Goes on from a manifest: its state files stay the base of the next ones.
-    pub(crate) fn resume(&mut self, manifest: &Manifest) {
+    pub(crate) fn resume(&mut self, manifest: &Manifest, needs_full: bool) {
         self.standing = Some(manifest.id);
         self.full_bytes = manifest.runs.first().map_or(0, |r| r.bytes);
-        self.needs_full = manifest.runs.is_empty();
+        self.needs_full = needs_full || manifest.runs.is_empty();
         self.runs.clone_from(&manifest.runs);
+        self.restored_from.clone_from(&manifest.restored_from);
+    }
+
+    /// The next checkpoint holds all state: a savepoint is to be whole in itself.
+    pub(crate) fn must_be_full(&mut self) {
+        self.needs_full = true;
     }
 
     pub(crate) fn schedule(&mut self, now_ms: i64) {
@@ -150,7 +169,7 @@ impl Keeper {
 
     /// When a checkpoint is due; none while one is in flight.
     pub(crate) fn due_ms(&self) -> Option<i64> {
-        if self.in_flight.is_some() { None } else { self.due_ms }
+        if self.is_in_flight() { None } else { self.due_ms }
     }
 
     /// When the checkpoint in flight is given up. Once its manifest is on its way it is not: that may be durable already.
@@ -160,7 +179,7 @@ impl Keeper {
     }
 
     pub(crate) fn is_in_flight(&self) -> bool {
-        self.in_flight.is_some()
+        self.in_flight.is_some() || self.exporting.is_some()
     }
 
     /// The last durable checkpoint, the helper's unread answers included: what a job that ends at once leaves behind.
@@ -240,6 +259,7 @@ impl Keeper {
             is_publishing: false,
             is_given_up: false,
             written_bytes: 0,
+            manifest: None,
         });
         self.writer.ask(Work::Run { id, base, buffers })
     }
@@ -286,6 +306,9 @@ impl Keeper {
     /// The parts of a checkpoint that was given up have come: the sinks' work waits for the next manifest, the next checkpoint is due.
     fn abandon(&mut self, prepared: Vec<(usize, usize, Prepared)>, now_ms: i64) -> Result<()> {
         let Some(in_flight) = self.in_flight.take() else { return Ok(()) };
+        if let Some(request) = &in_flight.moment.savepoint {
+            request.answer(Err("the checkpoint took longer than 'execution.checkpointing.timeout'".to_owned()));
+        }
         let has_work = |(_, _, prepared): &(usize, usize, Prepared)| !prepared.pending.is_empty();
         let work: Vec<(usize, Vec<u8>)> =
             prepared.into_iter().filter(has_work).map(|(sink, _, prepared)| (sink, prepared.pending)).collect();
@@ -309,6 +332,13 @@ impl Keeper {
     }
 
     fn take(&mut self, done: Done, now_ms: i64, view: &View<'_>) -> Result<()> {
+        if let Done::Exported(outcome) = done {
+            if let Some((request, ended)) = self.exporting.take() {
+                request.answer(outcome.map_err(|e| e.to_string()));
+                self.ended = ended;
+            }
+            return Ok(());
+        }
         let done = match done {
             Done::Early(early) => return self.take_early(early),
             done => done,
@@ -334,6 +364,8 @@ impl Keeper {
                 outcome.map_err(|e| e.at(format!("commit of checkpoint {id}")))?;
                 self.complete(now_ms, view)?;
             }
+            // Taken above, whether or not a checkpoint is in flight.
+            Done::Exported(_) => {}
         }
         Ok(())
     }
@@ -364,10 +396,14 @@ impl Keeper {
         in_flight.is_publishing = true;
         let manifest = Manifest {
             format: FORMAT,
+            program: PROGRAM.to_owned(),
             id: in_flight.id,
             time_ms: in_flight.moment.time_ms,
             duration_ms: elapsed_ms(in_flight.began),
-            kind: in_flight.moment.kind.into(),
+            kind: match (&in_flight.moment.savepoint, in_flight.moment.is_last) {
+                (Some(_), false) => Kind::Savepoint,
+                _ => in_flight.moment.kind.into(),
+            },
             job: self.job.clone(),
             written_bytes: in_flight.written_bytes,
             operators: self.operators.clone(),
@@ -377,7 +413,11 @@ impl Keeper {
             sinks: sink_entries(view.plan, &self.ids, states, &self.open),
             runs: runs.clone(),
             letters: view.letters.to_vec(),
+            restored_from: self.restored_from.clone(),
         };
+        if in_flight.moment.savepoint.is_some() {
+            in_flight.manifest = Some(Box::new(manifest.clone()));
+        }
         self.runs = runs;
         if in_flight.is_full {
             self.full_bytes = self.runs.iter().map(|r| r.bytes).sum();
@@ -400,7 +440,10 @@ impl Keeper {
         let Some(in_flight) = self.in_flight.take() else { return Ok(()) };
         self.needs_full = true;
         let stands = self.standing.map_or_else(|| "none stands yet".to_owned(), |id| format!("checkpoint {id} stands"));
-        if in_flight.moment.kind != CheckpointKind::Periodic || self.open.len() >= OPEN_EPOCHS_MAX {
+        if let Some(request) = &in_flight.moment.savepoint {
+            request.answer(Err(error.to_string()));
+        }
+        if in_flight.moment.is_last || self.open.len() >= OPEN_EPOCHS_MAX {
             return Err(error.at(format!("checkpoint {}; {stands}", in_flight.id)));
         }
         view.metrics.checkpoints_failed.fetch_add(1, Relaxed);
@@ -425,8 +468,14 @@ impl Keeper {
                 fetch.checkpoint_complete(positions);
             }
         }
-        if in_flight.moment.kind != CheckpointKind::Periodic {
-            self.ended = Some(in_flight.id);
+        let ended = in_flight.moment.is_last.then_some(in_flight.id);
+        match (in_flight.moment.savepoint, in_flight.manifest) {
+            (Some(request), Some(manifest)) => {
+                let to = request.folder().to_owned();
+                self.exporting = Some((request, ended));
+                self.writer.ask(Work::Export { manifest, to })?;
+            }
+            _ => self.ended = ended,
         }
         let earliest = now_ms.saturating_add(self.min_pause_ms);
         let next = self.interval_ms.map(|interval| in_flight.moment.time_ms.saturating_add(interval));

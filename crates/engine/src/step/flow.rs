@@ -79,6 +79,7 @@ impl Flow {
                 splits.iter().enumerate().map(|(s, state)| (state.name.clone(), generator.split_maximum(s)));
             WatermarkEntry {
                 operator: ids[graph.nodes[graph.watermarks[index]].plan_node].clone(),
+                table: self.intakes[self.generator_source[index]].table.clone(),
                 emitted: generator.emitted().watermark,
                 splits: if generator.is_by_table() {
                     vec![(String::new(), generator.split_maximum(0))]

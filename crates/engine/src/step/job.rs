@@ -49,6 +49,10 @@ pub struct JobSpec {
     pub clock: Arc<dyn Clock>,
     /// Where to die, for tests.
     pub fail_points: FailPoints,
+    /// Drop state that has no place in the plan, instead of refusing the plan.
+    pub allow_non_restored_state: bool,
+    /// The savepoint to begin with.
+    pub savepoint: Option<PathBuf>,
 }
 
 impl JobSpec {
@@ -74,6 +78,8 @@ impl JobSpec {
             keeps_query: false,
             clock: Arc::new(SystemClock),
             fail_points: FailPoints::default(),
+            allow_non_restored_state: false,
+            savepoint: None,
         }
     }
 }
@@ -191,7 +197,9 @@ fn recover(
         operators: &identity::operators(&spec.plan, ids),
         exactly_once: &claim::without_record(&spec.plan, sinks),
         fresh: spec.fresh,
+        allow_non_restored_state: spec.allow_non_restored_state,
         allow_duplicates: spec.allow_duplicates,
+        savepoint: spec.savepoint.as_deref(),
         now_ms: spec.clock.now_ms(),
         state_bytes_max: restore_bytes_max(spec.memory_bytes),
     };

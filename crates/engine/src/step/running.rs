@@ -287,20 +287,29 @@ impl Running {
 
     fn begin_if_due(&mut self, now_ms: i64) -> Result<()> {
         let Some(keeper) = &mut self.keeper else { return Ok(()) };
+        let is_wanted = self.control.wants_savepoint() && !keeper.is_in_flight();
         let is_due = keeper.due_ms().is_some_and(|due| due <= now_ms);
         let is_needed = self.needs_checkpoint && !keeper.is_in_flight();
-        if self.ending.is_some() || !(is_due || is_needed) || self.flow.has_carry() {
+        if self.ending.is_some() || !(is_due || is_needed || is_wanted) || self.flow.has_carry() {
             return Ok(());
         }
         if !self.flow.is_open() {
             keeper.schedule(now_ms);
+            if let Some(request) = self.control.take_savepoint() {
+                request.answer(Err("the sources are not open yet".to_owned()));
+            }
             return Ok(());
         }
-        self.begin(CheckpointKind::Periodic, now_ms)
+        // The sinks close what is open, as at a stop: a savepoint is to stand for itself.
+        self.begin(if is_wanted { CheckpointKind::Stop } else { CheckpointKind::Periodic }, now_ms)
     }
 
     /// Takes the moment between two steps: positions, watermarks, operators' entries; the sinks draw their line.
     fn begin(&mut self, kind: CheckpointKind, now_ms: i64) -> Result<()> {
+        let savepoint = if kind == CheckpointKind::Stop { self.control.take_savepoint() } else { None };
+        if let (Some(_), Some(keeper)) = (&savepoint, &mut self.keeper) {
+            keeper.must_be_full();
+        }
         let Some((id, full)) = self.keeper.as_ref().map(Keeper::next) else { return Ok(()) };
         let began = env::monotonic();
         self.spec.fail_points.reach("ckpt.begin");
@@ -337,6 +346,8 @@ impl Running {
             watermarks: self.flow.watermark_entries(&self.shared.graph, &self.ids),
             inputs,
             positions: self.flow.intakes.iter().map(Intake::positions).collect(),
+            is_last: self.ending.is_some(),
+            savepoint,
         };
         match &mut self.keeper {
             Some(keeper) => keeper.begin(moment, base, buffers),

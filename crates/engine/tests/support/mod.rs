@@ -576,6 +576,11 @@ pub(crate) fn config() -> JobConfig {
         legacy_cast: false,
         is_batch: false,
         dml_sync: false,
+        restart: wiesel_plan::restart::RestartStrategy::None,
+        savepoint_dir: None,
+        savepoint_interval_ms: None,
+        savepoint_path: None,
+        ignore_unclaimed_state: false,
     }
 }
 

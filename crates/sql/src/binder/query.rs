@@ -290,7 +290,8 @@ impl<'a> QueryBinder<'a> {
                         Diagnostic::error("W0305", "an OPTIONS hint takes 'key' = 'value' pairs").at(hint.span),
                     ]);
                 };
-                changed.descriptor.options.insert(pair.key.value.clone(), pair.value.value.clone());
+                let value = self.config.expanded(pair).map_err(|e| vec![e])?;
+                changed.descriptor.options.insert(pair.key.value.clone(), value);
             }
         }
         changed.info = self.registry.info(&changed.descriptor).map_err(|e| {
@@ -679,11 +680,12 @@ pub fn from_connector(error: &wiesel_core::Error, span: Span) -> Diagnostic {
     }
 }
 
-/// Options of a table, as a map.
-pub fn options_of(pairs: &[ast::OptionPair]) -> Bound<BTreeMap<String, String>> {
+/// Options of a table, as a map, their variables expanded.
+pub fn options_of(pairs: &[ast::OptionPair], config: &Config) -> Bound<BTreeMap<String, String>> {
     let mut options = BTreeMap::new();
     for pair in pairs {
-        if options.insert(pair.key.value.clone(), pair.value.value.clone()).is_some() {
+        let value = config.expanded(pair).map_err(|e| vec![e])?;
+        if options.insert(pair.key.value.clone(), value).is_some() {
             return Err(vec![
                 Diagnostic::error("W0505", format!("option '{}' is given twice", pair.key.value)).at(pair.key.span),
             ]);

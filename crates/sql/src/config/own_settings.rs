@@ -14,8 +14,8 @@ const DEAD_LETTER_TABLE: &str = "wiesel.dead-letter.table";
 const OF_SINK: &[(&str, &[&str])] = &[("delivery", &["default", "exactly-once"]), ("versioned", &["true", "false"])];
 
 /// Refuses a key that is not there and a value that does not fit.
-pub(super) fn check(pair: &OptionPair) -> Result<(), Diagnostic> {
-    let (key, value) = (pair.key.value.as_str(), pair.value.value.as_str());
+pub(super) fn check(pair: &OptionPair, value: &str) -> Result<(), Diagnostic> {
+    let key = pair.key.value.as_str();
     match key {
         ON_REFUSED if value.eq_ignore_ascii_case("fail") || value.eq_ignore_ascii_case("dead-letter") => return Ok(()),
         ON_REFUSED => {

@@ -93,7 +93,8 @@ impl Session {
         for hint in &insert.hints {
             for arg in &hint.args {
                 if let ast::HintArg::Pair(pair) = arg {
-                    table.descriptor.options.insert(pair.key.value.clone(), pair.value.value.clone());
+                    let value = self.config.expanded(pair).map_err(|e| vec![e])?;
+                    table.descriptor.options.insert(pair.key.value.clone(), value);
                 }
             }
             table.info = self.registry.info(&table.descriptor).map_err(|e| vec![from_connector(&e, hint.span)])?;

@@ -114,7 +114,7 @@ impl Session {
             return Err(vec![Diagnostic::error("W0203", format!("no catalog `{catalog}`")).at(create.name.span)]);
         }
         let comment = create.comment.as_ref().map(|c| c.value.clone());
-        let place = Place { comment, options: options_of(&create.options)? };
+        let place = Place { comment, options: options_of(&create.options, &self.config)? };
         if self.catalog.create_database(&catalog, &database, place) || create.if_not_exists {
             return Ok(Outcome::Done);
         }
@@ -126,7 +126,7 @@ impl Session {
     }
 
     pub(super) fn create_catalog(&mut self, create: &ast::CreateCatalog, span: Span) -> Bound<Outcome> {
-        let options = options_of(&create.options)?;
+        let options = options_of(&create.options, &self.config)?;
         match options.get("type").map(String::as_str) {
             Some("generic_in_memory") => {}
             Some(other) => {

@@ -6,7 +6,9 @@
 use std::fmt::Write as _;
 
 use wiesel_core::diagnostic::{Diagnostic, Span};
+use wiesel_core::secret;
 use wiesel_core::table::ColumnKind;
+use wiesel_core::variable::has_variables;
 use wiesel_core::{DataType, TypeKind};
 
 use super::alter::constraint_name;
@@ -15,12 +17,6 @@ use crate::binder::expr::{Bound, refused};
 use crate::catalog::{Column, ColumnSource, Object, Table, View};
 use crate::parser::ast;
 use crate::parser::names_quoted;
-
-/// What stands for a value that must not be shown.
-const HIDDEN: &str = "******";
-
-/// Option keys with one of these words hold secrets.
-const SECRET_WORDS: [&str; 6] = ["password", "secret", "token", "jaas", "credential", "apikey"];
 
 impl Session {
     pub(super) fn show_create(
@@ -84,13 +80,8 @@ fn path_text(path: &crate::catalog::Path) -> String {
 }
 
 fn option_lines<'a>(options: impl Iterator<Item = (&'a str, &'a str)>) -> String {
-    let lines: Vec<String> = options
-        .map(|(key, value)| {
-            let lower = key.to_ascii_lowercase();
-            let value = if SECRET_WORDS.iter().any(|word| lower.contains(word)) { HIDDEN } else { value };
-            format!("  {} = {}", string(key), string(value))
-        })
-        .collect();
+    let lines: Vec<String> =
+        options.map(|(key, value)| format!("  {} = {}", string(key), string(&secret::shown(key, value)))).collect();
     lines.join(",\n")
 }
 
@@ -119,8 +110,14 @@ fn table_text(table: &Table, path: &crate::catalog::Path) -> String {
         _ = write!(text, "{separator}PARTITIONED BY ({})", keys.join(", "));
         separator = "\n";
     }
-    let options = table.descriptor.options.iter().map(|(k, v)| (k.as_str(), v.as_str()));
+    let options = table.descriptor.options.iter().map(|(k, v)| (k.as_str(), as_written(table, k, v)));
     text + separator + "WITH (\n" + &option_lines(options) + "\n)\n"
+}
+
+/// The value as the statement writes it, when it has variables: they are shown, what they hold is not.
+fn as_written<'a>(table: &'a Table, key: &str, value: &'a str) -> &'a str {
+    let pair = table.definition.options.iter().find(|pair| pair.key.value == key);
+    pair.map(|pair| pair.value.value.as_str()).filter(|written| has_variables(written)).unwrap_or(value)
 }
 
 fn column_text(table: &Table, column: &Column) -> String {

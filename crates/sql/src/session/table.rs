@@ -108,9 +108,10 @@ impl Session {
     /// A table from its definition, its connector asked what it can do.
     pub(super) fn build_table(&mut self, definition: ast::CreateTable, path: &Path, span: Span) -> Bound<Table> {
         let create = &definition;
-        let mut options = options_of(&create.options)?;
+        let mut options = options_of(&create.options, &self.config)?;
         for given in &self.table_options {
             if given.table == create.name.last().value {
+                wiesel_core::secret::keep_option(&given.key, &given.value);
                 options.insert(given.key.clone(), given.value.clone());
             }
         }

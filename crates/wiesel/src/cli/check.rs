@@ -31,7 +31,7 @@ impl Check {
     pub(crate) fn run(self) -> Exit {
         let log = Log::stderr();
         let registry = self.overrides.registry();
-        let script = match script::load(&self.file, registry.clone(), self.overrides.table_options(), &log) {
+        let script = match script::load(&self.file, registry.clone(), &self.overrides, &log) {
             Ok(script) => script,
             Err(exit) => return exit,
         };

@@ -58,6 +58,8 @@ impl Demo {
             allow_duplicates: false,
             memory_bytes: 256 << 20,
             fail_points: FailPoints::default(),
+            allow_non_restored_state: false,
+            savepoint: None,
             totals: Some(DemoTotals::default()),
         };
         let exit = run::run_script(script, &options, &log, false);

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use wiesel_core::secret::redacted;
 use wiesel_sql::session::Outcome;
 
 use super::{Exit, Overrides};
@@ -25,7 +26,7 @@ impl Explain {
     #[allow(clippy::print_stdout, reason = "the plan is data")]
     pub(crate) fn run(self) -> Exit {
         let log = Log::stderr();
-        let script = match script::load(&self.file, self.overrides.registry(), self.overrides.table_options(), &log) {
+        let script = match script::load(&self.file, self.overrides.registry(), &self.overrides, &log) {
             Ok(script) => script,
             Err(exit) => return exit,
         };
@@ -34,10 +35,11 @@ impl Explain {
                 Outcome::Jobs(jobs) => {
                     for job in jobs {
                         println!("== {} ==", job.plan.job_name);
-                        println!("{}", wiesel_plan::explain::explain(&job.plan, self.changelog_mode));
+                        let text = wiesel_plan::explain::explain(&job.plan, self.changelog_mode);
+                        println!("{}", redacted(&text));
                     }
                 }
-                Outcome::Text(text) => println!("{text}"),
+                Outcome::Text(text) => println!("{}", redacted(text)),
                 Outcome::Rows { .. } | Outcome::Done => {}
             }
         }

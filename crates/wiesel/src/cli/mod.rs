@@ -6,7 +6,10 @@ mod demo;
 mod explain;
 mod explain_error;
 mod generate;
+mod list;
 mod run;
+mod savepoint;
+mod stop;
 mod test;
 
 use std::path::PathBuf;
@@ -33,7 +36,10 @@ enum Command {
     Explain(explain::Explain),
     ExplainError(explain_error::ExplainError),
     Generate(generate::Generate),
+    List(list::List),
     Run(run::Run),
+    Savepoint(savepoint::Savepoint),
+    Stop(stop::Stop),
     Test(test::Test),
 }
 
@@ -60,7 +66,10 @@ pub(crate) fn run(cli: Cli) -> Exit {
         Command::Explain(command) => command.run(),
         Command::ExplainError(command) => command.run(),
         Command::Generate(command) => command.run(),
+        Command::List(command) => command.run(),
         Command::Run(command) => command.run(),
+        Command::Savepoint(command) => command.run(),
+        Command::Stop(command) => command.run(),
         Command::Test(command) => command.run(),
     }
 }
@@ -74,12 +83,21 @@ pub(crate) struct Overrides {
     /// Set an option of a table; repeatable
     #[arg(long = "table-option", value_name = "TABLE.KEY=VALUE", value_parser = parse_table_option)]
     table_option: Vec<TableOption>,
+    /// Take `${NAME}` in WITH and SET values from this file of NAME=value lines, where the environment does not have it; repeatable, the
+    /// first file that has a name wins. Without it `.env.dev` and `.env` beside the job are looked into
+    #[arg(long = "env-file", value_name = "FILE")]
+    env_file: Vec<PathBuf>,
 }
 
 impl Overrides {
     /// The connectors, with the address map.
     pub(crate) fn registry(&self) -> Arc<Registry> {
         Arc::new(Registry::new(ConnectorContext { address_map: self.map.clone() }))
+    }
+
+    /// The files of variables asked for.
+    pub(crate) fn env_files(&self) -> &[PathBuf] {
+        &self.env_file
     }
 
     /// The table options.

@@ -1,13 +1,17 @@
 //! `wiesel run FILE`.
 
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
+use wiesel_core::env::{Waker, monotonic, wall_clock_ms};
 use wiesel_engine::step::control::FailPoints;
 use wiesel_sql::session::Outcome;
 
 use super::{Exit, Overrides, folder_name, parse_memory, state_root};
+use crate::door::{self, Process};
 use crate::jobs::{Jobs, RunOptions, Stops};
 use crate::log::{Level, Log, LogFormat};
 use crate::script::{self, Script};
@@ -31,6 +35,18 @@ pub(crate) struct Run {
     /// Keep checkpoints below this folder instead of `.wiesel` beside the file
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// Begin with this savepoint, unless checkpoints taken since then are there
+    #[arg(short = 's', long, value_name = "DIR")]
+    from_savepoint: Option<PathBuf>,
+    /// Drop state of a checkpoint or savepoint that has no place in the changed file, instead of refusing to start
+    #[arg(short = 'n', long)]
+    allow_non_restored_state: bool,
+    /// Run in the background, and come back as soon as it runs; `wiesel list`, `stop` and `savepoint` reach it
+    #[arg(short = 'd', long)]
+    detached: bool,
+    /// This process is the one in the background
+    #[arg(long, hide = true)]
+    is_background: bool,
     /// Memory for everything wiesel holds: state, buffers, fetched data
     #[arg(long, value_name = "SIZE", default_value = "256MB", value_parser = parse_memory)]
     memory: u64,
@@ -57,10 +73,17 @@ impl Run {
             }
         };
         let registry = self.overrides.registry();
-        let script = match script::load(&self.file, registry.clone(), self.overrides.table_options(), &log) {
+        let script = match script::load(&self.file, registry.clone(), &self.overrides, &log) {
             Ok(script) => script,
             Err(exit) => return exit,
         };
+        if self.detached && !self.is_background {
+            return self.in_background(&script, &log);
+        }
+        if self.is_background {
+            // The terminal it was started from may go away.
+            _ = signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::default());
+        }
         let stem = self.file.file_stem().map_or_else(|| "job".into(), |s| s.to_string_lossy().into_owned());
         let name = script.session.pipeline_name().map_or(stem, str::to_owned);
         let options = RunOptions {
@@ -70,16 +93,109 @@ impl Run {
             allow_duplicates: self.allow_duplicates,
             memory_bytes: self.memory,
             fail_points: FailPoints::parse(&std::env::var("WIESEL_FAIL_POINT").unwrap_or_default()),
+            allow_non_restored_state: self.allow_non_restored_state,
+            savepoint: self.from_savepoint.clone(),
             totals: None,
         };
-        run_script(script, &options, &log, self.log_format == LogFormat::Text && self.log_file.is_none())
+        let stops = Stops::default();
+        let process = self.process(&script, &name, &options.state_dir);
+        let door = match door::open(&process, &stops, &log) {
+            Ok(door) => Some(door),
+            Err(e) if self.is_background => {
+                log.error(&format!("no door for `wiesel stop`: {e}"));
+                return Exit::Failed;
+            }
+            // On a terminal there is Ctrl-C.
+            Err(_) => None,
+        };
+        let exit = run_script_with(
+            stops,
+            script,
+            &options,
+            &log,
+            self.log_format == LogFormat::Text && self.log_file.is_none(),
+        );
+        drop(door);
+        exit
+    }
+
+    /// What `wiesel list` shows of this process.
+    fn process(&self, script: &Script, name: &str, state: &Path) -> Process {
+        let jobs = script.outcomes.iter().flat_map(|o| if let Outcome::Jobs(jobs) = o { jobs.as_slice() } else { &[] });
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        Process {
+            pid: std::process::id(),
+            name: name.to_owned(),
+            file: absolute(&self.file),
+            state: absolute(state),
+            started_ms: wall_clock_ms(),
+            jobs: jobs.clone().map(|j| j.loop_name.clone()).collect(),
+            savepoint_dir: jobs.clone().find_map(|j| j.config.savepoint_dir.clone()),
+            log: self.log_file.as_deref().map(absolute),
+        }
+    }
+
+    /// Starts this command again as a process that has no terminal, and waits until its door is open.
+    #[allow(clippy::print_stdout, reason = "the process id is data")]
+    fn in_background(&self, script: &Script, log: &Log) -> Exit {
+        let stem = self.file.file_stem().map_or_else(|| "job".into(), |s| s.to_string_lossy().into_owned());
+        let name = script.session.pipeline_name().map_or(stem, str::to_owned);
+        let folder = state_root(&self.file, self.state.as_ref()).join(folder_name(&name));
+        let log_file = self.log_file.clone().unwrap_or_else(|| folder.join("log"));
+        match self.spawn(&folder, &log_file) {
+            Ok(pid) => {
+                println!("{pid}");
+                log.info(&format!(
+                    "`{name}` runs in the background as process {pid}; it says what it does in `{}`; `wiesel stop {pid}` stops it",
+                    log_file.display()
+                ));
+                Exit::Done
+            }
+            Err(e) => {
+                log.error(&format!("`{name}` did not start in the background: {e}; see `{}`", log_file.display()));
+                Exit::Failed
+            }
+        }
+    }
+
+    fn spawn(&self, folder: &Path, log_file: &Path) -> std::io::Result<u32> {
+        std::fs::create_dir_all(folder)?;
+        let out = std::fs::OpenOptions::new().create(true).append(true).open(log_file)?;
+        let mut command = std::process::Command::new(std::env::current_exe()?);
+        command.args(std::env::args_os().skip(1)).arg("--is-background");
+        if self.log_file.is_none() {
+            command.arg("--log-file").arg(log_file);
+        }
+        // A group of its own: Ctrl-C on the terminal is not meant for it.
+        command.stdin(std::process::Stdio::null()).stdout(out.try_clone()?).stderr(out).process_group(0);
+        let mut child = command.spawn()?;
+        let began = monotonic();
+        let waker = Waker::default();
+        while monotonic().duration_since(began) < START_WAIT {
+            if let Some(status) = child.try_wait()? {
+                // A short job may be done already.
+                return if status.success() { Ok(child.id()) } else { Err(std::io::Error::other(status.to_string())) };
+            }
+            if door::processes()?.iter().any(|p| p.pid == child.id()) {
+                return Ok(child.id());
+            }
+            waker.wait(START_LOOK);
+        }
+        Err(std::io::Error::other("it is not ready"))
     }
 }
 
+/// A process in the background has its door open by then, or has not started.
+const START_WAIT: Duration = Duration::from_secs(30);
+const START_LOOK: Duration = Duration::from_millis(20);
+
 /// Shows and runs what a file's statements gave.
-#[allow(clippy::print_stdout, reason = "SHOW, DESCRIBE and EXPLAIN give data")]
 pub(crate) fn run_script(script: Script, options: &RunOptions, log: &Arc<Log>, with_status: bool) -> Exit {
-    let stops = Stops::default();
+    run_script_with(Stops::default(), script, options, log, with_status)
+}
+
+#[allow(clippy::print_stdout, reason = "SHOW, DESCRIBE and EXPLAIN give data")]
+fn run_script_with(stops: Stops, script: Script, options: &RunOptions, log: &Arc<Log>, with_status: bool) -> Exit {
     if let Err(e) = stops.listen(log) {
         log.error(&format!("cannot listen for signals: {e}"));
         return Exit::Failed;
@@ -89,7 +205,7 @@ pub(crate) fn run_script(script: Script, options: &RunOptions, log: &Arc<Log>, w
     for outcome in script.outcomes {
         match outcome {
             Outcome::Done => {}
-            Outcome::Text(text) => println!("{text}"),
+            Outcome::Text(text) => println!("{}", wiesel_core::secret::redacted(&text)),
             Outcome::Rows { columns, rows } => print!("{}", text_table(&columns, &rows)),
             Outcome::Jobs(planned) => {
                 if stops.is_stopping() {

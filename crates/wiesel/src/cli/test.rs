@@ -32,6 +32,9 @@ pub(crate) struct Test {
     /// Stop every job with a checkpoint and resume it after each input: the answers must stay the same
     #[arg(long)]
     restores: bool,
+    /// With `--restores`: resume with another number of workers each time
+    #[arg(long, requires = "restores")]
+    rescales: bool,
     /// Make each row of an input a step of its own: the answers must stay the same
     #[arg(long)]
     splits: bool,
@@ -61,6 +64,7 @@ impl Test {
             workers,
             completes: self.complete,
             restores: self.restores,
+            rescales: self.rescales,
             splits: self.splits,
             spills: self.spills,
         };

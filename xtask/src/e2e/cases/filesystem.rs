@@ -79,10 +79,10 @@ pub(crate) fn json_is_partitioned_and_rolls_by_size(context: &Context) -> Result
 }
 
 /// A small file system in memory, mounted for the case and unmounted with it.
-struct SmallDisk(PathBuf);
+pub(super) struct SmallDisk(pub(super) PathBuf);
 
 impl SmallDisk {
-    fn mount(folder: PathBuf, size: &str) -> Result<SmallDisk> {
+    pub(super) fn mount(folder: PathBuf, size: &str) -> Result<SmallDisk> {
         fs::create_dir_all(&folder)?;
         let output = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])

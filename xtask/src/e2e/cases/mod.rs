@@ -15,5 +15,6 @@ pub(crate) mod kafka_source;
 pub(crate) mod lookup_join;
 pub(crate) mod options;
 pub(crate) mod outage;
+pub(crate) mod state;
 pub(crate) mod stop;
 pub(crate) mod workload;

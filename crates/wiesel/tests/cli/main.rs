@@ -1,0 +1,8 @@
+//! The program as a user starts it: what it prints, how it ends, what it leaves behind.
+
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+mod jobs;
+mod program;
+mod secrets;
+mod variables;
