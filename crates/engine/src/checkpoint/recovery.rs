@@ -245,6 +245,7 @@ fn from_savepoint(
     manifest.runs.clear();
     manifest.restored_from = Some(name.clone());
     recovered.needs_full = true;
+    recovered.standing = Some(manifest.clone());
     recovered.resume = Resume::FromSavepoint { path: name };
     recovered.manifest = Some(manifest);
     recovered.state = state.unwrap_or_default();

@@ -47,6 +47,8 @@ pub(crate) fn claim_sinks(
         Resume::NotKept | Resume::FreshOnRequest { .. } => RunStart::OnRequest,
         Resume::Fresh => RunStart::Fresh,
         Resume::Resumed { checkpoint, .. } => RunStart::After(checkpoint),
+        // What the sink committed behind the savepoint would be written again.
+        Resume::FromSavepoint { .. } => recovered.standing.as_ref().map_or(RunStart::Fresh, |m| RunStart::After(m.id)),
         Resume::StartedAnew { finished } | Resume::Completes { finished } => RunStart::After(finished),
     };
     let positions = recovered.standing.as_ref().map(|manifest| positions_text(manifest)).unwrap_or_default();
