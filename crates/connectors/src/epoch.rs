@@ -117,7 +117,8 @@ mod tests {
     #[test]
     fn a_run_claims_the_next_generation_unless_it_would_begin_behind_the_record() {
         let (fresh, request, after) = (RunStart::Fresh, RunStart::OnRequest, RunStart::After);
-        let cases: &[(&str, Record, RunStart, Vec<Vec<u8>>, Option<u64>)] = &[
+        type Case = (&'static str, Record, RunStart, Vec<Vec<u8>>, Option<u64>);
+        let cases: &[Case] = &[
             ("the first run", Record::default(), fresh, vec![], Some(1)),
             ("fresh, nothing committed yet", record(3, 0, 0, false), fresh, vec![], Some(4)),
             ("fresh after a finished run", record(3, 3, 9, true), fresh, vec![], Some(4)),

@@ -148,9 +148,12 @@ struct End {
     text: String,
 }
 
+/// The jobs by the names of their state folders, and how often a stop was asked for.
+type JobsAndStops = (Vec<(String, Control)>, u32);
+
 /// Every job's handle, for signals.
 #[derive(Clone, Default)]
-pub(crate) struct Stops(Arc<std::sync::Mutex<(Vec<(String, Control)>, u32)>>);
+pub(crate) struct Stops(Arc<std::sync::Mutex<JobsAndStops>>);
 
 impl Stops {
     /// A job under the name of its state folder. One that starts again takes the place of what it was.

@@ -8,7 +8,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use wiesel_slt::{Outputs, RunOptions, outputs_of_file};
@@ -294,7 +293,7 @@ fn script(queries: &[Query], way: &Way, input: &Input, random: &mut fastrand::Rn
         );
     }
     for (name, query) in queries {
-        let _ = write!(text, "job {name}\n{query}\n\n");
+        text += &format!("job {name}\n{query}\n\n");
     }
     let mut left: Vec<(&str, &[String])> = input.0.iter().map(|(table, rows)| (*table, rows.as_slice())).collect();
     while !left.is_empty() {
@@ -302,7 +301,7 @@ fn script(queries: &[Query], way: &Way, input: &Input, random: &mut fastrand::Rn
         let (table, rows) = &mut left[pick];
         let step = if way.step == 0 { rows.len() } else { random.usize(1..=way.step).min(rows.len()) };
         let (now, later) = rows.split_at(step);
-        let _ = write!(text, "input {table}\n{}\n\n", now.join("\n"));
+        text += &format!("input {table}\n{}\n\n", now.join("\n"));
         *rows = later;
         if later.is_empty() {
             left.swap_remove(pick);
@@ -316,7 +315,7 @@ fn script(queries: &[Query], way: &Way, input: &Input, random: &mut fastrand::Rn
     }
     text.push_str("end\n\n");
     for (name, _) in queries {
-        let _ = write!(text, "table {name}\n----\n\n");
+        text += &format!("table {name}\n----\n\n");
     }
     text
 }

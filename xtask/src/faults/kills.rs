@@ -78,7 +78,7 @@ pub(super) fn cell<const ROW: u8, const SINK: usize>(context: &Context) -> Resul
 fn restores(world: &mut World<'_>) -> Result<()> {
     for point in step(14) {
         // Rows of a durable checkpoint that were not committed, where the sink commits at all.
-        let _ = world.die_at("sink.commit:2", DEATH_LIMIT_S / 4)?;
+        world.die_at("sink.commit:2", DEATH_LIMIT_S / 4)?;
         let died = world.die_at(&format!("{point}:1"), DEATH_LIMIT_S / 4)?;
         ensure!(died || *point == "restore.recommit", "`{point}` was not reached");
         world.check_safety()?;

@@ -23,7 +23,7 @@ static SEED: OnceLock<u64> = OnceLock::new();
 
 /// Sets the seed of this run; the first one stands.
 pub(crate) fn set_seed(seed: u64) {
-    let _ = SEED.set(seed);
+    SEED.get_or_init(|| seed);
 }
 
 /// The seed of a case: that of the run, told apart by the case.

@@ -107,9 +107,9 @@ fn accept(listener: &TcpListener, server: &str, line: &Arc<Line>) {
             let (line, is_losing) = (Arc::clone(line), Arc::clone(&is_losing));
             std::thread::spawn(move || {
                 // A broken connection is what the other side sees too.
-                let _ = pump(&from, &to, is_answer, &line, &is_losing);
-                let _ = from.shutdown(Shutdown::Both);
-                let _ = to.shutdown(Shutdown::Both);
+                drop(pump(&from, &to, is_answer, &line, &is_losing));
+                drop(from.shutdown(Shutdown::Both));
+                drop(to.shutdown(Shutdown::Both));
             });
         }
     }
@@ -221,8 +221,8 @@ impl HttpProxy {
                 let (server, rule) = (server.clone(), Arc::clone(&rule));
                 std::thread::spawn(move || {
                     // A client that goes away is none of the proxy's business.
-                    let _ = serve(&client, &server, &rule);
-                    let _ = client.shutdown(Shutdown::Both);
+                    drop(serve(&client, &server, &rule));
+                    drop(client.shutdown(Shutdown::Both));
                 });
             }
         });

@@ -51,7 +51,7 @@ pub(crate) fn claim_sinks(
         Resume::FromSavepoint { .. } => recovered.standing.as_ref().map_or(RunStart::Fresh, |m| RunStart::After(m.id)),
         Resume::StartedAnew { finished } | Resume::Completes { finished } => RunStart::After(finished),
     };
-    let positions = recovered.standing.as_ref().map(|manifest| positions_text(manifest)).unwrap_or_default();
+    let positions = recovered.standing.as_ref().map(positions_text).unwrap_or_default();
     for (index, factory) in sinks.iter().enumerate() {
         let (Some(factory), NodeKind::Sink(sink)) = (factory, &plan.nodes[plan.sinks[index]].kind) else { continue };
         let restored = states(recovered.standing.as_ref(), &ids[plan.sinks[index]], &sink.table.name);

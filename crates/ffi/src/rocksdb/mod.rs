@@ -389,6 +389,9 @@ pub struct Cursor<'a> {
     of: PhantomData<&'a Store>,
 }
 
+/// A key and its value, where the cursor stands.
+pub type Entry<'a> = (&'a [u8], &'a [u8]);
+
 impl Cursor<'_> {
     /// Goes to the first key that is not below `key`.
     pub fn seek(&mut self, key: &[u8]) {
@@ -397,7 +400,7 @@ impl Cursor<'_> {
     }
 
     /// The entry here; `None` behind the last one.
-    pub fn entry(&self) -> Result<Option<(&[u8], &[u8])>, StoreError> {
+    pub fn entry(&self) -> Result<Option<Entry<'_>>, StoreError> {
         // SAFETY: a live iterator; key and value stay until it moves, which needs `&mut self`.
         unsafe {
             if sys::rocksdb_iter_valid(self.iterator.as_ptr()) == 0 {

@@ -24,7 +24,9 @@ pub(super) fn bind(
 ) -> Bound<Rel> {
     let inner = scope.clone();
     let mut columns = Columns::new(&inner);
-    let mut nodes: Vec<(BatchOverNode, Vec<(Span, Option<Value>)>)> = Vec::new();
+    // Each node with the place of every call, and what it gives where its own value is NULL.
+    type Places = Vec<(Span, Option<Value>)>;
+    let mut nodes: Vec<(BatchOverNode, Places)> = Vec::new();
     for call in calls {
         let Some(over) = &call.tail.over else { continue };
         let (spec, partition, order) = columns.window(over, windows)?;
@@ -132,12 +134,13 @@ fn bind_frame(spec: &WindowSpec, columns: &Columns<'_>, session: &Session) -> Bo
         return Ok(BatchFrame { unit: FrameUnit::Peers, start: None, end: Some(0) });
     };
     let end = frame.end.clone().unwrap_or(FrameBound::CurrentRow);
-    let is_reversed = match (&frame.start, &end) {
-        (FrameBound::UnboundedFollowing, _) | (_, FrameBound::UnboundedPreceding) => true,
-        (FrameBound::Following(_), FrameBound::Preceding(_) | FrameBound::CurrentRow) => true,
-        (FrameBound::CurrentRow, FrameBound::Preceding(_)) => true,
-        _ => false,
-    };
+    let is_reversed = matches!(
+        (&frame.start, &end),
+        (FrameBound::UnboundedFollowing, _)
+            | (_, FrameBound::UnboundedPreceding)
+            | (FrameBound::Following(_), FrameBound::Preceding(_) | FrameBound::CurrentRow)
+            | (FrameBound::CurrentRow, FrameBound::Preceding(_))
+    );
     if is_reversed {
         return Err(vec![Diagnostic::error("W0305", "the frame ends before it begins").at(frame.span)]);
     }

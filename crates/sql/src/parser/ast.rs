@@ -69,7 +69,6 @@ pub struct Statement {
 
 /// Every statement that Flink's parser knows.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "there are few of them, and matching on a box is clumsy")]
 pub enum StatementKind {
     /// `CREATE TABLE`, with LIKE and AS.
     CreateTable(Box<CreateTable>),

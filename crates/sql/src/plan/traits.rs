@@ -65,10 +65,10 @@ pub fn infer(nodes: &mut [Node], materialize_is_off: bool) -> Result<(), Diagnos
 /// however many aggregations stand one above the other. Flink's operators end their batches by one marker that flows through all of them.
 fn cascade_mini_batches(nodes: &mut [Node]) {
     let mut comes_in_batches: Vec<bool> = Vec::with_capacity(nodes.len());
-    for id in 0..nodes.len() {
-        let inputs = &nodes[id].inputs;
+    for node in nodes {
+        let inputs = &node.inputs;
         let below = !inputs.is_empty() && inputs.iter().all(|input| comes_in_batches.get(*input) == Some(&true));
-        comes_in_batches.push(match &mut nodes[id].kind {
+        comes_in_batches.push(match &mut node.kind {
             NodeKind::GroupAggregate(group) if group.mini_batch.is_some() => {
                 if below {
                     group.mini_batch = None;

@@ -12,8 +12,10 @@ use crate::binder::query::from_connector;
 use crate::catalog::{Object, Table};
 use crate::plan::lower::writable_columns;
 
-/// The columns, what they may be, and whether they must be able to hold NULL (a row of a sink has no offset).
-const COLUMNS: &[(&str, &str, fn(&TypeKind) -> bool, bool)] = &[
+/// A column, what it may be, and whether it must be able to hold NULL (a row of a sink has no offset).
+type LetterColumn = (&'static str, &'static str, fn(&TypeKind) -> bool, bool);
+
+const COLUMNS: &[LetterColumn] = &[
     ("at", "TIMESTAMP_LTZ or TIMESTAMP", |k| matches!(k, TypeKind::TimestampLtz(_) | TypeKind::Timestamp(_)), false),
     ("table_name", "STRING", |k| matches!(k, TypeKind::VarChar(_)), false),
     ("topic", "STRING", |k| matches!(k, TypeKind::VarChar(_)), true),

@@ -114,7 +114,7 @@ impl Pattern {
 }
 
 /// Reads a filter behind its `?`, up to the closing bracket of the step.
-pub(super) fn parse<'a>(rest: &'a str) -> Parsed<(Filter, &'a str)> {
+pub(super) fn parse(rest: &str) -> Parsed<(Filter, &str)> {
     let mut reader = Reader { rest, depth: 0 };
     reader.blanks();
     if !reader.take("(") {

@@ -64,7 +64,8 @@ pub(crate) static JSON_UNQUOTE: Plain = Plain::new(
                 Some(text) => {
                     // Flink cuts the outermost characters off whatever the JSON is.
                     let mut inner = text.chars();
-                    (inner.next(), inner.next_back());
+                    inner.next();
+                    inner.next_back();
                     Raw(inner.as_str()).chars().for_each(|c| out.push(c));
                     out.end();
                 }
