@@ -41,7 +41,10 @@ impl Opened {
         let at = |line, message| Failure { line, message };
         let text = std::fs::read_to_string(path).map_err(|e| at(0, format!("cannot read the file: {e}")))?;
         let file = parse(&text).map_err(|ParseError { line, message }| at(line, message))?;
-        let folder = tempfile::tempdir().map_err(|e| at(0, format!("cannot make a folder for checkpoints: {e}")))?;
+        // Where there is a file system in memory, no time goes into waiting for the disk.
+        let folder = tempfile::tempdir_in("/dev/shm")
+            .or_else(|_| tempfile::tempdir())
+            .map_err(|e| at(0, format!("cannot make a folder for checkpoints: {e}")))?;
         Ok(Opened { text, file, place: path.parent().map(Path::to_owned).unwrap_or_default(), folder })
     }
 }

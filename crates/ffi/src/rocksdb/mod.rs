@@ -24,6 +24,8 @@ const FORMAT_VERSION: i32 = 5;
 const FILTER_BITS_PER_KEY: f64 = 10.0;
 /// Nothing is written through the memtable; RocksDB wants one all the same.
 const WRITE_BUFFER_BYTES: usize = 64 << 10;
+/// Set aside for the list of files at a time; the default of 4 MiB is much for a small store.
+const MANIFEST_BYTES_AHEAD: usize = 64 << 10;
 const FILE_BYTES: u64 = 32 << 20;
 const FIRST_LEVEL_BYTES: u64 = 256 << 20;
 const OPEN_FILES_MAX: i32 = 256;
@@ -109,6 +111,9 @@ impl Options {
             sys::rocksdb_options_set_stats_persist_period_sec(o, 0);
             sys::rocksdb_options_set_write_buffer_size(o, WRITE_BUFFER_BYTES);
             sys::rocksdb_options_set_max_open_files(o, OPEN_FILES_MAX);
+            sys::rocksdb_options_set_manifest_preallocation_size(o, MANIFEST_BYTES_AHEAD);
+            // A new database has no files to open; sixteen threads for that are the library's default.
+            sys::rocksdb_options_set_max_file_opening_threads(o, 1);
             sys::rocksdb_options_set_max_background_jobs(o, BACKGROUND_JOBS);
             sys::rocksdb_options_set_target_file_size_base(o, FILE_BYTES);
             sys::rocksdb_options_set_max_bytes_for_level_base(o, FIRST_LEVEL_BYTES);

@@ -48,6 +48,8 @@ unsafe extern "C" {
     pub(super) fn rocksdb_options_set_stats_persist_period_sec(options: *mut Options, seconds: u32);
     pub(super) fn rocksdb_options_set_write_buffer_size(options: *mut Options, bytes: usize);
     pub(super) fn rocksdb_options_set_max_open_files(options: *mut Options, count: c_int);
+    pub(super) fn rocksdb_options_set_manifest_preallocation_size(options: *mut Options, bytes: usize);
+    pub(super) fn rocksdb_options_set_max_file_opening_threads(options: *mut Options, count: c_int);
     pub(super) fn rocksdb_options_set_max_background_jobs(options: *mut Options, count: c_int);
     pub(super) fn rocksdb_options_set_target_file_size_base(options: *mut Options, bytes: u64);
     pub(super) fn rocksdb_options_set_max_bytes_for_level_base(options: *mut Options, bytes: u64);
