@@ -346,7 +346,7 @@ impl Running {
             watermarks: self.flow.watermark_entries(&self.shared.graph, &self.ids),
             inputs,
             positions: self.flow.intakes.iter().map(Intake::positions).collect(),
-            is_last: self.ending.is_some(),
+            is_last: self.ending == Some(kind),
             savepoint,
         };
         match &mut self.keeper {
