@@ -4,6 +4,7 @@
 //! that begin with `#` are comments, but for those below a `----`; on a directive line everything behind ` #` is one. The grammar knows
 //! no SQL: statements are taken as they stand.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A file, read.
@@ -273,6 +274,24 @@ fn parse_duration(text: &str) -> Option<Duration> {
         _ => return None,
     };
     number.checked_mul(unit_ms).map(Duration::from_millis)
+}
+
+/// The data files at a path: itself, or every `*.slt` below a folder, sorted.
+pub fn find(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?.path();
+        if entry.is_dir() {
+            files.extend(find(&entry)?);
+        } else if entry.extension().is_some_and(|e| e == "slt") {
+            files.push(entry);
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 #[cfg(test)]

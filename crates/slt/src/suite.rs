@@ -1,4 +1,4 @@
-//! Many files: found below folders, run side by side, told in order of their names.
+//! Many files: run side by side, told in order of their names.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -15,24 +15,6 @@ pub struct Counts {
     pub passed: usize,
     /// Files with one.
     pub failed: usize,
-}
-
-/// The data files at a path: itself, or every `*.slt` below a folder, sorted.
-pub fn find(path: &Path) -> io::Result<Vec<PathBuf>> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(path)? {
-        let entry = entry?.path();
-        if entry.is_dir() {
-            files.extend(find(&entry)?);
-        } else if entry.extension().is_some_and(|e| e == "slt") {
-            files.push(entry);
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 /// Runs files with `run_one`, as many at once as there are cores, and writes a line for each in the given order: `name ... ok`, or what

@@ -12,7 +12,9 @@ use wiesel_sql::parser::ast::{Expr, ExprKind, Query, SetExprKind, Statement, Sta
 use wiesel_sql::parser::{ERRORS_MAX, NESTING_MAX, parse_expression, parse_script, quote_name};
 
 fn data_files(folder: &str, extension: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests").join(folder);
+    let folder = Path::new(&std::env::var("CARGO_MANIFEST_DIR").expect("cargo says where the crate lies"))
+        .join("../../tests")
+        .join(folder);
     let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("a readable folder").path()).collect();
     files.retain(|path| path.extension().is_some_and(|found| found == extension));

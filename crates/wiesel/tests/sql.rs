@@ -9,16 +9,16 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use wiesel_slt::{run_file_in_all_ways, suite};
+use wiesel_slt::{record, run_file_in_all_ways, suite};
 
 fn main() -> ExitCode {
-    let root =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the crate lies in the repository");
+    let manifest_dir = std::env::var("CARGO_MANIFEST_DIR").expect("cargo says where the crate lies");
+    let root = Path::new(&manifest_dir).join("../..").canonicalize().expect("the crate lies in the repository");
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let filters: Vec<&String> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
     let files: Vec<(String, PathBuf)> = ["tests/sql", "examples"]
         .iter()
-        .flat_map(|folder| suite::find(&root.join(folder)).expect("the folder can be read"))
+        .flat_map(|folder| record::find(&root.join(folder)).expect("the folder can be read"))
         .map(|file| (file.strip_prefix(&root).unwrap_or(&file).display().to_string(), file))
         .filter(|(name, _)| filters.is_empty() || filters.iter().any(|f| name.contains(f.as_str())))
         .collect();

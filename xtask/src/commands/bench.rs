@@ -62,10 +62,10 @@ impl BenchCommand {
             filter: self.filter.clone(),
             command_line: format!("cargo xtask bench --messages {} --runs {}", self.messages, self.runs.max(1)),
         };
-        let report = bench::run(&settings, repository()?)?;
+        let report = bench::run(&settings, &repository()?)?;
         print!("{}", report.markdown());
         if self.filter.is_none() && self.engine.is_empty() {
-            bench::report::write(&report, repository()?)?;
+            bench::report::write(&report, &repository()?)?;
         }
         Ok(())
     }

@@ -40,13 +40,13 @@ impl CiCommand {
             Part::Clippy => {
                 cargo::run(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"], &[])
             }
-            Part::Deny => crate::deny::run(repository()?),
+            Part::Deny => crate::deny::run(&repository()?),
             Part::Tidy => TidyCommand {}.run(),
             Part::Docs => {
                 cargo::run(&["doc", "--workspace", "--no-deps", "--quiet"], &[("RUSTDOCFLAGS", "-D warnings")])?;
-                check_links(repository()?)?;
+                check_links(&repository()?)?;
                 let binary = build_binary(&["--workspace", "--bins"])?;
-                crate::docs::run(repository()?, &binary, true)
+                crate::docs::run(&repository()?, &binary, true)
             }
         }
     }

@@ -24,6 +24,6 @@ impl DocsCommand {
             Some(binary) => binary.canonicalize().with_context(|| format!("find `{}`", binary.display()))?,
             None => build_binary(&["--workspace", "--bins"])?,
         };
-        crate::docs::run(repository()?, &binary, self.check)
+        crate::docs::run(&repository()?, &binary, self.check)
     }
 }

@@ -42,7 +42,7 @@ impl NexmarkCommand {
             let server = services.postgres()?;
             (server.address(), server.url())
         };
-        let nexmark = Nexmark { root, binary: &binary, folder: folder.path(), postgres };
+        let nexmark = Nexmark { root: &root, binary: &binary, folder: folder.path(), postgres };
         let mut queries = nexmark.queries()?;
         queries.retain(|query| self.query.as_ref().is_none_or(|wanted| wanted == query));
         ensure!(!queries.is_empty(), "there is no such query");

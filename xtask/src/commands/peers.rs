@@ -1,13 +1,14 @@
 //! `cargo xtask peers`: the SQL data files on wiesel and on a real Apache Flink; writes `tests/sql/PEERS.md`.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use wiesel_slt::record::find;
 
 use crate::commands::test::{build_binary, repository};
 use crate::peers::report::markdown;
-use crate::peers::{compare_file, find, outputs};
+use crate::peers::{compare_file, outputs};
 use crate::services::flink::Release;
 use crate::services::flink_gateway::FlinkGateway;
 use crate::services::process::catch_interrupts;
@@ -33,7 +34,7 @@ impl PeersCommand {
         };
         let folder = root.join("tests/sql");
         let mut files = find(&folder)?;
-        let name = |file: &PathBuf| file.strip_prefix(root).unwrap_or(file).display().to_string();
+        let name = |file: &Path| file.strip_prefix(&root).unwrap_or(file).display().to_string();
         files.retain(|file| self.filter.as_ref().is_none_or(|filter| name(file).contains(filter.as_str())));
         ensure!(!files.is_empty(), "no data file has a name like that");
         let ours = outputs(&binary, &files)?;

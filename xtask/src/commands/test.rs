@@ -168,9 +168,11 @@ fn has_sql_tests() -> Result<bool> {
     Ok(false)
 }
 
-/// The repository's root: xtask is one of its members.
-pub(crate) fn repository() -> Result<&'static Path> {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask lies in the repository")
+/// The repository's root: xtask is one of its members. Cargo says at run time where it lies; the folder it was built in may be another
+/// one, when a build directory is shared by checkouts.
+pub(crate) fn repository() -> Result<PathBuf> {
+    let xtask = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&xtask).parent().map(Path::to_owned).context("xtask lies in the repository")
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ impl TidyCommand {
     /// Runs the command to its end.
     #[allow(clippy::unused_self, reason = "every command has the same shape")]
     pub(crate) fn run(&self) -> Result<()> {
-        let findings = tidy::check(repository()?)?;
+        let findings = tidy::check(&repository()?)?;
         print!("{}", findings.figures());
         for fault in &findings.faults {
             println!("{fault}");

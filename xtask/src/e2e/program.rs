@@ -180,3 +180,22 @@ impl Program {
 fn read(path: &Path) -> String {
     fs::read(path).map_or_else(|error| format!("({error})"), |bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
+
+/// The highest id of a manifest anywhere below the state folder; 0 without one.
+pub(crate) fn newest_manifest(state: &Path) -> Result<u64> {
+    let mut newest = 0;
+    let mut folders = vec![state.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if let Some(id) = name.strip_prefix("manifest-").and_then(|id| id.parse::<u64>().ok()) {
+                newest = newest.max(id);
+            } else if entry.path().is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    Ok(newest)
+}

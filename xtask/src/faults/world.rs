@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use crate::e2e::context::Context;
 use crate::e2e::program::Program;
+use crate::e2e::program::newest_manifest;
 use crate::services::elasticsearch::Line;
 use crate::services::{postgres, python};
 
@@ -407,10 +408,9 @@ impl<'a> World<'a> {
                 let rows = database.query(&query)?;
                 ensure!(
                     rows.is_empty(),
-                    "{:?} `{}` ({} rows shown, {} messages): {what}: {rows:?}",
+                    "{:?} `{}` ({} messages): {what}, the first five: {rows:?}",
                     target.sink,
                     target.place,
-                    "all",
                     messages.len()
                 );
                 Ok(())
@@ -496,10 +496,4 @@ pub(crate) fn files_below(root: &Path) -> Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
-}
-
-/// The highest id of a manifest anywhere below the state folder; 0 without one.
-fn newest_manifest(state: &Path) -> Result<u64> {
-    let id = |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix("manifest-")?.parse::<u64>().ok();
-    Ok(files_below(state)?.iter().filter_map(id).max().unwrap_or(0))
 }

@@ -22,21 +22,6 @@ use compare::{Output, Strictness, as_printed, difference, printed_row, row_text}
 use report::{FileReport, Verdict};
 use script::{Tables, is_query, statements, written_tables};
 
-/// The data files at a path, as the runner finds them.
-pub(crate) fn find(path: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(path).with_context(|| format!("list `{}`", path.display()))? {
-        let entry = entry?.path();
-        if entry.is_dir() {
-            files.extend(find(&entry)?);
-        } else if entry.extension().is_some_and(|e| e == "slt") {
-            files.push(entry);
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
 /// What wiesel gives for each file.
 pub(crate) fn outputs(binary: &Path, files: &[PathBuf]) -> Result<Vec<Value>> {
     let output = Command::new(binary)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
-use wiesel_slt::suite;
+use wiesel_slt::{record, suite};
 use wiesel_slt::{Output, RunOptions, outputs_of_file, run_file};
 
 use super::Exit;
@@ -51,7 +51,7 @@ impl Test {
         let log = Log::stderr();
         let mut files = Vec::new();
         for path in &self.paths {
-            match suite::find(path) {
+            match record::find(path) {
                 Ok(found) => files.extend(found.into_iter().map(|f| (f.display().to_string(), f))),
                 Err(e) => {
                     log.error(&format!("cannot read `{}`: {e}", path.display()));

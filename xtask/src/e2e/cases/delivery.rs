@@ -8,10 +8,10 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::examples::newest_manifest;
 use super::{jdbc, kafka_source};
 use crate::e2e::context::Context;
 use crate::e2e::program::Program;
+use crate::e2e::program::newest_manifest;
 use crate::services::elasticsearch::Line;
 
 /// Rows before each start.

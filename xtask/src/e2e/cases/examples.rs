@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
+use crate::commands::test::repository;
 use crate::e2e::context::Context;
+use crate::e2e::program::newest_manifest;
 use crate::services::elasticsearch::Line;
 use crate::services::{postgres, python};
 
@@ -253,7 +255,7 @@ pub(crate) fn application_logs_are_partitioned_by_day_and_hour(context: &Context
 
 fn web_traffic(context: &Context, course: Course) -> Result<()> {
     let table = context.unique("traffic");
-    let init = std::fs::read_to_string(example_path(&WEB_TRAFFIC, "init.sql"))?;
+    let init = std::fs::read_to_string(example_path(&WEB_TRAFFIC, "init.sql")?)?;
     let mut client = context.postgres()?;
     client.execute(&init.replace("aggregated_web_traffic", &table))?;
     let url = format!("jdbc:postgresql://{}/{}", context.services().postgres()?.address(), postgres::DATABASE);
@@ -286,7 +288,7 @@ fn web_traffic(context: &Context, course: Course) -> Result<()> {
 /// The analysis of the example's table is compared with what PostgreSQL itself says.
 pub(crate) fn web_traffic_is_analysed_by_day(context: &Context) -> Result<()> {
     let table = context.unique("analysed");
-    let init = std::fs::read_to_string(example_path(&WEB_TRAFFIC, "init.sql"))?;
+    let init = std::fs::read_to_string(example_path(&WEB_TRAFFIC, "init.sql")?)?;
     let mut client = context.postgres()?;
     client.execute(&init.replace("aggregated_web_traffic", &table))?;
     // Five cities and a host without a place, five windows a day, on four days; one city is silent on one of them.
@@ -299,7 +301,7 @@ pub(crate) fn web_traffic_is_analysed_by_day(context: &Context) -> Result<()> {
          WHERE NOT (city = 2 AND day = 1)"
     ))?;
     let url = format!("jdbc:postgresql://{}/{}", context.services().postgres()?.address(), postgres::DATABASE);
-    let mut arguments = vec!["run".to_owned(), example_path(&WEB_TRAFFIC, "analysis.sql").display().to_string()];
+    let mut arguments = vec!["run".to_owned(), example_path(&WEB_TRAFFIC, "analysis.sql")?.display().to_string()];
     arguments.extend(["--state".to_owned(), context.folder().join("state").display().to_string()]);
     for (key, value) in
         [("table-name", table.as_str()), ("url", &url), ("username", postgres::USER), ("password", postgres::PASSWORD)]
@@ -330,8 +332,8 @@ pub(crate) fn web_traffic_is_analysed_by_day(context: &Context) -> Result<()> {
 
 // ---------------------------------------------------------------- playing an example
 
-fn example_path(example: &Example, file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(example.folder).join(file)
+fn example_path(example: &Example, file: &str) -> Result<PathBuf> {
+    Ok(repository()?.join("examples").join(example.folder).join(file))
 }
 
 /// Runs an example over generated rows, in one run or through kills; gives back the rows.
@@ -365,9 +367,9 @@ fn play(context: &Context, example: &Example, course: Course, options: &[(&str, 
     let kafka = context.kafka()?;
     kafka.create_topic(&topic, 4)?;
     let file = match course {
-        Course::OneRun => example_path(example, example.file).display().to_string(),
+        Course::OneRun => example_path(example, example.file)?.display().to_string(),
         Course::Kills => {
-            let text = std::fs::read_to_string(example_path(example, example.file))?;
+            let text = std::fs::read_to_string(example_path(example, example.file)?)?;
             let without: Vec<&str> = text.lines().filter(|l| !l.contains("execution.checkpointing.")).collect();
             let text = format!("SET 'execution.checkpointing.interval' = '200 ms';\n{}", without.join("\n"));
             context.write("job.sql", &text)?
@@ -447,25 +449,6 @@ fn kills(context: &Context, example: &Example, topic: &str, lines: &[String], ar
     bounded.extend(bounded_option(example));
     context.run(&bounded, 120)?.expect_code(0)?.expect_stderr("resumed from checkpoint")?;
     Ok(())
-}
-
-/// The highest id of a manifest anywhere below the state folder; 0 without one.
-pub(crate) fn newest_manifest(state: &Path) -> Result<u64> {
-    let mut newest = 0;
-    let mut folders = vec![state.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
-        for entry in entries {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if let Some(id) = name.strip_prefix("manifest-").and_then(|id| id.parse::<u64>().ok()) {
-                newest = newest.max(id);
-            } else if entry.path().is_dir() {
-                folders.push(entry.path());
-            }
-        }
-    }
-    Ok(newest)
 }
 
 // ---------------------------------------------------------------- comparing

@@ -8,9 +8,9 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::examples::newest_manifest;
 use super::kafka_source::map;
 use crate::e2e::context::Context;
+use crate::e2e::program::newest_manifest;
 
 /// Visible files below a folder, by their path in it.
 pub(super) fn visible_files(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {

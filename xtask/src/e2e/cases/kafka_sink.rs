@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::examples::newest_manifest;
 use crate::e2e::context::Context;
+use crate::e2e::program::newest_manifest;
 
 const KILLS: usize = 10;
 const ROWS_PER_KILL: usize = 300;

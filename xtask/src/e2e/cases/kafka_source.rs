@@ -2,8 +2,8 @@
 
 use anyhow::{Result, ensure};
 
-use super::examples::newest_manifest;
 use crate::e2e::context::Context;
+use crate::e2e::program::newest_manifest;
 use crate::services::kafka::{PASSWORD, USER};
 
 /// Copies a topic to the console.

@@ -5,9 +5,9 @@ use std::fs;
 
 use anyhow::{Result, ensure};
 
-use super::examples::newest_manifest;
 use super::filesystem::SmallDisk;
 use crate::e2e::context::Context;
+use crate::e2e::program::newest_manifest;
 
 pub(crate) fn a_full_disk_fails_checkpoints_and_the_job_goes_on(context: &Context) -> Result<()> {
     let disk = match SmallDisk::mount(context.folder().join("disk"), "8m") {

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
-use super::examples::newest_manifest;
 use super::{filesystem, jdbc, kafka_source};
 use crate::e2e::context::Context;
+use crate::e2e::program::newest_manifest;
 use crate::services::elasticsearch::Line;
 
 /// Rows before the first start, and before each stop.
