@@ -38,6 +38,14 @@ struct Subquery {
     correlated: Vec<ScalarExpr>,
 }
 
+impl Subquery {
+    /// A query whose columns are what is compared, and that no condition of its own ties to the row outside.
+    fn alone(rel: Rel) -> Subquery {
+        let items = identity(&rel.columns);
+        Subquery { rel, items, correlated: Vec::new() }
+    }
+}
+
 /// A condition that is a join: what is compared, with which query, and whether it is negated.
 pub(super) struct Membership<'a> {
     pub(super) operands: Vec<&'a Expr>,
@@ -161,16 +169,13 @@ impl QueryBinder<'_> {
         operands: Vec<ScalarExpr>,
     ) -> Bound<Rel> {
         let rel = self.bind_uncorrelated(found.query, scope, "in HAVING")?;
-        let items = identity(&rel.columns);
-        join_subquery(left, Subquery { rel, items, correlated: Vec::new() }, found, operands)
+        join_subquery(left, Subquery::alone(rel), found, operands)
     }
 
     /// The query of an IN or EXISTS that is a condition; what ties it to the row outside is the join's.
     fn bind_membership(&mut self, found: &Membership<'_>, outer: &Scope) -> Bound<Subquery> {
         let Some(select) = simple_select(found.query) else {
-            let rel = self.bind_correlated(found.query, outer)?;
-            let items = identity(&rel.columns);
-            return Ok(Subquery { rel, items, correlated: Vec::new() });
+            return Ok(Subquery::alone(self.bind_correlated(found.query, outer)?));
         };
         let around = self.outer.replace(outer.clone());
         let bound = self.bind_simple(select, outer);
