@@ -9,9 +9,14 @@
 //! A checkpoint id alone does not say whether an epoch was committed, because two state folders count alike: with the generation that
 //! staged the rows it does. A run may begin behind the record only when that is asked for, since its rows would come twice.
 
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde::{Deserialize, Serialize};
 use wiesel_core::sink::{Claim, RunStart};
 use wiesel_core::{Error, Result};
+
+use crate::stage;
 
 /// What the system holds for one sink of one job.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +54,52 @@ pub(crate) struct Known {
 pub(crate) struct Pending {
     pub(crate) writer: u64,
     pub(crate) is_last: bool,
-    pub(crate) stage: crate::stage::Staged,
+    pub(crate) stage: stage::Staged,
+}
+
+/// What the factory of an exactly-once sink and its instances know of each other: the factory claims and commits, the instances stage and
+/// count.
+#[derive(Debug, Default)]
+pub(crate) struct Run {
+    /// What this run has claimed; 0: nothing yet.
+    generation: AtomicU64,
+    /// Changes of this run that are committed.
+    delivered: AtomicU64,
+    retried: AtomicU64,
+}
+
+impl Run {
+    /// The generation that this run has claimed.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// This run has claimed a generation.
+    pub(crate) fn claimed(&self, generation: u64) {
+        self.generation.store(generation, Ordering::Release);
+    }
+
+    /// A transaction did not come through.
+    pub(crate) fn tried_again(&self) {
+        self.retried.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The rows are in the system: they are counted, and their staging files are no longer needed.
+    pub(crate) fn committed(&self, folder: &Path, pending: &[Pending]) -> Result<()> {
+        for part in pending {
+            // What an earlier run staged was counted by that run as received.
+            if part.writer == self.generation() {
+                self.delivered.fetch_add(part.stage.changes, Ordering::Relaxed);
+            }
+            stage::remove(folder, &part.stage)?;
+        }
+        Ok(())
+    }
+
+    /// Delivered and retried so far.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.delivered.load(Ordering::Relaxed), self.retried.load(Ordering::Relaxed))
+    }
 }
 
 /// Bytes for a checkpoint.

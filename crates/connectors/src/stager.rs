@@ -8,12 +8,13 @@
 //! for a checkpoint and takes no more until then.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use wiesel_core::env::Waker;
-use wiesel_core::sink::SinkStatus;
+use wiesel_core::sink::{CheckpointKind, Prepared, SinkContext, SinkCounters, SinkStatus};
 use wiesel_core::{Error, ErrorKind, Result};
 
+use crate::epoch::{self, Known, Pending, Run};
 use crate::handover::{HandOver, Link, exponential_backoff};
 use crate::stage::{StageWriter, Staged};
 
@@ -48,11 +49,23 @@ pub(crate) struct Stager<C> {
     handover: HandOver<Work<C>>,
     sealed: Option<Option<Staged>>,
     epoch_bytes: u64,
+    run: Arc<Run>,
+    /// Commits are counted once for all instances.
+    is_first: bool,
+    /// The checkpoint that is being prepared is the end of the input.
+    is_last: bool,
 }
 
 impl<C: StageContent> Stager<C> {
-    /// Starts the thread. Files are named `<prefix>-<number>.stage`.
-    pub(crate) fn start(name: String, waker: Waker, folder: PathBuf, prefix: String) -> Result<Self> {
+    /// Starts the thread of one instance. Files are named `<prefix>-<instance>-<number>.stage`.
+    pub(crate) fn start(
+        name: &str,
+        context: &SinkContext,
+        folder: PathBuf,
+        prefix: &str,
+        run: Arc<Run>,
+    ) -> Result<Self> {
+        let (name, prefix) = (format!("{name}-{}", context.instance), format!("{prefix}-{}", context.instance));
         let (mut file, mut number) = (None, 0);
         let write = move |work: &mut Work<C>, link: &Link| {
             work.content.frames(&mut |frame, changes| {
@@ -72,8 +85,18 @@ impl<C: StageContent> Stager<C> {
             work.epoch_bytes = file.as_ref().map_or(0, StageWriter::bytes);
             Ok(())
         };
-        let handover = HandOver::start(name, waker, write)?;
-        Ok(Stager { content: C::default(), spare: None, cut: None, handover, sealed: None, epoch_bytes: 0 })
+        let handover = HandOver::start(name, context.waker.clone(), write)?;
+        Ok(Stager {
+            content: C::default(),
+            spare: None,
+            cut: None,
+            handover,
+            sealed: None,
+            epoch_bytes: 0,
+            run,
+            is_first: context.instance == 0,
+            is_last: false,
+        })
     }
 
     /// What is being filled.
@@ -121,17 +144,30 @@ impl<C: StageContent> Stager<C> {
     }
 
     /// A checkpoint begins: what was written so far belongs to it, nothing later does.
-    pub(crate) fn cut(&mut self) -> Result<()> {
+    pub(crate) fn prepare(&mut self, kind: CheckpointKind) -> Result<()> {
+        self.is_last = kind == CheckpointKind::Final;
         self.sealed = None;
         self.epoch_bytes = 0;
         self.cut = Some(self.take_content(true));
         self.pump()
     }
 
-    /// The sealed file of the last cut once it is durable; inside, `None` when there was nothing to stage.
-    pub(crate) fn poll_sealed(&mut self) -> Result<Option<Option<Staged>>> {
+    /// What the checkpoint keeps, once the file of the last cut is durable; no pending work when there was nothing to stage.
+    pub(crate) fn poll_prepared(&mut self) -> Result<Option<Prepared>> {
         self.pump()?;
-        Ok(self.sealed.take())
+        let Some(sealed) = self.sealed.take() else { return Ok(None) };
+        let writer = self.run.generation();
+        let pending = match sealed {
+            Some(stage) => epoch::encode(&Pending { writer, is_last: self.is_last, stage })?,
+            None => Vec::new(),
+        };
+        Ok(Some(Prepared { pending, state: epoch::encode(&Known { generation: writer })? }))
+    }
+
+    /// The counters of an instance that took and folded so many changes.
+    pub(crate) fn counters(&self, received: u64, folded: u64) -> SinkCounters {
+        let (delivered, retried) = if self.is_first { self.run.counts() } else { (0, 0) };
+        SinkCounters { received, delivered, folded, refused: 0, retried }
     }
 
     /// What the thread waits for.
@@ -161,6 +197,8 @@ fn wait(link: &Link, attempt: &mut u32, error: &Error) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use wiesel_core::env::Waker;
+
     use super::*;
     use crate::stage::StageReader;
 
@@ -181,8 +219,8 @@ mod tests {
 
     fn sealed(stager: &mut Stager<Words>, waker: &Waker) -> Option<Staged> {
         loop {
-            if let Some(sealed) = stager.poll_sealed().unwrap() {
-                return sealed;
+            if let Some(Prepared { pending, .. }) = stager.poll_prepared().unwrap() {
+                return (!pending.is_empty()).then(|| epoch::decode::<Pending>(&pending).unwrap().stage);
             }
             waker.wait(Duration::from_secs(10));
         }
@@ -193,16 +231,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let waker = Waker::default();
         let path = folder.path().to_owned();
-        let mut stager = Stager::<Words>::start("t".to_owned(), waker.clone(), path, "sink-t-0".to_owned()).unwrap();
+        let context = SinkContext { instance: 0, instances: 1, restored: Vec::new(), waker: waker.clone() };
+        let mut stager = Stager::<Words>::start("t", &context, path, "sink-t-0", Arc::default()).unwrap();
         stager.content().0.extend(b"abc");
         stager.pump().unwrap();
         stager.content().0.push(b'd');
-        stager.cut().unwrap();
+        stager.prepare(CheckpointKind::Periodic).unwrap();
         stager.content().0.push(b'e');
         let first = sealed(&mut stager, &waker).unwrap();
-        stager.cut().unwrap();
+        stager.prepare(CheckpointKind::Periodic).unwrap();
         let second = sealed(&mut stager, &waker).unwrap();
-        stager.cut().unwrap();
+        stager.prepare(CheckpointKind::Periodic).unwrap();
         assert_eq!(sealed(&mut stager, &waker), None, "nothing is staged, so there is no file");
         for (staged, expected) in [(first, "abcd"), (second, "e")] {
             let mut reader = StageReader::open(folder.path(), &staged).unwrap();

@@ -11,7 +11,6 @@
 //! that the database refuses ends the job and is shown: once the cause is removed, the same command goes on with the same rows.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
@@ -29,7 +28,7 @@ use super::record::{self, RecordKey};
 use super::row_buffer::RowBuffer;
 use super::sink::{STATEMENT_ROWS_MAX, show_row, write_batch};
 use super::target::{Failure, Prepared, Target};
-use crate::epoch::{self, Known, Pending};
+use crate::epoch::{self, Pending, Run};
 use crate::stage::{self, StageReader};
 use crate::stager::{StageContent, Stager};
 
@@ -49,19 +48,9 @@ pub(super) struct ExactlyOnceFactory {
     key: RecordKey,
     folder: PathBuf,
     prefix: String,
-    shared: Arc<Shared>,
+    run: Arc<Run>,
     /// The connection of claim and commit.
     session: Mutex<Option<(Client, Prepared)>>,
-}
-
-/// What the factory and its instances know of each other.
-#[derive(Default)]
-struct Shared {
-    /// What this run has claimed; 0: nothing yet.
-    generation: AtomicU64,
-    /// Changes of this run that are committed.
-    delivered: AtomicU64,
-    retried: AtomicU64,
 }
 
 impl ExactlyOnceFactory {
@@ -76,7 +65,7 @@ impl ExactlyOnceFactory {
             key: RecordKey { job: request.run_key.clone(), sink },
             folder: PathBuf::from(&request.loop_folder),
             prefix: stage::prefix(&table.name, request.ordinal),
-            shared: Arc::default(),
+            run: Arc::default(),
             session: Mutex::default(),
         }
     }
@@ -101,17 +90,13 @@ impl ExactlyOnceFactory {
         outcome
     }
 
-    fn generation(&self) -> u64 {
-        self.shared.generation.load(Ordering::Acquire)
-    }
-
     /// One transaction; `Ok(false)` when the record shows that an earlier one had come through.
     fn write(&self, checkpoint: u64, pending: &[Pending], statement_rows: usize) -> Result<bool, Failure> {
         let Some(first) = pending.first() else { return Ok(false) };
         self.with_session(|client, prepared| {
             let (mut transaction, record) = record::lock(&self.target, client, &self.key)?;
-            if record.generation != self.generation() {
-                return Err(epoch::superseded(&self.table, self.generation(), &record).into());
+            if record.generation != self.run.generation() {
+                return Err(epoch::superseded(&self.table, self.run.generation(), &record).into());
             }
             if record.has(first.writer, checkpoint) {
                 return Ok(false);
@@ -161,19 +146,15 @@ impl SinkFactory for ExactlyOnceFactory {
             transaction.commit().map_err(|e| self.target.failure(&e))?;
             Ok(record.generation)
         })?;
-        self.shared.generation.store(generation, Ordering::Release);
+        self.run.claimed(generation);
         Ok(())
     }
 
     fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
-        let name = format!("jdbc-{}-{}", self.table, context.instance);
-        let prefix = format!("{}-{}", self.prefix, context.instance);
+        let (name, folder) = (format!("jdbc-{}", self.table), self.folder.clone());
         Ok(Box::new(ExactlyOnceSink {
             target: Arc::clone(&self.target),
-            stager: Stager::start(name, context.waker, self.folder.clone(), prefix)?,
-            shared: Arc::clone(&self.shared),
-            is_first: context.instance == 0,
-            is_last: false,
+            stager: Stager::start(&name, &context, folder, &self.prefix, Arc::clone(&self.run))?,
             received: 0,
             folded: 0,
         }))
@@ -188,19 +169,12 @@ impl SinkFactory for ExactlyOnceFactory {
                 // One by one: rows that are one row in the database, or to find the row that it refuses.
                 Err(Failure::SameRowTwice | Failure::Row(_)) if statement_rows > 1 => statement_rows = 1,
                 Err(failure) => {
-                    self.shared.retried.fetch_add(1, Ordering::Relaxed);
+                    self.run.tried_again();
                     return Err(failure.into());
                 }
             }
         }
-        for part in &pending {
-            // What an earlier run staged was counted by that run as received.
-            if part.writer == self.generation() {
-                self.shared.delivered.fetch_add(part.stage.changes, Ordering::Relaxed);
-            }
-            stage::remove(&self.folder, &part.stage)?;
-        }
-        Ok(())
+        self.run.committed(&self.folder, &pending)
     }
 
     fn recover(&self, _restored: &[Vec<u8>]) -> Result<()> {
@@ -212,10 +186,6 @@ impl SinkFactory for ExactlyOnceFactory {
 struct ExactlyOnceSink {
     target: Arc<Target>,
     stager: Stager<RowBuffer>,
-    shared: Arc<Shared>,
-    /// Commits are counted once for all instances.
-    is_first: bool,
-    is_last: bool,
     received: u64,
     folded: u64,
 }
@@ -271,18 +241,11 @@ impl Sink for ExactlyOnceSink {
     }
 
     fn prepare(&mut self, _checkpoint: u64, kind: CheckpointKind) -> Result<()> {
-        self.is_last = kind == CheckpointKind::Final;
-        self.stager.cut()
+        self.stager.prepare(kind)
     }
 
     fn poll_prepared(&mut self) -> Result<Option<PreparedWork>> {
-        let Some(sealed) = self.stager.poll_sealed()? else { return Ok(None) };
-        let writer = self.shared.generation.load(Ordering::Acquire);
-        let pending = match sealed {
-            Some(stage) => epoch::encode(&Pending { writer, is_last: self.is_last, stage })?,
-            None => Vec::new(),
-        };
-        Ok(Some(PreparedWork { pending, state: epoch::encode(&Known { generation: writer })? }))
+        self.stager.poll_prepared()
     }
 
     fn waiting_for(&self) -> Option<String> {
@@ -290,14 +253,7 @@ impl Sink for ExactlyOnceSink {
     }
 
     fn counters(&self) -> SinkCounters {
-        let of_all = |counter: &AtomicU64| if self.is_first { counter.load(Ordering::Relaxed) } else { 0 };
-        SinkCounters {
-            received: self.received,
-            delivered: of_all(&self.shared.delivered),
-            folded: self.folded,
-            refused: 0,
-            retried: of_all(&self.shared.retried),
-        }
+        self.stager.counters(self.received, self.folded)
     }
 }
 

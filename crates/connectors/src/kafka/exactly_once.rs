@@ -14,7 +14,6 @@
 //! the commit alone, and one that a crash leaves behind is aborted by the next claim.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,9 +24,8 @@ use wiesel_core::{ChangeBatch, Error, Result};
 use wiesel_ffi::kafka::{ClientKind, PartitionOffset, Producer, TransactionError, code};
 
 use super::cluster::ClientSettings;
-use super::sink::{Flight, KafkaSinkFactory, Target, client_settings, record_times};
-use crate::epoch::{self, Known, Pending, Record};
-use crate::formats::Encoder;
+use super::sink::{Documents, Flight, KafkaSinkFactory, Target, client_settings};
+use crate::epoch::{self, Pending, Record, Run};
 use crate::stage::{self, StageReader};
 use crate::stager::{StageContent, Stager};
 
@@ -49,16 +47,8 @@ pub(super) struct ExactlyOnceFactory {
     name: String,
     folder: PathBuf,
     prefix: String,
-    shared: Arc<Shared>,
+    run: Arc<Run>,
     session: Mutex<Option<Session>>,
-}
-
-/// What the factory and its instances know of each other.
-#[derive(Default)]
-struct Shared {
-    generation: AtomicU64,
-    delivered: AtomicU64,
-    retried: AtomicU64,
 }
 
 /// A producer that has announced itself, and the record that nobody else can have changed since.
@@ -86,14 +76,10 @@ impl ExactlyOnceFactory {
             name,
             folder: PathBuf::from(folder),
             prefix: stage::prefix(table, ordinal),
-            shared: Arc::default(),
+            run: Arc::default(),
             session: Mutex::default(),
             inner,
         }
-    }
-
-    fn generation(&self) -> u64 {
-        self.shared.generation.load(Ordering::Acquire)
     }
 
     fn topic(&self) -> &str {
@@ -201,7 +187,7 @@ impl ExactlyOnceFactory {
                 // At best a courtesy to readers: the next producer aborts it anyway.
                 drop(session.flight.producer().abort_transaction(Duration::from_secs(1)));
             }
-            self.shared.retried.fetch_add(1, Ordering::Relaxed);
+            self.run.tried_again();
         }
         outcome.map_err(|failure| match failure {
             Failure::Again(error) | Failure::Fatal(error) => error,
@@ -269,7 +255,7 @@ impl SinkFactory for ExactlyOnceFactory {
             self.transact(session, record, |_| Ok(()))?;
             Ok(generation)
         })?;
-        self.shared.generation.store(generation, Ordering::Release);
+        self.run.claimed(generation);
         Ok(())
     }
 
@@ -278,21 +264,11 @@ impl SinkFactory for ExactlyOnceFactory {
         let settings = ClientSettings { defaults: Vec::new(), fixed: Vec::new() };
         let client = cluster.client(ClientKind::Producer, settings, None)?;
         let partitions = cluster.topic(&client, self.topic())?.partitions;
-        let name = format!("kafka-{}-{}", self.inner.table, context.instance);
-        let prefix = format!("{}-{}", self.prefix, context.instance);
+        let (name, folder) = (format!("kafka-{}", self.inner.table), self.folder.clone());
         Ok(Box::new(ExactlyOnceSink {
-            table: self.inner.table.clone(),
-            topic: self.topic().to_owned(),
-            physical: self.inner.physical.clone(),
-            timestamp: self.inner.timestamp,
-            encoder: self.inner.encoder.create()?,
+            documents: self.inner.documents()?,
             target: Target::new(self.inner.options.partitioner, context.instance, partitions),
-            documents: Vec::new(),
-            ends: Vec::new(),
-            stager: Stager::start(name, context.waker, self.folder.clone(), prefix)?,
-            shared: Arc::clone(&self.shared),
-            is_first: context.instance == 0,
-            is_last: false,
+            stager: Stager::start(&name, &context, folder, &self.prefix, Arc::clone(&self.run))?,
             received: 0,
         }))
     }
@@ -301,8 +277,8 @@ impl SinkFactory for ExactlyOnceFactory {
         let pending: Vec<Pending> = pending.iter().map(|work| epoch::decode(work)).collect::<Result<_>>()?;
         let Some(first) = pending.first() else { return Ok(()) };
         self.with_session(|session| {
-            if session.record.generation != self.generation() {
-                let error = epoch::superseded(&self.inner.table, self.generation(), &session.record);
+            if session.record.generation != self.run.generation() {
+                let error = epoch::superseded(&self.inner.table, self.run.generation(), &session.record);
                 return Err(Failure::Fatal(error));
             }
             if session.record.has(first.writer, checkpoint) {
@@ -311,13 +287,7 @@ impl SinkFactory for ExactlyOnceFactory {
             let record = session.record.after(first, checkpoint);
             self.transact(session, record, |flight| self.send_staged(flight, &pending))
         })?;
-        for part in &pending {
-            if part.writer == self.generation() {
-                self.shared.delivered.fetch_add(part.stage.changes, Ordering::Relaxed);
-            }
-            stage::remove(&self.folder, &part.stage)?;
-        }
-        Ok(())
+        self.run.committed(&self.folder, &pending)
     }
 
     fn recover(&self, _restored: &[Vec<u8>]) -> Result<()> {
@@ -433,42 +403,19 @@ impl StageContent for Gathered {
 }
 
 struct ExactlyOnceSink {
-    table: String,
-    topic: String,
-    physical: Vec<usize>,
-    timestamp: Option<usize>,
-    encoder: Box<dyn Encoder>,
+    documents: Documents,
     target: Target,
-    documents: Vec<u8>,
-    ends: Vec<usize>,
     stager: Stager<Gathered>,
-    shared: Arc<Shared>,
-    /// Commits are counted once for all instances.
-    is_first: bool,
-    is_last: bool,
     received: u64,
 }
 
 impl Sink for ExactlyOnceSink {
     fn write(&mut self, batch: &ChangeBatch) -> Result<()> {
-        let documents = ChangeBatch { rows: batch.rows.project(&self.physical)?, kinds: batch.kinds.clone() };
-        self.documents.clear();
-        self.ends.clear();
-        self.encoder.encode(&documents, &mut self.documents, &mut self.ends)?;
-        let times = self.timestamp.map(|index| record_times(batch.rows.column(index))).transpose()?;
+        self.documents.encode(batch)?;
         let content = self.stager.content();
-        let mut start = 0;
-        for (row, end) in self.ends.iter().enumerate() {
-            let value = self.documents.get(start..*end);
-            start = *end;
-            let time = times.as_ref().and_then(|times| times.get(row).copied().flatten());
-            if time.is_some_and(|time| time < 0) {
-                return Err(Error::data(format!(
-                    "a record for topic `{}` (table `{}`) has a 'timestamp' before 1970, which Kafka does not take",
-                    self.topic, self.table
-                )));
-            }
-            StagedRecord { partition: self.target.next(), time, key: None, value }.append_to(&mut content.frame);
+        for (value, time) in self.documents.records() {
+            let (partition, value) = (self.target.next(), Some(value));
+            StagedRecord { partition, time, key: None, value }.append_to(&mut content.frame);
             content.count += 1;
             self.received += 1;
         }
@@ -480,18 +427,11 @@ impl Sink for ExactlyOnceSink {
     }
 
     fn prepare(&mut self, _checkpoint: u64, kind: CheckpointKind) -> Result<()> {
-        self.is_last = kind == CheckpointKind::Final;
-        self.stager.cut()
+        self.stager.prepare(kind)
     }
 
     fn poll_prepared(&mut self) -> Result<Option<Prepared>> {
-        let Some(sealed) = self.stager.poll_sealed()? else { return Ok(None) };
-        let writer = self.shared.generation.load(Ordering::Acquire);
-        let pending = match sealed {
-            Some(stage) => epoch::encode(&Pending { writer, is_last: self.is_last, stage })?,
-            None => Vec::new(),
-        };
-        Ok(Some(Prepared { pending, state: epoch::encode(&Known { generation: writer })? }))
+        self.stager.poll_prepared()
     }
 
     fn waiting_for(&self) -> Option<String> {
@@ -499,14 +439,7 @@ impl Sink for ExactlyOnceSink {
     }
 
     fn counters(&self) -> SinkCounters {
-        let of_all = |counter: &AtomicU64| if self.is_first { counter.load(Ordering::Relaxed) } else { 0 };
-        SinkCounters {
-            received: self.received,
-            delivered: of_all(&self.shared.delivered),
-            folded: 0,
-            refused: 0,
-            retried: of_all(&self.shared.retried),
-        }
+        self.stager.counters(self.received, 0)
     }
 }
 

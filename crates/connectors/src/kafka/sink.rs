@@ -61,6 +61,61 @@ impl KafkaSinkFactory {
             job_name: &self.job_name,
         }
     }
+
+    /// What makes records of one instance's rows.
+    pub(super) fn documents(&self) -> Result<Documents> {
+        Ok(Documents {
+            table: self.table.clone(),
+            topic: self.options.topics.first().cloned().unwrap_or_default(),
+            physical: self.physical.clone(),
+            timestamp: self.timestamp,
+            encoder: self.encoder.create()?,
+            bytes: Vec::new(),
+            ends: Vec::new(),
+            times: None,
+        })
+    }
+}
+
+/// Rows as records: their documents, and their times where a column says them.
+pub(super) struct Documents {
+    table: String,
+    topic: String,
+    physical: Vec<usize>,
+    timestamp: Option<usize>,
+    encoder: Box<dyn Encoder>,
+    /// The documents of a batch, one behind the other.
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    times: Option<Vec<Option<i64>>>,
+}
+
+impl Documents {
+    /// Takes a batch; what was there before is gone.
+    pub(super) fn encode(&mut self, batch: &ChangeBatch) -> Result<()> {
+        let documents = ChangeBatch { rows: batch.rows.project(&self.physical)?, kinds: batch.kinds.clone() };
+        self.bytes.clear();
+        self.ends.clear();
+        self.encoder.encode(&documents, &mut self.bytes, &mut self.ends)?;
+        self.times = self.timestamp.map(|index| record_times(batch.rows.column(index))).transpose()?;
+        if self.times.iter().flatten().flatten().any(|time| *time < 0) {
+            return Err(Error::data(format!(
+                "a record for topic `{}` (table `{}`) has a 'timestamp' before 1970, which Kafka does not take",
+                self.topic, self.table
+            )));
+        }
+        Ok(())
+    }
+
+    /// The document of every change, with the record's time.
+    pub(super) fn records(&self) -> impl Iterator<Item = (&[u8], Option<i64>)> {
+        let mut start = 0;
+        self.ends.iter().enumerate().map(move |(row, end)| {
+            let document = self.bytes.get(start..*end).unwrap_or_default();
+            start = *end;
+            (document, self.times.as_ref().and_then(|times| times.get(row).copied().flatten()))
+        })
+    }
 }
 
 /// The settings of every producer.
@@ -114,11 +169,7 @@ impl SinkFactory for KafkaSinkFactory {
             user: self.options.properties.user.clone(),
             waits_at_checkpoints: self.options.delivery == Delivery::AtLeastOnce,
             in_flight_bytes_max: self.options.properties.buffer_memory.unwrap_or(IN_FLIGHT_BYTES_MAX),
-            physical: self.physical.clone(),
-            timestamp: self.timestamp,
-            encoder: self.encoder.create()?,
-            documents: Vec::new(),
-            ends: Vec::new(),
+            documents: self.documents()?,
             flight: Flight::new(producer),
             target,
             must_wait: true,
@@ -259,11 +310,7 @@ struct KafkaSink {
     user: Option<String>,
     waits_at_checkpoints: bool,
     in_flight_bytes_max: u64,
-    physical: Vec<usize>,
-    timestamp: Option<usize>,
-    encoder: Box<dyn Encoder>,
-    documents: Vec<u8>,
-    ends: Vec<usize>,
+    documents: Documents,
     flight: Flight,
     target: Target,
     /// Whether the checkpoint that is being prepared waits for acknowledgements.
@@ -322,25 +369,8 @@ impl KafkaSink {
 
 impl Sink for KafkaSink {
     fn write(&mut self, batch: &ChangeBatch) -> Result<()> {
-        let documents = ChangeBatch { rows: batch.rows.project(&self.physical)?, kinds: batch.kinds.clone() };
-        self.documents.clear();
-        self.ends.clear();
-        self.encoder.encode(&documents, &mut self.documents, &mut self.ends)?;
-        let times = self.timestamp.map(|index| record_times(batch.rows.column(index))).transpose()?;
-        let mut start = 0;
-        for (row, end) in self.ends.iter().enumerate() {
-            let document = &self.documents[start..*end];
-            start = *end;
-            let time = match &times {
-                None => None,
-                Some(times) => times.get(row).copied().flatten(),
-            };
-            if time.is_some_and(|time| time < 0) {
-                return Err(Error::data(format!(
-                    "a record for topic `{}` (table `{}`) has a 'timestamp' before 1970, which Kafka does not take",
-                    self.topic, self.table
-                )));
-            }
+        self.documents.encode(batch)?;
+        for (document, time) in self.documents.records() {
             if let Err(error) = self.flight.send(self.target.next(), document, time) {
                 if error.code == code::MESSAGE_TOO_LARGE && self.hands_over_refused {
                     let reason = self.not_delivered(&error, -1).message().to_owned();
