@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
-use wiesel_slt::{record, suite};
 use wiesel_slt::{Output, RunOptions, outputs_of_file, run_file};
+use wiesel_slt::{record, suite};
 
 use super::Exit;
 use crate::log::Log;
