@@ -19,17 +19,15 @@
 //! - **Late rows** are rows like others: the order of arrival counts, not that of time.
 //! - **Cost per row**: key encoding, one hash probe, the encoding of the row; a row that is replaced is decoded again.
 
-use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
-use arrow_select::concat::concat;
-use arrow_select::take::take;
+use arrow_array::RecordBatch;
 use wiesel_core::{ChangeBatch, ChangelogMode, DataType, Error, Result, RowKind, Schema};
 use wiesel_expr::EvalContext;
 use wiesel_plan::ChangelogNormalizeNode;
 
-use super::ROWS_PER_BATCH;
 use super::aggregate::{Cells, FieldCells, check_version};
+use super::picked::Picked;
 use crate::operator::{Operator, Output, StateWriter};
-use crate::state::codec::{KeyBuffer, Reader, STATE_VERSION, decode_rows, encode_row, put_varint};
+use crate::state::codec::{Reader, STATE_VERSION, encode_row, put_varint};
 use crate::state::group_table::GroupTable;
 use crate::state::vnode::{KeyHasher, hash_key, vnode_of_key};
 
@@ -53,9 +51,7 @@ pub struct ChangelogNormalize {
     rows: Vec<u32>,
     slots: Vec<u32>,
     row: Vec<u8>,
-    before: KeyBuffer,
-    kinds: Vec<RowKind>,
-    picks: Vec<u32>,
+    changes: Picked,
     gone: Vec<u32>,
 }
 
@@ -77,9 +73,7 @@ impl ChangelogNormalize {
             rows: Vec::new(),
             slots: Vec::new(),
             row: Vec::new(),
-            before: KeyBuffer::default(),
-            kinds: Vec::new(),
-            picks: Vec::new(),
+            changes: Picked::default(),
             gone: Vec::new(),
         })
     }
@@ -90,15 +84,10 @@ impl ChangelogNormalize {
         self.kept.grow(slots);
     }
 
-    fn tell(&mut self, kind: RowKind, pick: usize) {
-        self.kinds.push(kind);
-        self.picks.push(u32::try_from(pick).unwrap_or(u32::MAX));
-    }
-
-    /// The row that stood; picks behind the rows of the batch are such rows.
-    fn tell_before(&mut self, kind: RowKind, slot: usize, batch_rows: usize) {
-        self.tell(kind, batch_rows + self.before.len());
-        self.before.push(self.kept.get(slot).unwrap_or_default());
+    /// Tells of the row that stood.
+    fn tell_before(&mut self, kind: RowKind, slot: usize) {
+        let before = self.changes.keep(self.kept.get(slot).unwrap_or_default());
+        self.changes.push(kind, before);
     }
 
     fn add(&mut self, batch: &RecordBatch, row: usize, slot_number: u32, now_ms: i64) -> Result<()> {
@@ -106,35 +95,18 @@ impl ChangelogNormalize {
         self.row.clear();
         encode_row(batch.columns(), row, &mut self.row)?;
         if !self.is_kept[slot] {
-            self.tell(RowKind::Insert, row);
+            self.changes.push(RowKind::Insert, row);
         } else if !self.has_ttl && self.kept.get(slot) == Some(&self.row) {
             return Ok(());
         } else {
             if self.mode == ChangelogMode::Full {
-                self.tell_before(RowKind::UpdateBefore, slot, batch.num_rows());
+                self.tell_before(RowKind::UpdateBefore, slot);
             }
-            self.tell(RowKind::UpdateAfter, row);
+            self.changes.push(RowKind::UpdateAfter, row);
         }
         self.is_kept[slot] = true;
         self.kept.set(slot, &self.row);
         self.table.mark(slot_number, now_ms);
-        Ok(())
-    }
-
-    fn emit(&self, batch: &RecordBatch, output: &mut Output) -> Result<()> {
-        let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
-        if !self.before.is_empty() {
-            let before = decode_rows(&self.types, self.before.iter())?;
-            for (column, before) in columns.iter_mut().zip(&before) {
-                *column = concat(&[column.as_ref(), before.as_ref()])?;
-            }
-        }
-        for (picks, kinds) in self.picks.chunks(ROWS_PER_BATCH).zip(self.kinds.chunks(ROWS_PER_BATCH)) {
-            let picks = UInt32Array::from(picks.to_vec());
-            let columns = columns.iter().map(|c| take(c, &picks, None)).collect::<Result<_, _>>()?;
-            let rows = RecordBatch::try_new(self.schema.arrow().clone(), columns)?;
-            output.emit(ChangeBatch::new(rows, kinds.to_vec()));
-        }
         Ok(())
     }
 }
@@ -151,9 +123,7 @@ impl Operator for ChangelogNormalize {
         let (keys, hashes) = self.hasher.keys_and_hashes();
         self.table.slots(keys, hashes, &self.rows, &mut slots);
         self.grow();
-        self.before.clear();
-        self.kinds.clear();
-        self.picks.clear();
+        self.changes.begin(batch.len());
         self.gone.clear();
         for (row, &slot_number) in slots.iter().enumerate() {
             let slot = slot_number as usize;
@@ -164,7 +134,7 @@ impl Operator for ChangelogNormalize {
                 RowKind::Insert | RowKind::UpdateAfter => self.add(&batch.rows, row, slot_number, context.now_ms)?,
                 RowKind::UpdateBefore => {}
                 RowKind::Delete if self.is_kept[slot] => {
-                    self.tell_before(RowKind::Delete, slot, batch.len());
+                    self.tell_before(RowKind::Delete, slot);
                     self.is_kept[slot] = false;
                 }
                 RowKind::Delete => {}
@@ -178,7 +148,7 @@ impl Operator for ChangelogNormalize {
             self.table.remove(slot);
         }
         self.slots = slots;
-        self.emit(&batch.rows, output)
+        self.changes.emit(&batch.rows, &self.types, &self.schema, output)
     }
 
     fn advance(&mut self, watermark: i64, context: &EvalContext, _: &mut Output) -> Result<i64> {
@@ -231,7 +201,7 @@ impl Operator for ChangelogNormalize {
     }
 
     fn state_bytes(&self) -> usize {
-        self.table.bytes() + self.hasher.bytes() + self.is_kept.capacity() + self.kept.bytes()
+        self.table.bytes() + self.hasher.bytes() + self.is_kept.capacity() + self.kept.bytes() + self.changes.bytes()
     }
 }
 

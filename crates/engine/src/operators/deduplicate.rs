@@ -16,18 +16,16 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMillisecondType;
-use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType as ArrowType, TimeUnit};
-use arrow_select::concat::concat;
-use arrow_select::take::take;
 use wiesel_core::{ChangeBatch, ChangelogMode, DataType, Error, Result, RowKind, Schema};
 use wiesel_expr::EvalContext;
 use wiesel_plan::DeduplicateNode;
 
-use super::ROWS_PER_BATCH;
 use super::aggregate::{Cells, FieldCells, check_version};
+use super::picked::Picked;
 use crate::operator::{Operator, Output, StateWriter};
-use crate::state::codec::{KeyBuffer, Reader, STATE_VERSION, decode_rows, encode_row, put_varint};
+use crate::state::codec::{Reader, STATE_VERSION, encode_row, put_varint};
 use crate::state::group_table::GroupTable;
 use crate::state::store::{Loaded, StateStore};
 use crate::state::vnode::{KeyHasher, hash_key};
@@ -55,7 +53,7 @@ pub struct Deduplicate {
     rows: Vec<u32>,
     slots: Vec<u32>,
     row: Vec<u8>,
-    replaced: KeyBuffer,
+    changes: Picked,
     sweep: Vec<u32>,
     loaded: Loaded,
 }
@@ -86,7 +84,7 @@ impl Deduplicate {
             rows: Vec::new(),
             slots: Vec::new(),
             row: Vec::new(),
-            replaced: KeyBuffer::default(),
+            changes: Picked::default(),
             sweep: Vec::new(),
             loaded: Loaded::default(),
         })
@@ -132,8 +130,8 @@ impl Deduplicate {
         }
     }
 
-    /// Decides on every row. A pick is a row of the batch, or behind those, a replaced row.
-    fn decide(&mut self, batch: &RecordBatch, now_ms: i64, changes: &mut Changes) -> Result<()> {
+    /// Decides on every row.
+    fn decide(&mut self, batch: &RecordBatch, now_ms: i64) -> Result<()> {
         let order = match self.order {
             None => None,
             Some(column) => {
@@ -160,13 +158,13 @@ impl Deduplicate {
                 continue;
             }
             if is_first {
-                changes.push(RowKind::Insert, row);
+                self.changes.push(RowKind::Insert, row);
             } else {
                 if self.mode == ChangelogMode::Full {
-                    changes.push(RowKind::UpdateBefore, batch.num_rows() + self.replaced.len());
-                    self.replaced.push(self.kept.get(slot).unwrap_or_default());
+                    let replaced = self.changes.keep(self.kept.get(slot).unwrap_or_default());
+                    self.changes.push(RowKind::UpdateBefore, replaced);
                 }
-                changes.push(RowKind::UpdateAfter, row);
+                self.changes.push(RowKind::UpdateAfter, row);
             }
             self.is_kept[slot] = true;
             self.times[slot] = time_ms;
@@ -176,36 +174,6 @@ impl Deduplicate {
             self.table.mark(slot_number, now_ms);
         }
         Ok(())
-    }
-
-    fn emit(&self, batch: &RecordBatch, changes: &Changes, output: &mut Output) -> Result<()> {
-        let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
-        if !self.replaced.is_empty() {
-            let replaced = decode_rows(&self.types, self.replaced.iter())?;
-            for (column, replaced) in columns.iter_mut().zip(&replaced) {
-                *column = concat(&[column.as_ref(), replaced.as_ref()])?;
-            }
-        }
-        for (picks, kinds) in changes.picks.chunks(ROWS_PER_BATCH).zip(changes.kinds.chunks(ROWS_PER_BATCH)) {
-            let picks = UInt32Array::from(picks.to_vec());
-            let columns = columns.iter().map(|c| take(c, &picks, None)).collect::<Result<_, _>>()?;
-            let rows = RecordBatch::try_new(self.schema.arrow().clone(), columns)?;
-            output.emit(ChangeBatch::new(rows, kinds.to_vec()));
-        }
-        Ok(())
-    }
-}
-
-#[derive(Default)]
-struct Changes {
-    kinds: Vec<RowKind>,
-    picks: Vec<u32>,
-}
-
-impl Changes {
-    fn push(&mut self, kind: RowKind, pick: usize) {
-        self.kinds.push(kind);
-        self.picks.push(u32::try_from(pick).unwrap_or(u32::MAX));
     }
 }
 
@@ -224,10 +192,9 @@ impl Operator for Deduplicate {
         self.table.slots(keys, hashes, &self.rows, &mut self.slots);
         self.grow();
         self.load()?;
-        self.replaced.clear();
-        let mut changes = Changes::default();
-        self.decide(&batch.rows, context.now_ms, &mut changes)?;
-        self.emit(&batch.rows, &changes, output)
+        self.changes.begin(batch.len());
+        self.decide(&batch.rows, context.now_ms)?;
+        self.changes.emit(&batch.rows, &self.types, &self.schema, output)
     }
 
     fn advance(&mut self, watermark: i64, context: &EvalContext, _: &mut Output) -> Result<i64> {
@@ -301,6 +268,7 @@ impl Operator for Deduplicate {
             + self.is_kept.capacity()
             + self.times.capacity() * size_of::<i64>()
             + self.kept.bytes()
+            + self.changes.bytes()
     }
 }
 

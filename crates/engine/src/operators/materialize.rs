@@ -17,17 +17,15 @@
 //!   rows are compared whole. **Drops state** with a key's last row and by TTL.
 //! - **Late rows** do not exist here. **Cost per row**: one encoding, one probe and a walk over the rows of its key.
 
-use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
-use arrow_select::concat::concat;
-use arrow_select::take::take;
+use arrow_array::{ArrayRef, RecordBatch};
 use wiesel_core::{ChangeBatch, DataType, Error, Result, RowKind, Schema};
 use wiesel_expr::EvalContext;
 use wiesel_plan::MaterializeNode;
 
-use super::ROWS_PER_BATCH;
 use super::keyed_rows::{KeyedRows, Restored, arrival_of};
+use super::picked::Picked;
 use crate::operator::{Operator, Output, StateWriter};
-use crate::state::codec::{KeyBuffer, Reader, decode_rows, encode_keys, encode_row, put_bytes};
+use crate::state::codec::{KeyBuffer, Reader, encode_keys, encode_row, put_bytes};
 use crate::state::store::{Loaded, StateStore};
 
 /// See the module's head.
@@ -43,9 +41,7 @@ pub struct Materialize {
     slots: Vec<u32>,
     row: Vec<u8>,
     row_keys: KeyBuffer,
-    kinds: Vec<RowKind>,
-    picks: Vec<u32>,
-    kept: KeyBuffer,
+    changes: Picked,
 }
 
 impl Materialize {
@@ -65,9 +61,7 @@ impl Materialize {
             slots: Vec::new(),
             row: Vec::new(),
             row_keys: KeyBuffer::default(),
-            kinds: Vec::new(),
-            picks: Vec::new(),
-            kept: KeyBuffer::default(),
+            changes: Picked::default(),
         })
     }
 
@@ -105,11 +99,6 @@ impl Materialize {
         Ok(None)
     }
 
-    fn tell(&mut self, kind: RowKind, pick: usize) {
-        self.kinds.push(kind);
-        self.picks.push(u32::try_from(pick).unwrap_or(u32::MAX));
-    }
-
     fn add(&mut self, slot: u32, row: usize) -> Result<()> {
         let is_first = self.rows.range(slot, &[]).next().is_none();
         let place = if self.upsert_key.is_empty() { None } else { self.find(slot)? };
@@ -120,11 +109,11 @@ impl Materialize {
                 self.sequence += 1;
             }
         }
-        self.tell(if is_first { RowKind::Insert } else { RowKind::UpdateAfter }, row);
+        self.changes.push(if is_first { RowKind::Insert } else { RowKind::UpdateAfter }, row);
         Ok(())
     }
 
-    fn retract(&mut self, slot: u32, row: usize, batch_rows: usize) -> Result<()> {
+    fn retract(&mut self, slot: u32, row: usize) -> Result<()> {
         let Some(suffix) = self.find(slot)? else {
             self.ignored_retractions += 1;
             return Ok(());
@@ -133,31 +122,14 @@ impl Materialize {
         self.rows.remove(slot, &[&suffix]);
         let last = self.rows.last(slot, &[]);
         match last {
-            None => self.tell(RowKind::Delete, row),
+            None => self.changes.push(RowKind::Delete, row),
             Some((_, kept)) if was_last => {
                 let mut reader = Reader::new(kept);
                 reader.bytes()?;
-                self.kept.push(reader.rest());
-                self.tell(RowKind::UpdateAfter, batch_rows + self.kept.len() - 1);
+                let before = self.changes.keep(reader.rest());
+                self.changes.push(RowKind::UpdateAfter, before);
             }
             Some(_) => {}
-        }
-        Ok(())
-    }
-
-    fn emit(&mut self, batch: &RecordBatch, output: &mut Output) -> Result<()> {
-        let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
-        if !self.kept.is_empty() {
-            let kept = decode_rows(&self.types, self.kept.iter())?;
-            for (column, kept) in columns.iter_mut().zip(&kept) {
-                *column = concat(&[column.as_ref(), kept.as_ref()])?;
-            }
-        }
-        for (picks, kinds) in self.picks.chunks(ROWS_PER_BATCH).zip(self.kinds.chunks(ROWS_PER_BATCH)) {
-            let picks = UInt32Array::from(picks.to_vec());
-            let columns = columns.iter().map(|c| take(c, &picks, None)).collect::<Result<_, _>>()?;
-            let rows = RecordBatch::try_new(self.schema.arrow().clone(), columns)?;
-            output.emit(ChangeBatch::new(rows, kinds.to_vec()));
         }
         Ok(())
     }
@@ -174,9 +146,7 @@ impl Operator for Materialize {
             let columns: Vec<ArrayRef> = self.upsert_key.iter().map(|c| batch.rows.column(*c).clone()).collect();
             encode_keys(&columns, batch.len(), &mut self.row_keys)?;
         }
-        self.kinds.clear();
-        self.picks.clear();
-        self.kept.clear();
+        self.changes.begin(batch.len());
         for (row, &slot) in slots.iter().enumerate() {
             if self.rows.keys.is_expired(slot, now_ms) {
                 self.rows.clear(slot);
@@ -185,7 +155,7 @@ impl Operator for Materialize {
             if batch.kind(row).is_add() {
                 self.add(slot, row)?;
             } else {
-                self.retract(slot, row, batch.len())?;
+                self.retract(slot, row)?;
             }
             self.rows.keys.mark(slot, now_ms);
         }
@@ -194,7 +164,7 @@ impl Operator for Materialize {
         slots.retain(|slot| self.rows.range(*slot, &[]).next().is_none());
         slots.drain(..).for_each(|slot| self.rows.release(slot));
         self.slots = slots;
-        self.emit(&batch.rows, output)
+        self.changes.emit(&batch.rows, &self.types, &self.schema, output)
     }
 
     fn advance(&mut self, watermark: i64, context: &EvalContext, _: &mut Output) -> Result<i64> {
@@ -230,7 +200,7 @@ impl Operator for Materialize {
         self.rows.bytes()
             + self.loaded.iter().map(Loaded::bytes).sum::<usize>()
             + self.row_keys.capacity_bytes()
-            + self.kept.capacity_bytes()
+            + self.changes.bytes()
     }
 
     fn ignored_retractions(&self) -> u64 {

@@ -20,6 +20,7 @@ mod match_recognize;
 mod materialize;
 mod order_distance;
 mod over;
+mod picked;
 mod rank;
 mod replicate;
 mod session;

@@ -19,19 +19,17 @@
 //!   one change (with the rank, two per rank behind it) for a row that does.
 
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array};
-use arrow_select::concat::concat;
-use arrow_select::take::take;
+use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch};
 use std::sync::Arc;
 use wiesel_core::{ChangeBatch, ChangelogMode, DataType, Error, Result, RowKind, Schema, TypeKind};
 use wiesel_expr::EvalContext;
 use wiesel_plan::{RankEnd, RankNode, RankStrategy};
 
-use super::ROWS_PER_BATCH;
 use super::keyed_rows::{KeyedRows, Restored, arrival_of};
+use super::picked::Picked;
 use super::sort_key::SortKeys;
 use crate::operator::{Operator, Output, StateWriter};
-use crate::state::codec::{KeyBuffer, Reader, decode_rows, encode_keys, encode_row, put_bytes, put_varint};
+use crate::state::codec::{KeyBuffer, Reader, encode_keys, encode_row, put_bytes, put_varint};
 use crate::state::store::{Loaded, StateStore};
 
 /// The first byte of a suffix: rows in order, and for the update strategy the place of every key's row.
@@ -60,14 +58,11 @@ pub struct Rank {
     changes: Changes,
 }
 
-/// What is to be emitted. A pick is a row of the batch or, from `batch_rows` on, a row out of the state.
+/// What is to be emitted.
 #[derive(Default)]
 struct Changes {
-    batch_rows: usize,
-    kinds: Vec<RowKind>,
-    picks: Vec<u32>,
+    picked: Picked,
     ranks: Vec<i64>,
-    kept: KeyBuffer,
     /// The ranks that are told of.
     start: u64,
     end: u64,
@@ -76,15 +71,13 @@ struct Changes {
 
 impl Changes {
     fn pick_of_kept(&mut self, row: &[u8]) -> usize {
-        self.kept.push(row);
-        self.batch_rows + self.kept.len() - 1
+        self.picked.keep(row)
     }
 
     fn push(&mut self, kind: RowKind, pick: usize, rank: u64) {
         let is_told = (self.start..=self.end).contains(&rank) && (self.emits_before || kind != RowKind::UpdateBefore);
         if is_told {
-            self.kinds.push(kind);
-            self.picks.push(u32::try_from(pick).unwrap_or(u32::MAX));
+            self.picked.push(kind, pick);
             self.ranks.push(i64::try_from(rank).unwrap_or(i64::MAX));
         }
     }
@@ -145,11 +138,8 @@ impl Rank {
     }
 
     fn begin(&mut self, batch: &RecordBatch) {
-        self.changes.batch_rows = batch.num_rows();
-        self.changes.kinds.clear();
-        self.changes.picks.clear();
+        self.changes.picked.begin(batch.num_rows());
         self.changes.ranks.clear();
-        self.changes.kept.clear();
         self.changes.start = self.node.start;
         self.changes.emits_before = self.emits_before;
     }
@@ -458,25 +448,10 @@ impl Rank {
     }
 
     fn emit(&self, batch: &RecordBatch, output: &mut Output) -> Result<()> {
-        let changes = &self.changes;
-        let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
-        if !changes.kept.is_empty() {
-            let kept = decode_rows(&self.types, changes.kept.iter())?;
-            for (column, kept) in columns.iter_mut().zip(&kept) {
-                *column = concat(&[column.as_ref(), kept.as_ref()])?;
-            }
-        }
-        for start in (0..changes.kinds.len()).step_by(ROWS_PER_BATCH) {
-            let range = start..changes.kinds.len().min(start + ROWS_PER_BATCH);
-            let picks = UInt32Array::from(changes.picks[range.clone()].to_vec());
-            let mut columns = columns.iter().map(|c| take(c, &picks, None)).collect::<Result<Vec<_>, _>>()?;
-            if self.node.outputs_number {
-                columns.push(Arc::new(Int64Array::from(changes.ranks[range.clone()].to_vec())));
-            }
-            let rows = RecordBatch::try_new(self.schema.arrow().clone(), columns)?;
-            output.emit(ChangeBatch::new(rows, changes.kinds[range].to_vec()));
-        }
-        Ok(())
+        let Changes { picked, ranks, .. } = &self.changes;
+        picked.emit_with(batch, &self.types, &self.schema, output, |range| {
+            self.node.outputs_number.then(|| Arc::new(Int64Array::from(ranks[range].to_vec())) as ArrayRef)
+        })
     }
 }
 
@@ -590,7 +565,7 @@ impl Operator for Rank {
             + self.loaded.iter().map(Loaded::bytes).sum::<usize>()
             + self.sort_keys.bytes()
             + (self.counts.capacity() + self.ends.capacity()) * size_of::<u64>()
-            + self.changes.kept.capacity_bytes()
+            + self.changes.picked.bytes()
     }
 
     fn ignored_retractions(&self) -> u64 {
