@@ -24,17 +24,15 @@ use wiesel_core::{ChangeBatch, ChangelogMode, DataType, Error, Result, RowKind, 
 use wiesel_expr::EvalContext;
 use wiesel_plan::ChangelogNormalizeNode;
 
-use super::aggregate::{Cells, FieldCells, check_version};
+use super::aggregate::{Cells, FieldCells};
 use super::picked::Picked;
 use crate::operator::{Operator, Output, StateWriter};
-use crate::state::codec::{Reader, STATE_VERSION, encode_row, put_varint};
+use crate::state::codec::{Reader, encode_row};
 use crate::state::group_table::GroupTable;
-use crate::state::vnode::{KeyHasher, hash_key, vnode_of_key};
+use crate::state::store::Loaded;
+use crate::state::vnode::{KeyHasher, hash_key};
 
 const ROWS_TABLE: u8 = 0;
-
-/// Slots looked at for expired keys at every step end.
-const SWEEP_SLOTS_PER_STEP: usize = 1024;
 
 /// See the module's head.
 pub struct ChangelogNormalize {
@@ -53,6 +51,7 @@ pub struct ChangelogNormalize {
     row: Vec<u8>,
     changes: Picked,
     gone: Vec<u32>,
+    loaded: Loaded,
 }
 
 impl ChangelogNormalize {
@@ -75,6 +74,7 @@ impl ChangelogNormalize {
             row: Vec::new(),
             changes: Picked::default(),
             gone: Vec::new(),
+            loaded: Loaded::default(),
         })
     }
 
@@ -123,6 +123,7 @@ impl Operator for ChangelogNormalize {
         let (keys, hashes) = self.hasher.keys_and_hashes();
         self.table.slots(keys, hashes, &self.rows, &mut slots);
         self.grow();
+        super::load_groups(self, ROWS_TABLE, |operator| (&mut operator.table, &mut operator.loaded))?;
         self.changes.begin(batch.len());
         self.gone.clear();
         for (row, &slot_number) in slots.iter().enumerate() {
@@ -154,7 +155,7 @@ impl Operator for ChangelogNormalize {
     fn advance(&mut self, watermark: i64, context: &EvalContext, _: &mut Output) -> Result<i64> {
         if self.has_ttl {
             self.gone.clear();
-            self.table.sweep(SWEEP_SLOTS_PER_STEP, context.now_ms, &mut self.gone);
+            self.table.sweep_step(context.now_ms, &mut self.gone);
             for slot in self.gone.drain(..) {
                 self.table.remove(slot);
                 self.is_kept[slot as usize] = false;
@@ -164,16 +165,10 @@ impl Operator for ChangelogNormalize {
     }
 
     fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<()> {
-        // A full snapshot begins with nothing, so there is nothing to delete.
-        let removed = self.table.take_removed();
-        for key in removed.iter().filter(|_| !full) {
-            writer.delete(ROWS_TABLE, vnode_of_key(key), key);
-        }
+        self.table.write_removed(ROWS_TABLE, full, writer);
         let mut value = Vec::new();
         for slot in self.table.take_dirty(full) {
-            value.clear();
-            value.push(STATE_VERSION);
-            put_varint(self.table.last_write_ms(slot).cast_unsigned(), &mut value);
+            self.table.put_head(slot, &mut value);
             value.extend_from_slice(self.kept.get(slot as usize).unwrap_or_default());
             writer.put(ROWS_TABLE, self.table.vnode(slot), self.table.key(slot), &value);
         }
@@ -187,10 +182,7 @@ impl Operator for ChangelogNormalize {
         let slot = self.table.slot(key, hash_key(key));
         self.grow();
         let mut reader = Reader::new(value);
-        check_version(reader.byte()?)?;
-        let last_write_ms = reader.varint()?.cast_signed();
-        // Written without a TTL: the time to live begins with the next write.
-        self.table.set_restored(slot, if last_write_ms == 0 { i64::MAX } else { last_write_ms });
+        self.table.restore_head(slot, &mut reader)?;
         self.is_kept[slot as usize] = true;
         self.kept.set(slot as usize, reader.rest());
         Ok(())

@@ -22,18 +22,15 @@ use wiesel_core::{ChangeBatch, ChangelogMode, DataType, Error, Result, RowKind, 
 use wiesel_expr::EvalContext;
 use wiesel_plan::DeduplicateNode;
 
-use super::aggregate::{Cells, FieldCells, check_version};
+use super::aggregate::{Cells, FieldCells};
 use super::picked::Picked;
 use crate::operator::{Operator, Output, StateWriter};
-use crate::state::codec::{Reader, STATE_VERSION, encode_row, put_varint};
+use crate::state::codec::{Reader, encode_row};
 use crate::state::group_table::GroupTable;
 use crate::state::store::{Loaded, StateStore};
 use crate::state::vnode::{KeyHasher, hash_key};
 
 const ROWS_TABLE: u8 = 0;
-
-/// Slots looked at for expired keys at every step end.
-const SWEEP_SLOTS_PER_STEP: usize = 1024;
 
 /// See the module's head.
 pub struct Deduplicate {
@@ -108,18 +105,6 @@ impl Deduplicate {
         }
     }
 
-    /// Takes in what the store holds of the keys that are new here.
-    fn load(&mut self) -> Result<()> {
-        let mut loaded = std::mem::take(&mut self.loaded);
-        loaded.clear();
-        self.table.load_created(ROWS_TABLE, &mut loaded)?;
-        for (table, vnode, key, value) in loaded.iter() {
-            self.restore(table, vnode, key, value)?;
-        }
-        self.loaded = loaded;
-        Ok(())
-    }
-
     /// Whether a row replaces the one that is kept.
     fn replaces(&self, slot: usize, time_ms: i64) -> bool {
         match (self.keep_last, self.order) {
@@ -191,7 +176,7 @@ impl Operator for Deduplicate {
         let (keys, hashes) = self.hasher.keys_and_hashes();
         self.table.slots(keys, hashes, &self.rows, &mut self.slots);
         self.grow();
-        self.load()?;
+        super::load_groups(self, ROWS_TABLE, |operator| (&mut operator.table, &mut operator.loaded))?;
         self.changes.begin(batch.len());
         self.decide(&batch.rows, context.now_ms)?;
         self.changes.emit(&batch.rows, &self.types, &self.schema, output)
@@ -200,7 +185,7 @@ impl Operator for Deduplicate {
     fn advance(&mut self, watermark: i64, context: &EvalContext, _: &mut Output) -> Result<i64> {
         if self.has_ttl {
             self.sweep.clear();
-            self.table.sweep(SWEEP_SLOTS_PER_STEP, context.now_ms, &mut self.sweep);
+            self.table.sweep_step(context.now_ms, &mut self.sweep);
             for slot in self.sweep.drain(..) {
                 self.table.remove(slot);
                 self.is_kept[slot as usize] = false;
@@ -210,16 +195,10 @@ impl Operator for Deduplicate {
     }
 
     fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<()> {
-        // A full snapshot begins with nothing, so there is nothing to delete.
-        let removed = self.table.take_removed();
-        for key in removed.iter().filter(|_| !full) {
-            writer.delete(ROWS_TABLE, crate::state::vnode::vnode_of_key(key), key);
-        }
+        self.table.write_removed(ROWS_TABLE, full, writer);
         let mut value = Vec::new();
         for slot in self.table.take_dirty(full) {
-            value.clear();
-            value.push(STATE_VERSION);
-            put_varint(self.table.last_write_ms(slot).cast_unsigned(), &mut value);
+            self.table.put_head(slot, &mut value);
             value.extend(self.times[slot as usize].to_le_bytes());
             if self.keeps_rows() {
                 value.extend_from_slice(self.kept.get(slot as usize).unwrap_or_default());
@@ -236,10 +215,7 @@ impl Operator for Deduplicate {
         let slot = self.table.slot(key, hash_key(key));
         self.grow();
         let mut reader = Reader::new(value);
-        check_version(reader.byte()?)?;
-        let last_write_ms = reader.varint()?.cast_signed();
-        // Written without a TTL: the time to live begins with the next write.
-        self.table.set_restored(slot, if last_write_ms == 0 { i64::MAX } else { last_write_ms });
+        self.table.restore_head(slot, &mut reader)?;
         self.times[slot as usize] = reader.i64()?;
         self.is_kept[slot as usize] = true;
         if self.keeps_rows() {

@@ -26,9 +26,6 @@ use crate::state::codec::{Reader, STATE_VERSION, decode_keys};
 use crate::state::store::StateStore;
 use crate::state::vnode::KeyHasher;
 
-/// Slots looked at for expired groups at every step end.
-const SWEEP_SLOTS_PER_STEP: usize = 1024;
-
 /// See the module's head.
 pub struct GroupAggregate {
     spec: AggregateSpec,
@@ -210,7 +207,7 @@ impl GroupAggregate {
 
     fn sweep(&mut self, now_ms: i64) {
         self.sweep.clear();
-        self.groups.table.sweep(SWEEP_SLOTS_PER_STEP, now_ms, &mut self.sweep);
+        self.groups.table.sweep_step(now_ms, &mut self.sweep);
         for slot in self.sweep.drain(..) {
             let is_pending = self.bundle.as_ref().is_some_and(|b| b.is_touched.get(slot as usize) == Some(&true));
             if !is_pending {

@@ -25,9 +25,6 @@ use crate::state::vnode::{KeyHasher, hash_key, vnode_of_hash, vnode_of_key};
 /// No entry.
 const NONE: u32 = u32::MAX;
 
-/// Slots looked at for expired entries at every step end.
-const SWEEP_SLOTS_PER_STEP: usize = 1024;
-
 /// See the module's head.
 pub(crate) struct JoinSide {
     types: Vec<DataType>,
@@ -258,7 +255,7 @@ impl JoinSide {
         }
         let mut expired = std::mem::take(&mut self.sweep);
         expired.clear();
-        self.entries.sweep(SWEEP_SLOTS_PER_STEP, now_ms, &mut expired);
+        self.entries.sweep_step(now_ms, &mut expired);
         for entry in &expired {
             self.remove(*entry);
         }

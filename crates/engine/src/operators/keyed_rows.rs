@@ -14,15 +14,12 @@
 use wiesel_core::{DataType, Error, Result, Schema};
 
 use super::aggregate::check_version;
-use crate::operator::StateWriter;
-use crate::state::codec::{KeyBuffer, Reader, STATE_VERSION, put_varint, split_key};
+use crate::operator::{Operator, StateWriter};
+use crate::state::codec::{KeyBuffer, Reader, STATE_VERSION, split_key};
 use crate::state::group_table::GroupTable;
 use crate::state::ordered_table::OrderedTable;
 use crate::state::store::{Loaded, StateStore};
 use crate::state::vnode::{KeyHasher, hash_key, vnode_of_key};
-
-/// Slots looked at for expired keys at every step end.
-const SWEEP_SLOTS_PER_STEP: usize = 1024;
 
 /// See the module's head.
 pub(crate) struct KeyedRows {
@@ -35,6 +32,7 @@ pub(crate) struct KeyedRows {
     has_ttl: bool,
     /// Full keys of rows that are gone with their key, as far as a checkpoint holds them.
     removed: KeyBuffer,
+    loaded: [Loaded; 2],
     scratch: Vec<u8>,
     batch_rows: Vec<u32>,
     sweep: Vec<u32>,
@@ -68,6 +66,7 @@ impl KeyedRows {
             hasher: KeyHasher::new(keys.to_vec()),
             has_ttl: ttl_ms > 0,
             removed: KeyBuffer::default(),
+            loaded: Default::default(),
             scratch: Vec::new(),
             batch_rows: Vec::new(),
             sweep: Vec::new(),
@@ -87,20 +86,23 @@ impl KeyedRows {
         Ok(())
     }
 
-    /// Forgets everything: it lies in `store`, and is loaded by [`KeyedRows::load_created`].
+    /// Forgets everything: it lies in `store`, and is loaded by [`load`].
     pub(crate) fn begin_anew(&mut self, store: &StateStore) {
         self.keys = self.keys.begin_anew(store);
         self.rows = OrderedTable::tracking();
         self.removed = KeyBuffer::default();
     }
 
-    /// The entries of the keys that got slots since the last call, as far as the store holds them: to be given to `restore`.
-    pub(crate) fn load_created(&mut self, keys: &mut Loaded, rows: &mut Loaded) -> Result<()> {
+    /// The entries of the keys that got slots since the last call, as far as the store holds them.
+    fn load_created(&mut self) -> Result<[Loaded; 2]> {
+        let [mut keys, mut rows] = std::mem::take(&mut self.loaded);
         keys.clear();
         rows.clear();
-        let Some(store) = self.keys.store().cloned() else { return Ok(()) };
-        self.keys.load_created(self.table, keys)?;
-        store.load_prefixes(self.table + 1, keys.iter().map(|(_, vnode, key, _)| (vnode, key)), rows)
+        if let Some(store) = self.keys.store().cloned() {
+            self.keys.load_created(self.table, &mut keys)?;
+            store.load_prefixes(self.table + 1, keys.iter().map(|(_, vnode, key, _)| (vnode, key)), &mut rows)?;
+        }
+        Ok([keys, rows])
     }
 
     fn full<R>(
@@ -177,7 +179,7 @@ impl KeyedRows {
             return;
         }
         let mut expired = std::mem::take(&mut self.sweep);
-        self.keys.sweep(SWEEP_SLOTS_PER_STEP, now_ms, &mut expired);
+        self.keys.sweep_step(now_ms, &mut expired);
         for slot in expired.drain(..) {
             self.release(slot);
             gone(slot);
@@ -187,7 +189,7 @@ impl KeyedRows {
 
     /// Appends the next keys that outlived their time to live.
     pub(crate) fn expired(&mut self, now_ms: i64, expired: &mut Vec<u32>) {
-        self.keys.sweep(SWEEP_SLOTS_PER_STEP, now_ms, expired);
+        self.keys.sweep_step(now_ms, expired);
     }
 
     /// Writes changes, or everything; `beside` appends what the operator keeps beside a key.
@@ -204,10 +206,7 @@ impl KeyedRows {
             let (group, _) = split_key(&self.key_types, key)?;
             writer.delete(rows_table, vnode_of_key(group), key);
         }
-        let gone = self.keys.take_removed();
-        for key in gone.iter().filter(|_| !full) {
-            writer.delete(keys_table, vnode_of_key(key), key);
-        }
+        self.keys.write_removed(keys_table, full, writer);
         let (mut key, mut value) = (Vec::new(), Vec::new());
         let keys = &self.keys;
         self.rows.take_changes(full, |entry, row| {
@@ -227,9 +226,7 @@ impl KeyedRows {
             }
         });
         for slot in self.keys.take_dirty(full) {
-            value.clear();
-            value.push(STATE_VERSION);
-            put_varint(self.keys.last_write_ms(slot).cast_unsigned(), &mut value);
+            self.keys.put_head(slot, &mut value);
             beside(slot, &mut value);
             writer.put(keys_table, self.keys.vnode(slot), self.keys.key(slot), &value);
         }
@@ -241,15 +238,13 @@ impl KeyedRows {
         let (group, suffix) = split_key(&self.key_types, key)?;
         let slot = self.keys.slot(group, hash_key(group));
         let mut reader = Reader::new(value);
-        check_version(reader.byte()?)?;
         match table.checked_sub(self.table) {
             Some(0) => {
-                let last_write_ms = reader.varint()?.cast_signed();
-                // Written without a TTL: the time to live begins with the next write.
-                self.keys.set_restored(slot, if last_write_ms == 0 { i64::MAX } else { last_write_ms });
+                self.keys.restore_head(slot, &mut reader)?;
                 Ok(Restored::Key(slot, reader))
             }
             Some(1) => {
+                check_version(reader.byte()?)?;
                 self.full(slot, &[suffix], |rows, key| rows.restore_value(key, reader.rest().into()))?;
                 Ok(Restored::Row(suffix))
             }
@@ -259,8 +254,22 @@ impl KeyedRows {
 
     /// Bytes held.
     pub(crate) fn bytes(&self) -> usize {
-        self.keys.bytes() + self.rows.bytes() + self.hasher.bytes() + self.removed.capacity_bytes()
+        self.keys.bytes()
+            + self.rows.bytes()
+            + self.hasher.bytes()
+            + self.removed.capacity_bytes()
+            + self.loaded.iter().map(Loaded::bytes).sum::<usize>()
     }
+}
+
+/// Takes in what the store holds of the keys that are new in an operator's rows.
+pub(crate) fn load<O: Operator>(operator: &mut O, rows: fn(&mut O) -> &mut KeyedRows) -> Result<()> {
+    let loaded = rows(operator).load_created()?;
+    for (table, vnode, key, value) in loaded.iter().flat_map(Loaded::iter) {
+        operator.restore(table, vnode, key, value)?;
+    }
+    rows(operator).loaded = loaded;
+    Ok(())
 }
 
 /// The arrival number at the end of a suffix.

@@ -457,11 +457,7 @@ impl Operator for MatchRecognize {
     }
 
     fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<()> {
-        // A full snapshot begins with nothing, so there is nothing to delete.
-        let removed = self.table.take_removed();
-        for key in removed.iter().filter(|_| !full) {
-            writer.delete(MATCHES_TABLE, vnode_of_key(key), key);
-        }
+        self.table.write_removed(MATCHES_TABLE, full, writer);
         let vnode = |place: &[u8]| vnode_of_key(place.get(PREFIX_BYTES..).unwrap_or_default());
         let mut puts: Vec<(Box<[u8]>, Vec<u8>)> = Vec::new();
         self.waiting.take_changes(full, |place, row| match row {

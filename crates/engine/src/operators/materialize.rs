@@ -22,11 +22,11 @@ use wiesel_core::{ChangeBatch, DataType, Error, Result, RowKind, Schema};
 use wiesel_expr::EvalContext;
 use wiesel_plan::MaterializeNode;
 
-use super::keyed_rows::{KeyedRows, Restored, arrival_of};
+use super::keyed_rows::{self, KeyedRows, Restored, arrival_of};
 use super::picked::Picked;
 use crate::operator::{Operator, Output, StateWriter};
 use crate::state::codec::{KeyBuffer, Reader, encode_keys, encode_row, put_bytes};
-use crate::state::store::{Loaded, StateStore};
+use crate::state::store::StateStore;
 
 /// See the module's head.
 pub struct Materialize {
@@ -34,7 +34,6 @@ pub struct Materialize {
     schema: Schema,
     types: Vec<DataType>,
     rows: KeyedRows,
-    loaded: [Loaded; 2],
     sequence: u64,
     ignored_retractions: u64,
     // Buffers that are used again for every batch.
@@ -55,7 +54,6 @@ impl Materialize {
             schema: input.clone(),
             types: input.fields().iter().map(|field| field.data_type.clone()).collect(),
             rows: KeyedRows::new(&node.primary_key, input, node.state_ttl_ms, 0)?,
-            loaded: Default::default(),
             sequence: 0,
             ignored_retractions: 0,
             slots: Vec::new(),
@@ -63,17 +61,6 @@ impl Materialize {
             row_keys: KeyBuffer::default(),
             changes: Picked::default(),
         })
-    }
-
-    /// Takes in what the store holds of the keys that are new here.
-    fn load(&mut self) -> Result<()> {
-        let [mut keys, mut rows] = std::mem::take(&mut self.loaded);
-        self.rows.load_created(&mut keys, &mut rows)?;
-        for (table, vnode, key, value) in keys.iter().chain(rows.iter()) {
-            self.restore(table, vnode, key, value)?;
-        }
-        self.loaded = [keys, rows];
-        Ok(())
     }
 
     // What is kept: the key by which rows are compared, and the row.
@@ -140,7 +127,7 @@ impl Operator for Materialize {
         let now_ms = context.now_ms;
         let mut slots = std::mem::take(&mut self.slots);
         self.rows.slots(&batch.rows, &mut slots)?;
-        self.load()?;
+        keyed_rows::load(self, |operator| &mut operator.rows)?;
         self.row_keys.clear();
         if !self.upsert_key.is_empty() {
             let columns: Vec<ArrayRef> = self.upsert_key.iter().map(|c| batch.rows.column(*c).clone()).collect();
@@ -197,10 +184,7 @@ impl Operator for Materialize {
     }
 
     fn state_bytes(&self) -> usize {
-        self.rows.bytes()
-            + self.loaded.iter().map(Loaded::bytes).sum::<usize>()
-            + self.row_keys.capacity_bytes()
-            + self.changes.bytes()
+        self.rows.bytes() + self.row_keys.capacity_bytes() + self.changes.bytes()
     }
 
     fn ignored_retractions(&self) -> u64 {

@@ -69,9 +69,26 @@ pub use self::window_join::WindowJoin;
 pub use self::window_rank::WindowRank;
 pub use self::window_table::WindowTable;
 use crate::operator::{Operator, OperatorContext};
+use crate::state::group_table::GroupTable;
+use crate::state::store::Loaded;
 
 /// Rows per emitted batch at most, so that what flows stays within the caches whatever fires at once.
 pub const ROWS_PER_BATCH: usize = 16 * 1024;
+
+/// Takes in what the store holds of the keys that are new in an operator's one table.
+fn load_groups<O: Operator>(operator: &mut O, table: u8, parts: GroupsOf<O>) -> Result<()> {
+    let (groups, loaded) = parts(operator);
+    let mut loaded = std::mem::take(loaded);
+    loaded.clear();
+    groups.load_created(table, &mut loaded)?;
+    for (table, vnode, key, value) in loaded.iter() {
+        operator.restore(table, vnode, key, value)?;
+    }
+    *parts(operator).1 = loaded;
+    Ok(())
+}
+
+type GroupsOf<O> = fn(&mut O) -> (&mut GroupTable, &mut Loaded);
 
 /// Builds the operator of a plan node from the schemas of its inputs.
 ///

@@ -25,12 +25,12 @@ use wiesel_core::{ChangeBatch, ChangelogMode, DataType, Error, Result, RowKind, 
 use wiesel_expr::EvalContext;
 use wiesel_plan::{RankEnd, RankNode, RankStrategy};
 
-use super::keyed_rows::{KeyedRows, Restored, arrival_of};
+use super::keyed_rows::{self, KeyedRows, Restored, arrival_of};
 use super::picked::Picked;
 use super::sort_key::SortKeys;
 use crate::operator::{Operator, Output, StateWriter};
 use crate::state::codec::{KeyBuffer, Reader, encode_keys, encode_row, put_bytes, put_varint};
-use crate::state::store::{Loaded, StateStore};
+use crate::state::store::StateStore;
 
 /// The first byte of a suffix: rows in order, and for the update strategy the place of every key's row.
 const BY_ORDER: &[u8] = &[0];
@@ -44,7 +44,6 @@ pub struct Rank {
     types: Vec<DataType>,
     sort_keys: SortKeys,
     rows: KeyedRows,
-    loaded: [Loaded; 2],
     /// By slot: rows kept (or seen, for the first strategy), and the last rank.
     counts: Vec<u64>,
     ends: Vec<u64>,
@@ -101,7 +100,6 @@ impl Rank {
             types: input.fields().iter().map(|field| field.data_type.clone()).collect(),
             sort_keys: SortKeys::new(node.order.clone()),
             rows: KeyedRows::new(&node.partition, input, node.state_ttl_ms, 0)?,
-            loaded: Default::default(),
             node: node.clone(),
             counts: Vec::new(),
             ends: Vec::new(),
@@ -113,17 +111,6 @@ impl Rank {
             row_keys: KeyBuffer::default(),
             changes: Changes::default(),
         })
-    }
-
-    /// Takes in what the store holds of the keys that are new here.
-    fn load(&mut self) -> Result<()> {
-        let [mut keys, mut rows] = std::mem::take(&mut self.loaded);
-        self.rows.load_created(&mut keys, &mut rows)?;
-        for (table, vnode, key, value) in keys.iter().chain(rows.iter()) {
-            self.restore(table, vnode, key, value)?;
-        }
-        self.loaded = [keys, rows];
-        Ok(())
     }
 
     fn grow(&mut self) {
@@ -473,7 +460,7 @@ impl Operator for Rank {
         let now_ms = context.now_ms;
         let mut slots = std::mem::take(&mut self.slots);
         self.rows.slots(&batch.rows, &mut slots)?;
-        self.load()?;
+        keyed_rows::load(self, |operator| &mut operator.rows)?;
         self.grow();
         self.begin(&batch.rows);
         let is_top_1 = self.node.is_top_1();
@@ -562,7 +549,6 @@ impl Operator for Rank {
 
     fn state_bytes(&self) -> usize {
         self.rows.bytes()
-            + self.loaded.iter().map(Loaded::bytes).sum::<usize>()
             + self.sort_keys.bytes()
             + (self.counts.capacity() + self.ends.capacity()) * size_of::<u64>()
             + self.changes.picked.bytes()

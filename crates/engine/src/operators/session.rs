@@ -20,7 +20,7 @@ use super::aggregate::check_version;
 use crate::operator::StateWriter;
 use crate::state::codec::{KeyBuffer, Reader, STATE_VERSION, put_varint};
 use crate::state::group_table::GroupTable;
-use crate::state::vnode::{hash_key, vnode_of_key};
+use crate::state::vnode::hash_key;
 
 /// The state table of open sessions; aggregates use the small numbers.
 pub(super) const SESSIONS_TABLE: u8 = 254;
@@ -169,11 +169,7 @@ impl Sessions {
     }
 
     pub(super) fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) {
-        // A full snapshot begins with nothing, so there is nothing to delete.
-        let removed = self.keys.take_removed();
-        for key in removed.iter().filter(|_| !full) {
-            writer.delete(SESSIONS_TABLE, vnode_of_key(key), key);
-        }
+        self.keys.write_removed(SESSIONS_TABLE, full, writer);
         let mut value = Vec::new();
         for slot in self.keys.take_dirty(full) {
             value.clear();

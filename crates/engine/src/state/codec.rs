@@ -37,6 +37,15 @@ use wiesel_core::{DataType, Error, Result, TypeKind, Value};
 /// The version of all encodings here, the first byte of every value that a table writes into a checkpoint.
 pub const STATE_VERSION: u8 = 1;
 
+/// Refuses bytes of another version than this program writes.
+pub(crate) fn check_version(version: u8) -> Result<()> {
+    if version == STATE_VERSION {
+        return Ok(());
+    }
+    Err(Error::config(format!("a checkpoint holds state of version {version}, this program reads {STATE_VERSION}"))
+        .hint("start with the program that wrote the checkpoint, or start anew with --fresh"))
+}
+
 const NULL: u8 = 0;
 const PRESENT: u8 = 1;
 const END: u8 = 0;

@@ -17,12 +17,15 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use wiesel_core::Result;
 
-use super::codec::KeyBuffer;
+use super::codec::{KeyBuffer, Reader, STATE_VERSION, check_version, put_varint};
 use super::store::{Loaded, StateStore};
-use super::vnode::{hash_key, vnode_of_hash};
+use super::vnode::{hash_key, vnode_of_hash, vnode_of_key};
+use crate::operator::StateWriter;
 
 /// Garbage below this is not worth a compaction.
 const COMPACT_BYTES_MIN: usize = 64 * 1024;
+/// Slots looked at for expired keys at every step end.
+const SWEEP_SLOTS_PER_STEP: usize = 1024;
 
 /// A hash table of groups.
 #[derive(Debug, Default)]
@@ -260,8 +263,12 @@ impl GroupTable {
         self.ttl_ms > 0 && self.last_write_ms[slot as usize].saturating_add(self.ttl_ms) <= now_ms
     }
 
-    /// Looks at the next `count` slots, round and round, and appends the expired ones.
-    pub fn sweep(&mut self, count: usize, now_ms: i64, expired: &mut Vec<u32>) {
+    /// Looks at the next slots, round and round, and appends the expired ones; an operator does so at every step end.
+    pub fn sweep_step(&mut self, now_ms: i64, expired: &mut Vec<u32>) {
+        self.sweep(SWEEP_SLOTS_PER_STEP, now_ms, expired);
+    }
+
+    fn sweep(&mut self, count: usize, now_ms: i64, expired: &mut Vec<u32>) {
         if self.ttl_ms == 0 {
             return;
         }
@@ -345,6 +352,30 @@ impl GroupTable {
             entry.is_stored = true;
         }
         slots
+    }
+
+    /// Begins the value of a slot in a checkpoint: the version, and when it was last written.
+    pub(crate) fn put_head(&self, slot: u32, value: &mut Vec<u8>) {
+        value.clear();
+        value.push(STATE_VERSION);
+        put_varint(self.last_write_ms(slot).cast_unsigned(), value);
+    }
+
+    /// Takes back what [`GroupTable::put_head`] wrote.
+    pub(crate) fn restore_head(&mut self, slot: u32, value: &mut Reader<'_>) -> Result<()> {
+        check_version(value.byte()?)?;
+        let last_write_ms = value.varint()?.cast_signed();
+        // Written without a TTL: the time to live begins with the next write.
+        self.set_restored(slot, if last_write_ms == 0 { i64::MAX } else { last_write_ms });
+        Ok(())
+    }
+
+    /// Deletes the keys that an earlier checkpoint holds and that are gone from a table of the next one, before anything is put.
+    pub(crate) fn write_removed(&mut self, table: u8, full: bool, writer: &mut dyn StateWriter) {
+        // A full snapshot begins with nothing, so there is nothing to delete.
+        for key in self.take_removed().iter().filter(|_| !full) {
+            writer.delete(table, vnode_of_key(key), key);
+        }
     }
 
     /// The keys that an earlier checkpoint holds and that are gone, to be deleted before anything is put.

@@ -15,7 +15,7 @@ use wiesel_core::{Error, Result};
 use super::fold::{Fold, Order};
 use super::values::{Input, Values};
 use crate::operator::StateWriter;
-use crate::state::codec::{KeyBuffer, Reader, STATE_VERSION};
+use crate::state::codec::{KeyBuffer, Reader, STATE_VERSION, check_version};
 use crate::state::group_table::GroupTable;
 use crate::state::ordered_table::{OrderedTable, StateValue};
 
@@ -168,15 +168,6 @@ impl<V: StateValue> History for Entries<V> {
         self.scratch = key;
         Ok(0)
     }
-}
-
-/// Refuses bytes of another version than this program writes.
-pub(crate) fn check_version(version: u8) -> Result<()> {
-    if version == STATE_VERSION {
-        return Ok(());
-    }
-    Err(Error::config(format!("a checkpoint holds state of version {version}, this program reads {STATE_VERSION}"))
-        .hint("start with the program that wrote the checkpoint, or start anew with --fresh"))
 }
 
 /// MIN and MAX over rows that may be taken back: a multiset of all values.

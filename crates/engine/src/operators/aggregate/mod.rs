@@ -26,13 +26,13 @@ use wiesel_expr::{AggregateCall, AggregateFunction};
 
 use self::fold::{Arrival, Count, Extreme, Fields, Finish, Fold, Order, Plain, Sum};
 pub(crate) use self::fold::{Cells, Fields as FieldCells};
-pub(crate) use self::history::check_version;
 use self::history::{ArrivalHistory, Entries, ExtremeHistory, History, HistoryPlace};
 use self::list::List;
 pub(crate) use self::values::Values;
 use self::values::{Input, Shape};
 use self::variance::{Integer, Moment, Six, Spread, Variance};
 use crate::operator::StateWriter;
+pub(crate) use crate::state::codec::check_version;
 use crate::state::codec::{KeyBuffer, Reader, STATE_VERSION, decode_column, encode_keys, put_varint, split_key};
 use crate::state::group_table::GroupTable;
 use crate::state::store::{Loaded, StateStore};
