@@ -14,7 +14,7 @@
 //!
 //! - **Input**: any changelog by the key; -U may be missing. **Output**: a whole changelog, without -U towards a reader that keeps rows
 //!   by key.
-//! - **State**: the last row of every key. **Emits** per input row. **Drops state** with a -D and by TTL: the next row of the key is then
+//! - **State**: the last row of every key; in the store, where memory has no room. **Emits** per input row. **Drops state** with a -D and by TTL: the next row of the key is then
 //!   its first again.
 //! - **Late rows** are rows like others: the order of arrival counts, not that of time.
 //! - **Cost per row**: key encoding, one hash probe, the encoding of the row; a row that is replaced is decoded again.
@@ -29,7 +29,7 @@ use super::picked::Picked;
 use crate::operator::{Operator, Output, StateWriter};
 use crate::state::codec::{Reader, encode_row};
 use crate::state::group_table::GroupTable;
-use crate::state::store::Loaded;
+use crate::state::store::{Loaded, StateStore};
 use crate::state::vnode::{KeyHasher, hash_key};
 
 const ROWS_TABLE: u8 = 0;
@@ -189,6 +189,16 @@ impl Operator for ChangelogNormalize {
     }
 
     fn restored(&mut self, _: i64) -> Result<()> {
+        Ok(())
+    }
+
+    fn spills(&self) -> bool {
+        true
+    }
+
+    fn evict(&mut self, store: &StateStore) -> Result<()> {
+        self.table = self.table.begin_anew(store);
+        (self.is_kept, self.kept) = (Vec::new(), FieldCells::default());
         Ok(())
     }
 
