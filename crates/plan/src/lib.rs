@@ -48,6 +48,11 @@ pub struct StreamPlan {
 }
 
 impl StreamPlan {
+    /// Whether a source of it has no end.
+    pub fn is_endless(&self) -> bool {
+        self.nodes.iter().any(|node| matches!(&node.kind, NodeKind::Source(source) if !source.info.is_bounded))
+    }
+
     /// Whether a node is the source or the sink of dead letters.
     pub fn is_of_dead_letters(&self, id: NodeId) -> bool {
         let inputs = self.nodes.get(id).map_or(&[][..], |node| &node.inputs);

@@ -44,6 +44,9 @@ pub(crate) struct Process {
     pub(crate) state: PathBuf,
     pub(crate) started_ms: i64,
     pub(crate) jobs: Vec<String>,
+    /// Whether one of its jobs has a source without an end.
+    #[serde(default)]
+    pub(crate) is_endless: bool,
     /// Where savepoints go when the command does not say.
     pub(crate) savepoint_dir: Option<String>,
     /// The log file, when there is one.
@@ -56,6 +59,8 @@ pub(crate) struct Process {
 pub(crate) enum Request {
     /// Whether anybody is there.
     Ping,
+    /// Whether every job has completed a checkpoint since it was started.
+    Ready,
     /// A savepoint of every job, in this folder.
     Savepoint {
         /// The folder, which does not exist yet.
@@ -75,6 +80,9 @@ pub(crate) struct Answer {
     pub(crate) error: Option<String>,
     /// The savepoints, one per job.
     pub(crate) savepoints: Vec<PathBuf>,
+    /// The answer to [`Request::Ready`].
+    #[serde(default)]
+    pub(crate) is_ready: bool,
 }
 
 /// A door that is open; dropping it takes its files away.
@@ -136,6 +144,10 @@ fn serve(mut stream: UnixStream, stops: &Stops, log: &Log) -> io::Result<Option<
     };
     match request {
         Request::Ping => answer(&mut stream, Ok(Vec::new())).map(|()| None),
+        Request::Ready => {
+            let is_ready = stops.have_checkpoints();
+            send(&mut stream, &Answer { error: None, savepoints: Vec::new(), is_ready }).map(|()| None)
+        }
         Request::Savepoint { folder } => {
             log.info(&format!("savepoint asked for: {}", folder.display()));
             let outcome = savepoints(stops, &folder, false);
@@ -185,11 +197,15 @@ fn savepoints(stops: &Stops, folder: &Path, and_stop: bool) -> Result<Vec<PathBu
 }
 
 fn answer(stream: &mut UnixStream, outcome: Result<Vec<PathBuf>, String>) -> io::Result<()> {
-    let answer = match outcome {
-        Ok(savepoints) => Answer { error: None, savepoints },
-        Err(error) => Answer { error: Some(error), savepoints: Vec::new() },
+    let (error, savepoints) = match outcome {
+        Ok(savepoints) => (None, savepoints),
+        Err(error) => (Some(error), Vec::new()),
     };
-    let mut line = serde_json::to_vec(&answer).map_err(io::Error::other)?;
+    send(stream, &Answer { error, savepoints, is_ready: false })
+}
+
+fn send(stream: &mut UnixStream, answer: &Answer) -> io::Result<()> {
+    let mut line = serde_json::to_vec(answer).map_err(io::Error::other)?;
     line.push(b'\n');
     stream.write_all(&line)
 }

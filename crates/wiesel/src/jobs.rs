@@ -148,8 +148,15 @@ struct End {
     text: String,
 }
 
-/// The jobs by the names of their state folders, and how often a stop was asked for.
-type JobsAndStops = (Vec<(String, Control)>, u32);
+/// A job by the name of its state folder.
+struct Stoppable {
+    name: String,
+    control: Control,
+    metrics: Arc<Metrics>,
+}
+
+/// The jobs, and how often a stop was asked for.
+type JobsAndStops = (Vec<Stoppable>, u32);
 
 /// Every job's handle, for signals.
 #[derive(Clone, Default)]
@@ -157,20 +164,42 @@ pub(crate) struct Stops(Arc<std::sync::Mutex<JobsAndStops>>);
 
 impl Stops {
     /// A job under the name of its state folder. One that starts again takes the place of what it was.
-    fn add(&self, name: String, control: Control) {
+    fn add(&self, name: String, control: Control, metrics: &Arc<Metrics>) {
         let mut all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         for _ in 0..all.1 {
             control.stop();
         }
-        match all.0.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, slot)) => *slot = control,
-            None => all.0.push((name, control)),
+        match all.0.iter_mut().find(|job| job.name == name) {
+            Some(job) => job.control = control,
+            None => all.0.push(Stoppable { name, control, metrics: metrics.clone() }),
         }
+    }
+
+    /// Whether every job has completed a checkpoint since it was started, or is over.
+    pub(crate) fn have_checkpoints(&self) -> bool {
+        let all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let is_ready =
+            |job: &Stoppable| job.metrics.checkpoint().is_some() || job.control.wait_until_over(Duration::ZERO);
+        !all.0.is_empty() && all.0.iter().all(is_ready)
+    }
+
+    /// Stops, with a checkpoint, when stdin ends.
+    pub(crate) fn when_stdin_ends(&self) {
+        let stops = self.clone();
+        #[allow(clippy::disallowed_methods, reason = "this thread waits for stdin and ends with the process")]
+        let spawned = std::thread::Builder::new().name("stdin".to_owned()).spawn(move || {
+            _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+            stops.stop();
+        });
+        // Without the thread a signal still stops the process.
+        drop(spawned);
     }
 
     /// The jobs that run, by the names of their state folders.
     pub(crate) fn jobs(&self) -> Vec<(String, Control)> {
-        let jobs = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).0.clone();
+        let all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let jobs: Vec<_> = all.0.iter().map(|job| (job.name.clone(), job.control.clone())).collect();
+        drop(all);
         jobs.into_iter().filter(|(_, control)| !control.wait_until_over(Duration::ZERO)).collect()
     }
 
@@ -178,8 +207,8 @@ impl Stops {
     pub(crate) fn stop(&self) -> u32 {
         let mut all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         all.1 += 1;
-        for (_, control) in &all.0 {
-            control.stop();
+        for job in &all.0 {
+            job.control.stop();
         }
         all.1
     }
@@ -190,7 +219,7 @@ impl Stops {
     }
 
     /// How often a stop was asked for.
-    fn asked(&self) -> u32 {
+    pub(crate) fn asked(&self) -> u32 {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).1
     }
 
@@ -237,7 +266,7 @@ impl<'a> Jobs<'a> {
         let restarts = Restarts::new(job.config.restart);
         let (again, spec) = self.spec(job, jobs_in_file);
         let stops = self.control.clone();
-        stops.add(again.folder_name(), control.clone());
+        stops.add(again.folder_name(), control.clone(), &metrics);
         self.running.push(Running {
             name: name.clone(),
             metrics: metrics.clone(),
@@ -548,7 +577,7 @@ fn run_to_end(
             return end;
         }
         control = Control::new();
-        stops.add(again.folder_name(), control.clone());
+        stops.add(again.folder_name(), control.clone(), told.metrics);
         spec = again.spec();
     }
 }

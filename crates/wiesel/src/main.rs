@@ -3,10 +3,12 @@
 //! stdout is data, stderr is talk. Exit codes: 0 done, 1 a job failed, 2 usage or SQL.
 
 mod cli;
+mod dag;
 mod door;
 mod generator;
 mod jobs;
 mod log;
+mod pipeline;
 mod restart;
 mod schedule;
 mod script;

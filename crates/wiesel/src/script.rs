@@ -14,6 +14,7 @@ use wiesel_sql::session::{Outcome, Session, TableOption};
 
 use crate::cli::{Exit, Overrides};
 use crate::log::Log;
+use crate::pipeline::{Pipeline, Values};
 use crate::variables::JobVariables;
 
 /// What the statements of a file gave, in order.
@@ -52,6 +53,20 @@ pub(crate) fn load(
         log.info(&line);
     }
     Ok(script)
+}
+
+/// The same, for the template of a pipeline: its parameters are variables, and options of its tables.
+pub(crate) fn load_pipeline(
+    pipeline: &Pipeline,
+    values: &Values,
+    registry: Arc<dyn ConnectorRegistry>,
+    overrides: &Overrides,
+    log: &Log,
+) -> Result<Script, Exit> {
+    let mut options = values.table_options();
+    options.extend(overrides.table_options());
+    let session = Session::new(registry, options).with_variables(SharedVariables(values.variables()));
+    load_session(&pipeline.template_name(), pipeline.template.clone(), session, log)
 }
 
 /// The same, for a text at hand.

@@ -24,9 +24,14 @@ pub(crate) struct JobVariables {
 }
 
 impl JobVariables {
-    /// Reads the files of variables.
+    /// Reads the files of variables for a job's file.
     pub(crate) fn open(job: &Path, given: &[PathBuf]) -> Result<JobVariables, String> {
-        let folder = job.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new(".")).to_owned();
+        Self::beside(job.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new(".")), given)
+    }
+
+    /// The same, for a job that lives in a folder.
+    pub(crate) fn beside(folder: &Path, given: &[PathBuf]) -> Result<JobVariables, String> {
+        let folder = folder.to_owned();
         let files: Vec<PathBuf> = if given.is_empty() {
             DEFAULT_FILES.iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect()
         } else {
@@ -58,6 +63,15 @@ impl JobVariables {
         (!parts.is_empty()).then(|| format!("variables: {}", parts.join("; ")))
     }
 
+    /// A value and where it stands.
+    pub(crate) fn look(&self, name: &str) -> Option<(String, String)> {
+        if let Ok(value) = std::env::var(name) {
+            return Some((value, "the environment".to_owned()));
+        }
+        let (value, origin) = self.values.get(name)?;
+        Some((value.clone(), format!("`{origin}`")))
+    }
+
     fn found(&self, name: &str, origin: &str) {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         used.entry(origin.to_owned()).or_default().insert(name.to_owned());
@@ -66,13 +80,9 @@ impl JobVariables {
 
 impl Variables for JobVariables {
     fn variable(&self, name: &str) -> Option<String> {
-        if let Ok(value) = std::env::var(name) {
-            self.found(name, "the environment");
-            return Some(value);
-        }
-        let (value, origin) = self.values.get(name)?;
-        self.found(name, &format!("`{origin}`"));
-        Some(value.clone())
+        let (value, origin) = self.look(name)?;
+        self.found(name, &origin);
+        Some(value)
     }
 
     fn file(&self, path: &str) -> Result<String, String> {
@@ -82,7 +92,8 @@ impl Variables for JobVariables {
     }
 }
 
-fn read(path: &Path) -> std::io::Result<String> {
+/// A small file, whole.
+pub(crate) fn read(path: &Path) -> std::io::Result<String> {
     let size = std::fs::metadata(path)?.len();
     if size > FILE_BYTES_MAX {
         return Err(std::io::Error::other(format!("it has {size} bytes, {FILE_BYTES_MAX} are the most that is read")));

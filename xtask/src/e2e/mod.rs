@@ -40,7 +40,7 @@ use anyhow::Result;
 use crate::services::Service::{self, Es7, Es8, Kafka, Postgres};
 use cases::{
     bad_input, delivery, demo, elasticsearch as elasticsearch_cases, examples, filesystem, filesystem_source, harness,
-    jdbc, jdbc_source, kafka_sink, kafka_source, lookup_join, options, outage, state, stop, workload,
+    jdbc, jdbc_source, kafka_sink, kafka_source, lookup_join, options, outage, pipelines, state, stop, workload,
 };
 use context::Context;
 
@@ -420,6 +420,18 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "options_of_jdbc_sinks", needs: &[Postgres], limit_s: 120, run: options::of_jdbc_sinks },
     Case { name: "options_of_json", needs: &[], limit_s: 120, run: options::of_json },
     Case { name: "options_of_shown_columns", needs: &[], limit_s: 120, run: options::of_shown_columns },
+    Case {
+        name: "pipeline_flink_kafka_to_parquet_runs_as_its_document_says",
+        needs: &[Kafka],
+        limit_s: 180,
+        run: pipelines::flink_kafka_to_parquet,
+    },
+    Case {
+        name: "pipelines_of_a_workflow_run_side_by_side_and_go_on_after_a_kill",
+        needs: &[Kafka],
+        limit_s: 240,
+        run: pipelines::workflow,
+    },
     Case {
         name: "state_on_a_full_disk_fails_checkpoints_and_the_job_goes_on",
         needs: &[],

@@ -24,7 +24,7 @@ impl Checkpoints {
     #[allow(clippy::print_stdout, reason = "the list is data")]
     pub(crate) fn run(self) -> Exit {
         let log = Log::stderr();
-        let root = state_root(&self.file, self.state.as_ref());
+        let root = state_root(self.file.parent().unwrap_or_else(|| Path::new(".")), self.state.as_ref());
         let jobs = match job_folders(&root) {
             Ok(jobs) => jobs,
             Err(e) => {

@@ -2,17 +2,19 @@
 
 mod check;
 mod checkpoints;
+mod dag;
 mod demo;
 mod explain;
 mod explain_error;
 mod generate;
 mod list;
+mod pipeline;
 mod run;
 mod savepoint;
 mod stop;
 mod test;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
@@ -32,11 +34,13 @@ pub(crate) struct Cli {
 enum Command {
     Check(check::Check),
     Checkpoints(checkpoints::Checkpoints),
+    Dag(dag::Dag),
     Demo(demo::Demo),
     Explain(explain::Explain),
     ExplainError(explain_error::ExplainError),
     Generate(generate::Generate),
     List(list::List),
+    Pipeline(pipeline::Pipeline),
     Run(run::Run),
     Savepoint(savepoint::Savepoint),
     Stop(stop::Stop),
@@ -62,11 +66,13 @@ pub(crate) fn run(cli: Cli) -> Exit {
     match cli.command {
         Command::Check(command) => command.run(),
         Command::Checkpoints(command) => command.run(),
+        Command::Dag(command) => command.run(),
         Command::Demo(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::ExplainError(command) => command.run(),
         Command::Generate(command) => command.run(),
         Command::List(command) => command.run(),
+        Command::Pipeline(command) => command.run(),
         Command::Run(command) => command.run(),
         Command::Savepoint(command) => command.run(),
         Command::Stop(command) => command.run(),
@@ -130,12 +136,9 @@ fn parse_memory(text: &str) -> Result<u64, String> {
 /// Below this there is no room for a step, a fetch and a bulk request at once.
 const MEMORY_MIN: u64 = 32 << 20;
 
-/// Where checkpoints of a file lie: `.wiesel/<name>` beside it, or below the given folder.
-pub(crate) fn state_root(file: &std::path::Path, given: Option<&PathBuf>) -> PathBuf {
-    match given {
-        Some(dir) => dir.clone(),
-        None => file.parent().unwrap_or_else(|| std::path::Path::new(".")).join(".wiesel"),
-    }
+/// Where checkpoints lie: `.wiesel` in the folder of the job, or the given folder.
+pub(crate) fn state_root(folder: &Path, given: Option<&PathBuf>) -> PathBuf {
+    given.cloned().unwrap_or_else(|| folder.join(".wiesel"))
 }
 
 /// A name as one folder: no separators, no leading dot.

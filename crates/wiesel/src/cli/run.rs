@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use wiesel_connectors::registry::Registry;
 use wiesel_core::env::{Waker, monotonic, wall_clock_ms};
 use wiesel_engine::step::control::FailPoints;
 use wiesel_sql::session::Outcome;
@@ -26,6 +27,13 @@ use crate::tableau::text_table;
 pub(crate) struct Run {
     /// The SQL file
     file: PathBuf,
+    #[command(flatten)]
+    how: How,
+}
+
+/// How a job runs, whatever it was made from.
+#[derive(Debug, Args)]
+pub(crate) struct How {
     /// Start anew, although there is a checkpoint to resume from
     #[arg(long)]
     fresh: bool,
@@ -59,12 +67,44 @@ pub(crate) struct Run {
     /// How much wiesel says
     #[arg(long, value_enum, default_value_t = Level::Info)]
     log_level: Level,
+    /// Stop with a checkpoint when stdin ends: the process that started this one is gone
+    #[arg(long, hide = true)]
+    is_step: bool,
     #[command(flatten)]
     overrides: Overrides,
 }
 
+/// What is to run, and under which name.
+pub(crate) struct Work<'a> {
+    /// The file, for `wiesel list`.
+    pub(crate) file: &'a Path,
+    /// Beside what state lies when no folder is given.
+    pub(crate) folder: &'a Path,
+    /// What the state folder is called when the file sets no `pipeline.name`.
+    pub(crate) name: &'a str,
+}
+
 impl Run {
     pub(crate) fn run(self) -> Exit {
+        let stem = self.file.file_stem().map_or_else(|| "job".into(), |s| s.to_string_lossy().into_owned());
+        let folder = self.file.parent().unwrap_or_else(|| Path::new("."));
+        let work = Work { file: &self.file, folder, name: &stem };
+        self.how.run(&work, |how, registry, log| script::load(&self.file, registry, &how.overrides, log))
+    }
+}
+
+impl How {
+    /// The overrides of the command line.
+    pub(crate) fn overrides(&self) -> &Overrides {
+        &self.overrides
+    }
+
+    /// Runs what `load` reads and plans.
+    pub(crate) fn run(
+        &self,
+        work: &Work<'_>,
+        load: impl FnOnce(&How, Arc<Registry>, &Log) -> Result<Script, Exit>,
+    ) -> Exit {
         let log = match Log::new(self.log_file.as_deref(), self.log_format, self.log_level) {
             Ok(log) => Arc::new(log),
             Err(e) => {
@@ -73,22 +113,22 @@ impl Run {
             }
         };
         let registry = self.overrides.registry();
-        let script = match script::load(&self.file, registry.clone(), &self.overrides, &log) {
+        let script = match load(self, registry.clone(), &log) {
             Ok(script) => script,
             Err(exit) => return exit,
         };
+        let name = script.session.pipeline_name().unwrap_or(work.name).to_owned();
+        let state_dir = state_root(work.folder, self.state.as_ref()).join(folder_name(&name));
         if self.detached && !self.is_background {
-            return self.in_background(&script, &log);
+            return self.in_background(&name, &state_dir, &log);
         }
         if self.is_background {
             // The terminal it was started from may go away.
             _ = signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::default());
         }
-        let stem = self.file.file_stem().map_or_else(|| "job".into(), |s| s.to_string_lossy().into_owned());
-        let name = script.session.pipeline_name().map_or(stem, str::to_owned);
         let options = RunOptions {
             registry,
-            state_dir: state_root(&self.file, self.state.as_ref()).join(folder_name(&name)),
+            state_dir,
             fresh: self.fresh,
             allow_duplicates: self.allow_duplicates,
             memory_bytes: self.memory,
@@ -98,10 +138,13 @@ impl Run {
             totals: None,
         };
         let stops = Stops::default();
-        let process = self.process(&script, &name, &options.state_dir);
+        if self.is_step {
+            stops.when_stdin_ends();
+        }
+        let process = self.process(work.file, &script, &name, &options.state_dir);
         let door = match door::open(&process, &stops, &log) {
             Ok(door) => Some(door),
-            Err(e) if self.is_background => {
+            Err(e) if self.is_background || self.is_step => {
                 log.error(&format!("no door for `wiesel stop`: {e}"));
                 return Exit::Failed;
             }
@@ -120,16 +163,17 @@ impl Run {
     }
 
     /// What `wiesel list` shows of this process.
-    fn process(&self, script: &Script, name: &str, state: &Path) -> Process {
+    fn process(&self, file: &Path, script: &Script, name: &str, state: &Path) -> Process {
         let jobs = script.outcomes.iter().flat_map(|o| if let Outcome::Jobs(jobs) = o { jobs.as_slice() } else { &[] });
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         Process {
             pid: std::process::id(),
             name: name.to_owned(),
-            file: absolute(&self.file),
+            file: absolute(file),
             state: absolute(state),
             started_ms: wall_clock_ms(),
             jobs: jobs.clone().map(|j| j.loop_name.clone()).collect(),
+            is_endless: jobs.clone().any(|j| j.plan.is_endless()),
             savepoint_dir: jobs.clone().find_map(|j| j.config.savepoint_dir.clone()),
             log: self.log_file.as_deref().map(absolute),
         }
@@ -137,12 +181,9 @@ impl Run {
 
     /// Starts this command again as a process that has no terminal, and waits until its door is open.
     #[allow(clippy::print_stdout, reason = "the process id is data")]
-    fn in_background(&self, script: &Script, log: &Log) -> Exit {
-        let stem = self.file.file_stem().map_or_else(|| "job".into(), |s| s.to_string_lossy().into_owned());
-        let name = script.session.pipeline_name().map_or(stem, str::to_owned);
-        let folder = state_root(&self.file, self.state.as_ref()).join(folder_name(&name));
+    fn in_background(&self, name: &str, folder: &Path, log: &Log) -> Exit {
         let log_file = self.log_file.clone().unwrap_or_else(|| folder.join("log"));
-        match self.spawn(&folder, &log_file) {
+        match self.spawn(folder, &log_file) {
             Ok(pid) => {
                 println!("{pid}");
                 log.info(&format!(

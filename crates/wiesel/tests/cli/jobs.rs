@@ -10,7 +10,7 @@ use super::program::{Output, Place};
 /// How long a test waits for what it expects before it fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn wait_for(what: &str, condition: impl Fn() -> bool) {
+pub(crate) fn wait_for(what: &str, condition: impl Fn() -> bool) {
     let (began, waker) = (monotonic(), Waker::default());
     while !condition() {
         assert!(monotonic().duration_since(began) < PATIENCE, "waited in vain for {what}");

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
+mod dag;
 mod jobs;
+mod pipeline;
 mod program;
 mod secrets;
 mod variables;

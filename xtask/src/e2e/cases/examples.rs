@@ -220,8 +220,13 @@ fn application_logs(context: &Context, course: Course) -> Result<()> {
     let folder = context.folder().join("parquet");
     let path = folder.display().to_string();
     let lines = play(context, &APPLICATION_LOGS, course, &[("parquet_sink.path", &path)])?;
+    same_parquet_rows(&folder, enriched_logs(&lines)?)
+}
+
+/// What the enriched logs are, computed from the produced rows.
+pub(crate) fn enriched_logs(lines: &[Value]) -> Result<BTreeMap<String, i64>> {
     let mut expected = BTreeMap::new();
-    for line in &lines {
+    for line in lines {
         let body: Value = serde_json::from_str(text(line, "body")?)?;
         let mobile = body["data"]["mobile"].as_str().or(line["attributes"]["mobile"].as_str());
         let row = json!({
@@ -231,7 +236,7 @@ fn application_logs(context: &Context, course: Course) -> Result<()> {
         });
         expected.insert(row.to_string(), 1_i64);
     }
-    same_parquet_rows(&folder, expected)
+    Ok(expected)
 }
 
 pub(crate) fn application_logs_are_partitioned_by_day_and_hour(context: &Context) -> Result<()> {
@@ -461,7 +466,7 @@ fn same_documents(context: &Context, index: &str, expected: BTreeMap<String, Val
     Ok(())
 }
 
-fn same_parquet_rows(folder: &Path, expected: BTreeMap<String, i64>) -> Result<()> {
+pub(crate) fn same_parquet_rows(folder: &Path, expected: BTreeMap<String, i64>) -> Result<()> {
     for reader in ["duckdb", "pyarrow"] {
         let mut found: BTreeMap<String, i64> = BTreeMap::new();
         for row in python::parquet_rows(folder, reader)? {

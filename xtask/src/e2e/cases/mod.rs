@@ -15,6 +15,7 @@ pub(crate) mod kafka_source;
 pub(crate) mod lookup_join;
 pub(crate) mod options;
 pub(crate) mod outage;
+pub(crate) mod pipelines;
 pub(crate) mod state;
 pub(crate) mod stop;
 pub(crate) mod workload;
