@@ -489,8 +489,11 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 mod tests {
     use super::*;
 
-    fn workflow(steps: &[(&str, &[&str])]) -> Workflow {
-        let step = |(name, depends_on): &(&str, &[&str])| Step {
+    /// A step and what it depends on.
+    type Named<'a> = (&'a str, &'a [&'a str]);
+
+    fn workflow(steps: &[Named<'_>]) -> Workflow {
+        let step = |(name, depends_on): &Named<'_>| Step {
             name: (*name).to_owned(),
             pipeline: "data_transformer".to_owned(),
             params: BTreeMap::new(),
@@ -501,7 +504,7 @@ mod tests {
 
     #[test]
     fn circles_and_unknown_steps_are_named() {
-        let cases: [(&[(&str, &[&str])], &[&str]); 4] = [
+        let cases: [(&[Named<'_>], &[&str]); 4] = [
             (&[("a", &[]), ("b", &["a"]), ("c", &["a", "b"])], &[]),
             (
                 &[("a", &["c"]), ("b", &["a"]), ("c", &["b"]), ("d", &[])],

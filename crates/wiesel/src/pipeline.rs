@@ -432,7 +432,7 @@ mod tests {
     fn every_pipeline_of_the_program_is_well_declared() {
         for (name, declaration, template) in BUILT_IN {
             let pipeline = Pipeline::new(name, declaration, template.to_owned(), None).unwrap();
-            assert_eq!(pipeline.declaration.parameters.is_empty(), false, "{name}");
+            assert!(!pipeline.declaration.parameters.is_empty(), "{name}");
             for parameter in &pipeline.declaration.parameters {
                 let is_used = template.contains(&format!("${{{}}}", parameter.name)) || !parameter.options.is_empty();
                 assert!(is_used, "{name}: nothing uses `{}`", parameter.name);
