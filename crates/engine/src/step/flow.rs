@@ -135,7 +135,7 @@ impl Flow {
             });
             let source = &self.intakes[self.generator_source[index]];
             let is_finished = source.is_finished() && carry.is_empty();
-            let time = generator.step_end(input.now_ms, &source.split_times(), is_finished);
+            let time = generator.step_end(input.now.steady_ms, &source.split_times(), is_finished);
             *lock(&shared.watermarks[index]) = time;
         }
         *lock(&shared.released) = Arc::new(released);

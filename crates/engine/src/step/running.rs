@@ -26,6 +26,7 @@ use super::intake::Intake;
 use super::job::{Job, JobEnd, JobSpec};
 use super::letters::{self, Letter};
 use super::metrics::lock;
+use super::now::{Now, Steady};
 use super::room::Room;
 use super::worker::{Command, Shared, StepInput, Task, Worker, earliest};
 use crate::checkpoint::manifest::{InputEntry, Manifest};
@@ -69,6 +70,7 @@ pub(super) struct Running {
     is_over_budget: bool,
     room: Room,
     stop_deadline: Option<Instant>,
+    steady: Steady,
 }
 
 impl Running {
@@ -170,6 +172,7 @@ impl Running {
             is_over_budget: false,
             room,
             stop_deadline: None,
+            steady: Steady::new(now_ms),
         };
         if let Some(manifest) = &recovered.manifest {
             running.restore_watermarks(manifest);
@@ -197,20 +200,20 @@ impl Running {
                 return Ok(self.aborted());
             }
             let question = self.control.question();
-            let now_ms = self.spec.clock.now_ms();
-            is_woken |= self.flow.drain(now_ms, &self.shared.metrics)?;
-            self.progress(now_ms)?;
-            if let Some(end) = self.end(now_ms)? {
+            let now = self.steady.at(self.spec.clock.now_ms());
+            is_woken |= self.flow.drain(now.steady_ms, &self.shared.metrics)?;
+            self.progress(now)?;
+            if let Some(end) = self.end(now)? {
                 return Ok(end);
             }
-            self.begin_if_due(now_ms)?;
+            self.begin_if_due(now)?;
             if self.is_held_up() || (self.ending.is_some() && !self.flow.has_carry()) {
-                self.command(Command::Sinks { now_ms })?;
+                self.command(Command::Sinks { now })?;
                 let is_waiting = self.ending.is_some() && !self.is_gathered();
                 if self.is_held_up() || is_waiting {
                     // Timers wait as the rows do: what they would emit has no place to go.
                     let expires_ms = self.keeper.as_ref().and_then(Keeper::expires_ms);
-                    is_woken |= self.park(now_ms, earliest(self.sink_deadline_ms, expires_ms));
+                    is_woken |= self.park(now.left_ms(None, earliest(self.sink_deadline_ms, expires_ms)));
                 }
                 continue;
             }
@@ -218,19 +221,19 @@ impl Running {
                 if self.keeper.as_ref().is_some_and(Keeper::is_writing_early) {
                     // What was written out last is still in memory, so the sources wait.
                     let expires_ms = self.keeper.as_ref().and_then(Keeper::expires_ms);
-                    is_woken |= self.park(now_ms, expires_ms);
+                    is_woken |= self.park(now.left_ms(None, expires_ms));
                 } else {
-                    self.make_room(now_ms)?;
+                    self.make_room(now)?;
                 }
                 continue;
             }
-            if !is_woken && !self.is_due(now_ms) {
+            if !is_woken && !self.is_due(now) {
                 self.control.is_quiet(question);
-                is_woken = self.park(now_ms, self.next_deadline_ms(now_ms));
+                is_woken = self.park(self.left_ms(now));
                 continue;
             }
             is_woken = false;
-            self.run_step(now_ms)?;
+            self.run_step(now)?;
         }
     }
 
@@ -240,7 +243,7 @@ impl Running {
     }
 
     /// Whether the job is over, and the way there: a last checkpoint once the input ended or a stop was asked for.
-    fn end(&mut self, now_ms: i64) -> Result<Option<JobEnd>> {
+    fn end(&mut self, now: Now) -> Result<Option<JobEnd>> {
         if self.ending.is_none() {
             self.ending = match (self.flow.is_finished, self.control.is_stopping()) {
                 (true, _) => Some(CheckpointKind::Final),
@@ -262,7 +265,7 @@ impl Running {
         let Some(keeper) = &self.keeper else { return Ok(Some(stopped(None))) };
         if let Some(ended) = keeper.ended {
             // What the commit delivered is counted too.
-            self.command(Command::Sinks { now_ms })?;
+            self.command(Command::Sinks { now })?;
             return Ok(Some(stopped(Some(ended))));
         }
         if !self.flow.is_open() {
@@ -272,7 +275,7 @@ impl Running {
         if !keeper.is_in_flight() && !self.flow.has_carry() {
             let is_first_of_two = kind == CheckpointKind::Final && self.shared.letters.is_some() && !self.is_flushed;
             self.is_flushed = true;
-            self.begin(if is_first_of_two { CheckpointKind::Periodic } else { kind }, now_ms)?;
+            self.begin(if is_first_of_two { CheckpointKind::Periodic } else { kind }, now)?;
         }
         Ok(None)
     }
@@ -285,27 +288,27 @@ impl Running {
         self.keeper.as_ref().and_then(|k| k.standing)
     }
 
-    fn begin_if_due(&mut self, now_ms: i64) -> Result<()> {
+    fn begin_if_due(&mut self, now: Now) -> Result<()> {
         let Some(keeper) = &mut self.keeper else { return Ok(()) };
         let is_wanted = self.control.wants_savepoint() && !keeper.is_in_flight();
-        let is_due = keeper.due_ms().is_some_and(|due| due <= now_ms);
+        let is_due = keeper.due_ms().is_some_and(|due| due <= now.steady_ms);
         let is_needed = self.needs_checkpoint && !keeper.is_in_flight();
         if self.ending.is_some() || !(is_due || is_needed || is_wanted) || self.flow.has_carry() {
             return Ok(());
         }
         if !self.flow.is_open() {
-            keeper.schedule(now_ms);
+            keeper.schedule(now.steady_ms);
             if let Some(request) = self.control.take_savepoint() {
                 request.answer(Err("the sources are not open yet".to_owned()));
             }
             return Ok(());
         }
         // The sinks close what is open, as at a stop: a savepoint is to stand for itself.
-        self.begin(if is_wanted { CheckpointKind::Stop } else { CheckpointKind::Periodic }, now_ms)
+        self.begin(if is_wanted { CheckpointKind::Stop } else { CheckpointKind::Periodic }, now)
     }
 
     /// Takes the moment between two steps: positions, watermarks, operators' entries; the sinks draw their line.
-    fn begin(&mut self, kind: CheckpointKind, now_ms: i64) -> Result<()> {
+    fn begin(&mut self, kind: CheckpointKind, now: Now) -> Result<()> {
         let savepoint = if kind == CheckpointKind::Stop { self.control.take_savepoint() } else { None };
         if let (Some(_), Some(keeper)) = (&savepoint, &mut self.keeper) {
             keeper.must_be_full();
@@ -314,7 +317,7 @@ impl Running {
         let began = env::monotonic();
         self.spec.fail_points.reach("ckpt.begin");
         // A step without rows, in which everything that is held back only to send less goes out.
-        let input = StepInput { is_before_checkpoint: true, ..self.step_input(Vec::new(), now_ms) };
+        let input = StepInput { is_before_checkpoint: true, ..self.step_input(Vec::new(), now) };
         self.command(Command::Step(input))?;
         self.prepared.clear();
         let store = self.room.store();
@@ -340,7 +343,7 @@ impl Running {
         let source_ids: Vec<String> = self.shared.graph.sources.iter().map(place_id).collect();
         let moment = Moment {
             kind,
-            time_ms: now_ms,
+            time_ms: now.wall_ms,
             pause: env::monotonic().saturating_duration_since(began),
             sources: source_entries(&self.flow.intakes, &source_ids),
             watermarks: self.flow.watermark_entries(&self.shared.graph, &self.ids),
@@ -355,7 +358,7 @@ impl Running {
         }
     }
 
-    fn progress(&mut self, now_ms: i64) -> Result<()> {
+    fn progress(&mut self, now: Now) -> Result<()> {
         let instances = self.sink_instances();
         let Some(keeper) = &mut self.keeper else { return Ok(()) };
         let view = View {
@@ -366,7 +369,7 @@ impl Running {
             instances,
             letters: &self.letters_kept,
         };
-        keeper.progress(now_ms, &mut self.prepared, &view)
+        keeper.progress(now.steady_ms, &mut self.prepared, &view)
     }
 
     /// Whether the checkpoint in flight has everything and can go on at once.
@@ -388,24 +391,25 @@ impl Running {
     }
 
     /// Whether a step is due although nothing arrived.
-    fn is_due(&self, now_ms: i64) -> bool {
-        self.flow.has_rows() || !self.letters.is_empty() || self.next_deadline_ms(now_ms).is_some_and(|at| at <= now_ms)
+    fn is_due(&self, now: Now) -> bool {
+        self.flow.has_rows() || !self.letters.is_empty() || self.left_ms(now).is_some_and(|left| left <= 0)
     }
 
-    fn next_deadline_ms(&self, now_ms: i64) -> Option<i64> {
-        let own = earliest(self.next_timer_ms, self.sink_deadline_ms);
+    /// The time until the next timer or deadline.
+    fn left_ms(&self, now: Now) -> Option<i64> {
         let due = self.keeper.as_ref().and_then(Keeper::due_ms);
         let due = earliest(due, self.keeper.as_ref().and_then(Keeper::expires_ms));
-        earliest(earliest(own, due), self.flow.next_timer_ms(now_ms))
+        let due = earliest(due, self.flow.next_timer_ms(now.steady_ms));
+        now.left_ms(self.next_timer_ms, earliest(due, self.sink_deadline_ms))
     }
 
-    /// Sleeps until something wakes the loop or a deadline comes.
-    fn park(&self, now_ms: i64, deadline_ms: Option<i64>) -> bool {
-        let left = |at: i64| Duration::from_millis(u64::try_from(at.saturating_sub(now_ms)).unwrap_or(0));
-        self.control.waker().wait(deadline_ms.map_or(PARK_MAX, left).min(PARK_MAX))
+    /// Sleeps until something wakes the loop or so much time is over.
+    fn park(&self, left_ms: Option<i64>) -> bool {
+        let left = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+        self.control.waker().wait(left_ms.map_or(PARK_MAX, left).min(PARK_MAX))
     }
 
-    fn run_step(&mut self, now_ms: i64) -> Result<()> {
+    fn run_step(&mut self, now: Now) -> Result<()> {
         let began = env::monotonic();
         let mut tasks = Vec::new();
         let budget = self.size.budget;
@@ -414,17 +418,17 @@ impl Running {
         if !tasks.is_empty() {
             self.room.take_rows();
         }
-        let input = self.step_input(tasks, now_ms);
+        let input = self.step_input(tasks, now);
         self.command(Command::Step(input))?;
         self.size.adapt(env::monotonic().saturating_duration_since(began), is_full_step);
         Ok(())
     }
 
     /// The tables are full: what changed is written, into the store and as part of the next checkpoint, and they begin anew.
-    fn make_room(&mut self, now_ms: i64) -> Result<()> {
+    fn make_room(&mut self, now: Now) -> Result<()> {
         let (store, is_new) = self.room.open()?;
         // As before a checkpoint: what operators hold back only to send less goes out, so that nothing keeps them from giving all back.
-        let input = StepInput { is_before_checkpoint: true, ..self.step_input(Vec::new(), now_ms) };
+        let input = StepInput { is_before_checkpoint: true, ..self.step_input(Vec::new(), now) };
         self.command(Command::Step(input))?;
         self.command(Command::Spill { store, full: is_new })?;
         let buffers: Vec<RunBuffer> =
@@ -436,7 +440,7 @@ impl Running {
         }
     }
 
-    fn step_input(&mut self, tasks: Vec<Task>, now_ms: i64) -> StepInput {
+    fn step_input(&mut self, tasks: Vec<Task>, now: Now) -> StepInput {
         let letters = std::mem::take(&mut self.letters);
         let split_names = match self.shared.letters {
             Some(_) => self.flow.intakes.iter().map(Intake::split_names).collect(),
@@ -448,7 +452,7 @@ impl Running {
         seed.extend_from_slice(&self.step.to_le_bytes());
         StepInput {
             tasks,
-            now_ms,
+            now,
             seed: xxhash_rust::xxh3::xxh3_64(&seed),
             is_before_checkpoint: false,
             letters,

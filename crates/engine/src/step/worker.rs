@@ -29,6 +29,7 @@ use super::exchange::{Mailboxes, Splitter, Tag, Tagged, take_changes};
 use super::graph::{Graph, Place, Role};
 use super::letters::{self, Letter, Origin};
 use super::metrics::{Metrics, lock};
+use super::now::Now;
 use crate::checkpoint::run::RunBuffer;
 use crate::operator::{Operator, Output, WATERMARK_MIN};
 use crate::state::store::{StateStore, Store};
@@ -70,7 +71,7 @@ pub(crate) enum Command {
     /// A step with rows, timers and watermarks.
     Step(StepInput),
     /// Only look after the sinks (one of them is full).
-    Sinks { now_ms: i64 },
+    Sinks { now: Now },
     /// Write state out and prepare the sinks for checkpoint `id`. With a store, what the operators that keep state there write goes into
     /// it too, and they write what changed, `full` or not: the store holds the rest.
     Snapshot { id: u64, kind: CheckpointKind, full: bool, store: Option<Arc<Store>> },
@@ -84,7 +85,7 @@ pub(crate) enum Command {
 /// A step's input.
 pub(crate) struct StepInput {
     pub(crate) tasks: Vec<Task>,
-    pub(crate) now_ms: i64,
+    pub(crate) now: Now,
     pub(crate) seed: u64,
     /// A checkpoint follows: what operators hold back only to send less goes out.
     pub(crate) is_before_checkpoint: bool,
@@ -267,9 +268,9 @@ impl Worker {
                         shared.barrier.meet();
                     }
                 }
-                self.guard(shared, |w| w.finish(shared, input.now_ms));
+                self.guard(shared, |w| w.finish(shared, input.now));
             }
-            Command::Sinks { now_ms } => self.guard(shared, |w| w.finish(shared, *now_ms)),
+            Command::Sinks { now } => self.guard(shared, |w| w.finish(shared, *now)),
             Command::Snapshot { id, kind, full, store } => {
                 self.guard(shared, |w| w.snapshot(shared, *id, *kind, *full, store.as_deref()));
             }
@@ -291,7 +292,7 @@ impl Worker {
     }
 
     fn tasks(&mut self, shared: &Shared, input: &StepInput) -> Result<()> {
-        self.context.now_ms = input.now_ms;
+        self.context.now_ms = input.now.wall_ms;
         self.context.seed = input.seed;
         self.is_before_checkpoint = input.is_before_checkpoint;
         if self.index == 0 {
@@ -341,7 +342,7 @@ impl Worker {
                         let origin = Origin {
                             table: metrics.map_or("", |m| &m.table),
                             split: splits.and_then(|s| s.get(task.split)).map_or("", String::as_str),
-                            now_ms: input.now_ms,
+                            now_ms: input.now.wall_ms,
                         };
                         let mut pieces = Vec::new();
                         letters::read_around(reader.as_mut(), raw, range.clone(), &origin, &mut pieces, &mut refused)
@@ -538,7 +539,7 @@ impl Worker {
     }
 
     /// Looks after the sinks and writes the report.
-    fn finish(&mut self, shared: &Shared, now_ms: i64) -> Result<()> {
+    fn finish(&mut self, shared: &Shared, now: Now) -> Result<()> {
         let mut report = lock(&shared.reports[self.index]);
         let report = &mut *report;
         report.next_timer_ms = None;
@@ -560,7 +561,7 @@ impl Worker {
                         spills: operator.spills(),
                     });
                 }
-                Part::Sink(part) => part.finish(report, now_ms).map_err(|e| e.at(format!("sink `{}`", part.table)))?,
+                Part::Sink(part) => part.finish(report, now).map_err(|e| e.at(format!("sink `{}`", part.table)))?,
                 _ => {}
             }
         }
@@ -708,8 +709,8 @@ impl SinkPart {
         if rows.is_empty() { Ok(()) } else { self.sink.write(&take_changes(batch, &rows)?) }
     }
 
-    fn finish(&mut self, report: &mut Report, now_ms: i64) -> Result<()> {
-        match self.sink.step_end(now_ms)? {
+    fn finish(&mut self, report: &mut Report, now: Now) -> Result<()> {
+        match self.sink.step_end(now.steady_ms)? {
             SinkStatus::Ready(deadline) => report.sink_deadline_ms = earliest(report.sink_deadline_ms, deadline),
             SinkStatus::Full => report.is_full = true,
             SinkStatus::NeedsCheckpoint => report.needs_checkpoint = true,
@@ -721,7 +722,7 @@ impl SinkPart {
             report.prepared.push((self.index, self.instance, prepared));
         }
         let refused = self.sink.take_refused().into_iter();
-        report.letters.extend(refused.map(|row| Letter::of_sink(&self.table, row, now_ms)));
+        report.letters.extend(refused.map(|row| Letter::of_sink(&self.table, row, now.wall_ms)));
         report.sinks.push((self.index, self.sink.counters(), self.sink.waiting_for()));
         Ok(())
     }
