@@ -121,7 +121,7 @@ pub(crate) struct Running {
     /// Its counters.
     pub(crate) metrics: Arc<Metrics>,
     /// Which of its parts were waiting for a system when last looked at.
-    was_waiting: Vec<bool>,
+    waits: Vec<Wait>,
     has_ended: bool,
 }
 
@@ -139,6 +139,26 @@ pub(crate) struct Jobs<'a> {
     /// The state folders given out.
     folders: BTreeSet<PathBuf>,
     schedule: Option<Schedule>,
+}
+
+/// What a part of a job was told to wait for at the last look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    No,
+    /// For a system that does not answer.
+    Unreachable,
+    /// For anything else.
+    Other,
+}
+
+impl Wait {
+    fn of(text: Option<&str>) -> Self {
+        match text {
+            None => Wait::No,
+            Some(text) if text.contains(" is unreachable") => Wait::Unreachable,
+            Some(_) => Wait::Other,
+        }
+    }
 }
 
 struct End {
@@ -270,7 +290,7 @@ impl<'a> Jobs<'a> {
         self.running.push(Running {
             name: name.clone(),
             metrics: metrics.clone(),
-            was_waiting: Vec::new(),
+            waits: Vec::new(),
             has_ended: false,
         });
         let (index, ends, log) = (self.running.len() - 1, self.ends.0.clone(), self.log.clone());
@@ -362,23 +382,24 @@ impl<'a> Jobs<'a> {
         self.worst
     }
 
-    /// Says what the jobs noted, and when one of their parts begins and ends to wait: once each, however long it takes.
+    /// Says what the jobs noted, and when one of their parts begins and ends to wait: once each, however long it takes; and once more when
+    /// a system that could not be reached answers and refuses.
     fn notes(&mut self, status: &mut Status) {
         for running in &mut self.running {
             let parts = running.metrics.waiting_by_part();
-            running.was_waiting.resize(parts.len(), false);
+            running.waits.resize(parts.len(), Wait::No);
             let mut lines: Vec<(bool, String)> =
                 running.metrics.take_notes().into_iter().map(|note| (false, note)).collect();
-            for (text, was_waiting) in parts.into_iter().zip(&mut running.was_waiting) {
-                match (text, std::mem::take(was_waiting)) {
-                    (Some(text), was) => {
-                        *was_waiting = true;
-                        if !was {
-                            lines.push((true, format!("waiting, and trying again: {text}")));
-                        }
+            for (text, wait) in parts.into_iter().zip(&mut running.waits) {
+                let now = Wait::of(text.as_deref());
+                match (text, std::mem::replace(wait, now)) {
+                    (Some(text), before) if before == Wait::No || (before, now) == (Wait::Unreachable, Wait::Other) => {
+                        lines.push((true, format!("waiting, and trying again: {text}")));
                     }
-                    (None, true) => lines.push((false, "goes on: what it waited for is there".to_owned())),
-                    (None, false) => {}
+                    (None, Wait::Unreachable | Wait::Other) => {
+                        lines.push((false, "goes on: what it waited for is there".to_owned()));
+                    }
+                    _ => {}
                 }
             }
             for (is_warning, line) in lines {

@@ -287,6 +287,8 @@ enum OutageKind {
     Suspected,
     /// Told; ends when the brokers answer.
     Certain,
+    /// The brokers answer, and refuse the credentials. Told, also when they were away before; ends when they accept them.
+    Refused,
     /// The brokers do not know the topic any more; becomes an error after [`TOPIC_GONE_WAIT`].
     TopicGone,
 }
@@ -447,7 +449,7 @@ impl KafkaSource {
             // Credentials that were right at the start and are refused now may be put right again; the state says it meanwhile.
             let text = self.settings.cluster().failed(refusal).message().to_owned();
             let topic = first_topic();
-            self.begin_outage(text, topic, OutageKind::Certain, events);
+            self.begin_outage(text, topic, OutageKind::Refused, events);
         } else if trouble.all_down {
             let reason = trouble.last.map_or(String::new(), |error| format!(": {}", error.reason));
             let text = format!("{} is unreachable{reason}", self.settings.cluster().brokers());
@@ -458,7 +460,8 @@ impl KafkaSource {
     }
 
     fn begin_outage(&mut self, text: String, topic: Arc<str>, kind: OutageKind, events: &mut Vec<SourceEvent>) {
-        if self.outage.is_some() {
+        let is_news = kind == OutageKind::Refused;
+        if self.outage.as_ref().is_some_and(|outage| !is_news || outage.kind == kind) {
             return;
         }
         let now = monotonic();
@@ -496,7 +499,7 @@ impl KafkaSource {
                 outage.kind = OutageKind::Certain;
                 events.push(SourceEvent::Waiting(Some(outage.text.clone())));
             }
-            OutageKind::Certain => {}
+            OutageKind::Certain | OutageKind::Refused => {}
             OutageKind::TopicGone if now.duration_since(outage.since) < TOPIC_GONE_WAIT => {}
             OutageKind::TopicGone => {
                 return Err(Error::data(format!(
