@@ -297,6 +297,12 @@ impl Target {
         .hint(format!("GRANT {names} ON {} TO that user", self.name)))
     }
 
+    /// The columns with their types, for messages.
+    fn declared(&self) -> String {
+        let fields = self.schema.fields().iter();
+        fields.map(|field| format!("{} {}", field.name, field.data_type.kind)).collect::<Vec<_>>().join(", ")
+    }
+
     /// What an error of the database means.
     pub(super) fn failure(&self, error: &postgres::Error) -> Failure {
         let server = format!("PostgreSQL at {}", self.server);
@@ -339,7 +345,10 @@ impl Target {
             (_, "22" | "23") => {
                 Failure::Row(Error::data(format!("table `{table}` of {server} refuses a row: {words} [{code}]")))
             }
-            (_, "42") => Failure::Fatal(Error::config(format!("table `{table}` of {server}: {words} [{code}]"))),
+            (_, "42") => Failure::Fatal(
+                Error::config(format!("table `{table}` of {server}: {words} [{code}]"))
+                    .hint(format!("the declared columns are {}", self.declared())),
+            ),
             _ => Failure::Fatal(Error::data(format!("table `{table}` of {server}: {words} [{code}]"))),
         }
     }
