@@ -7,4 +7,5 @@ mod jobs;
 mod pipeline;
 mod program;
 mod secrets;
+mod upgrade;
 mod variables;
