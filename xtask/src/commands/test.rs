@@ -2,7 +2,7 @@
 //!
 //! Three suites: `unit` is `cargo test --workspace`, whose result lines are added up; `sql` is the part of it that runs the data files
 //! (the test targets named `sql`), so it is counted on its own only when asked for alone; `e2e` is the built program against real
-//! servers. A suite that does not build counts as one failure and does not hide the others.
+//! servers, with a short set of the fault matrix. A suite that does not build counts as one failure and does not hide the others.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -22,6 +22,9 @@ pub(crate) struct TestCommand {
     /// Runs only this suite.
     #[arg(long, value_enum)]
     only: Option<Suite>,
+    /// What the random draws of the faults begin with; printed by every run.
+    #[arg(long)]
+    seed: Option<u64>,
     /// A wiesel program for the end-to-end cases instead of building one.
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
@@ -72,6 +75,9 @@ impl TestCommand {
             bail!("interrupted");
         }
         if matches!(self.only, None | Some(Suite::E2e)) {
+            if let Some(seed) = self.seed {
+                crate::faults::set_seed(seed);
+            }
             match self.binary() {
                 Ok(binary) => add(&mut counts, runner::run(self.filter.as_deref(), &binary)?),
                 Err(error) => {

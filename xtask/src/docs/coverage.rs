@@ -11,6 +11,7 @@ use super::options::{option_pattern, option_statement};
 use super::probe::{Answer, Program};
 use super::rows;
 use crate::e2e::CASES;
+use crate::faults;
 
 /// Folders whose files count as tests when they use a function or an option.
 const CASE_FOLDERS: [&str; 4] = ["tests", "xtask/src/e2e/cases", "examples", "bench/workloads"];
@@ -68,7 +69,7 @@ pub(super) fn page(root: &Path, program: &Program) -> Result<String> {
     let sections = [
         Section {
             title: "Statements, queries, seed systems, faults",
-            text: "Each row names its cases: files, folders, or end-to-end cases (`cargo xtask test NAME`).",
+            text: "Each row names its cases: files, folders, or end-to-end cases (`cargo xtask test NAME`; those that begin with `fault_`: `cargo xtask faults NAME`).",
             head: &["area", "row", "where"],
             rows: statements(root)?,
         },
@@ -150,6 +151,7 @@ fn thinly_tested(section: &Section) -> Option<String> {
 
 fn statements(root: &Path) -> Result<Vec<Row>> {
     let mut found = Vec::new();
+    let faults = faults::cases();
     for fields in rows::read(root, "statements.csv")? {
         let [area, row, priority, state, cases] = fields.as_slice() else { bail!("statements.csv has five fields") };
         let state = match state.as_str() {
@@ -162,7 +164,8 @@ fn statements(root: &Path) -> Result<Vec<Row>> {
             ),
         };
         for case in cases.split_whitespace() {
-            let is_there = root.join(case).exists() || CASES.iter().any(|known| known.name.starts_with(case));
+            let is_there =
+                root.join(case).exists() || CASES.iter().chain(&faults).any(|known| known.name.starts_with(case));
             ensure!(is_there, "docs/coverage/statements.csv: `{row}` names `{case}`, which is not there");
         }
         ensure!(

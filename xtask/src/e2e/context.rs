@@ -94,6 +94,22 @@ impl Context {
         Ok(program)
     }
 
+    /// Starts wiesel in the background under another program, which is given wiesel's command line behind its own.
+    pub(crate) fn spawn_under<Argument: AsRef<str>>(
+        &self,
+        other: &[&str],
+        arguments: impl IntoIterator<Item = Argument>,
+    ) -> Result<Arc<Program>> {
+        let (program, first) = other.split_first().context("a program to start it under")?;
+        let mut line: Vec<String> = first.iter().map(|&argument| argument.to_owned()).collect();
+        line.push(self.binary.display().to_string());
+        line.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        let program = Arc::new(Program::start(Path::new(program), &line, &[], self.folder(), programs.len())?);
+        programs.push(Arc::clone(&program));
+        Ok(program)
+    }
+
     /// Starts wiesel in the background with a pipe as its stdout, which the caller reads, or does not.
     pub(crate) fn spawn_piped<Argument: AsRef<str>>(
         &self,

@@ -60,8 +60,16 @@ impl KafkaClient {
 
     /// Creates a topic with so many partitions.
     pub(crate) fn create_topic(&self, topic: &str, partition_count: i32) -> Result<()> {
+        self.create_topic_with(topic, partition_count, &[])
+    }
+
+    /// The same with settings of the topic.
+    pub(crate) fn create_topic_with(&self, topic: &str, partition_count: i32, settings: &[(&str, &str)]) -> Result<()> {
         let admin: AdminClient<DefaultClientContext> = self.config.create()?;
-        let wanted = NewTopic::new(topic, partition_count, TopicReplication::Fixed(1));
+        let mut wanted = NewTopic::new(topic, partition_count, TopicReplication::Fixed(1));
+        for (key, value) in settings {
+            wanted = wanted.set(key, value);
+        }
         let results = block_on(admin.create_topics([&wanted], &admin_options()))?;
         for result in results {
             result.map_err(|(name, code)| anyhow::anyhow!("create topic `{name}`: {code}"))?;
@@ -79,7 +87,7 @@ impl KafkaClient {
     }
 
     /// Sends lines without keys, spread over the partitions by turns, and waits until the broker has them all.
-    pub(crate) fn produce<Line: AsRef<str>>(&self, topic: &str, lines: impl IntoIterator<Item = Line>) -> Result<u64> {
+    pub(crate) fn produce<Line: AsRef<[u8]>>(&self, topic: &str, lines: impl IntoIterator<Item = Line>) -> Result<u64> {
         let partition_count = self.partitions(topic)?.len().max(1);
         let turns = lines.into_iter().enumerate().map(|(index, line)| {
             let partition = i32::try_from(index % partition_count).expect("a partition number fits i32");
@@ -89,7 +97,7 @@ impl KafkaClient {
     }
 
     /// Sends key and value pairs, partitioned by the key as Java's client does; a value `None` is a tombstone.
-    pub(crate) fn produce_keyed<Text: AsRef<str>>(
+    pub(crate) fn produce_keyed<Text: AsRef<[u8]>>(
         &self,
         topic: &str,
         records: impl IntoIterator<Item = (Text, Option<Text>)>,
@@ -97,7 +105,7 @@ impl KafkaClient {
         self.produce_records(topic, records.into_iter().map(|(key, value)| (None, Some(key), value)))
     }
 
-    fn produce_records<Text: AsRef<str>>(
+    fn produce_records<Text: AsRef<[u8]>>(
         &self,
         topic: &str,
         records: impl IntoIterator<Item = (Option<i32>, Option<Text>, Option<Text>)>,
@@ -109,7 +117,7 @@ impl KafkaClient {
             config.create_with_context(CountFailures { failed: Arc::clone(&failed) })?;
         let mut sent_count = 0;
         for (partition, key, value) in records {
-            let mut record: BaseRecord<'_, str, str> = BaseRecord::to(topic);
+            let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic);
             record.partition = partition;
             record.key = key.as_ref().map(AsRef::as_ref);
             record.payload = value.as_ref().map(AsRef::as_ref);
@@ -160,8 +168,24 @@ impl KafkaClient {
         Ok(messages)
     }
 
-    /// Subscribes as a member of a group, reads up to `count` messages and leaves; how many came.
-    pub(crate) fn consume_in_group(&self, topic: &str, group: &str, count: usize) -> Result<usize> {
+    /// Whether a reader of committed rows sees as far as one who sees everything: false while a transaction is open.
+    pub(crate) fn is_all_committed(&self, topic: &str) -> Result<bool> {
+        let ends = |level: &str| -> Result<Vec<i64>> {
+            let consumer: BaseConsumer = self.config.clone().set("isolation.level", level).create()?;
+            let end = |partition| Ok(consumer.fetch_watermarks(topic, partition, REQUEST_LIMIT)?.1);
+            self.partitions(topic)?.into_iter().map(end).collect()
+        };
+        Ok(ends("read_committed")? == ends("read_uncommitted")?)
+    }
+
+    /// Subscribes as a member of a group, reads up to `count` messages and leaves; how many came. Meanwhile `between` is called.
+    pub(crate) fn consume_in_group(
+        &self,
+        topic: &str,
+        group: &str,
+        count: usize,
+        mut between: impl FnMut() -> Result<()>,
+    ) -> Result<usize> {
         let mut config = self.config.clone();
         config.set("group.id", group).set("auto.offset.reset", "earliest").set("session.timeout.ms", "6000");
         let consumer: BaseConsumer = config.create()?;
@@ -172,7 +196,7 @@ impl KafkaClient {
             match consumer.poll(Duration::from_millis(200)) {
                 Some(Ok(_)) => read += 1,
                 Some(Err(error)) => bail!("read `{topic}` as group `{group}`: {error}"),
-                None => {}
+                None => between()?,
             }
         }
         Ok(read)
@@ -252,7 +276,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Puts one record into the producer's queue; when that is full, waits for the broker.
-fn send(producer: &BaseProducer<CountFailures>, record: BaseRecord<'_, str, str>) -> Result<()> {
+fn send(producer: &BaseProducer<CountFailures>, record: BaseRecord<'_, [u8], [u8]>) -> Result<()> {
     let mut pending = record;
     let start = Instant::now();
     loop {

@@ -15,6 +15,7 @@ use anyhow::{Result, ensure};
 
 use super::context::Context;
 use super::{CASES, Case};
+use crate::faults;
 use crate::services::process::{POLL_INTERVAL, interrupted};
 use crate::services::{Service, Services};
 
@@ -27,11 +28,17 @@ pub(crate) struct Counts {
     pub(crate) failed: u64,
 }
 
-/// Runs the cases whose name contains `filter` (all without one) against the program `binary`.
+/// Runs the cases whose name contains `filter` (all without one) against the program `binary`: the end-to-end cases, and the short set
+/// of the fault matrix.
 pub(crate) fn run(filter: Option<&str>, binary: &Path) -> Result<Counts> {
-    let chosen: Vec<Case> =
-        CASES.iter().filter(|case| filter.is_none_or(|text| case.name.contains(text))).copied().collect();
+    let mut chosen: Vec<Case> = CASES.iter().chain(&faults::short_set()).copied().collect();
+    chosen.retain(|case| filter.is_none_or(|text| case.name.contains(text)));
     let outcomes = run_cases(&chosen, binary, "end-to-end")?;
+    let totals = faults::totals::totals();
+    if totals.checks() > 0 {
+        println!("faults: seed {}, {}", faults::seed(), totals.sentence());
+    }
+    ensure!(!interrupted(), "interrupted");
     let passed = outcomes.iter().filter(|outcome| outcome.is_passed).count() as u64;
     Ok(Counts { passed, failed: outcomes.len() as u64 - passed })
 }
@@ -52,29 +59,40 @@ pub(crate) fn run_cases(chosen: &[Case], binary: &Path, what: &str) -> Result<Ve
     if chosen.is_empty() {
         return Ok(Vec::new());
     }
-    let wanted: BTreeSet<Service> = chosen.iter().flat_map(|case| case.needs).copied().collect();
-    println!("\nstarting {wanted:?} for {} {what} cases", chosen.len());
+    println!("\n{} {what} cases", chosen.len());
+    run_each(chosen, chosen.iter().copied(), binary)
+}
+
+/// Runs one case again and again, on the same servers, at most `most` times and until `deadline` has come.
+pub(crate) fn run_again(case: Case, most: usize, deadline: Instant, binary: &Path) -> Result<Vec<Outcome>> {
+    let turns = std::iter::repeat_n(case, most).take_while(|_| Instant::now() < deadline);
+    run_each(&[case], turns, binary)
+}
+
+/// Starts the servers that some case of `all` needs, and runs those that come; an interrupt ends that early.
+fn run_each(all: &[Case], cases: impl Iterator<Item = Case>, binary: &Path) -> Result<Vec<Outcome>> {
+    let wanted: BTreeSet<Service> = all.iter().flat_map(|case| case.needs).copied().collect();
+    println!("starting {wanted:?}");
     let start = Instant::now();
     let services = match Services::start(&wanted) {
         Ok(services) => Arc::new(services),
         Err(error) => {
-            println!("the servers did not start, so every {what} case failed: {error:#}");
-            return Ok(chosen.iter().map(|c| Outcome { name: c.name, is_passed: false, seconds: 0.0 }).collect());
+            println!("the servers did not start, so every case failed: {error:#}");
+            return Ok(all.iter().map(|c| Outcome { name: c.name, is_passed: false, seconds: 0.0 }).collect());
         }
     };
     println!("ready after {:.1} s", start.elapsed().as_secs_f64());
     let mut outcomes = Vec::new();
-    for case in chosen {
+    for case in cases {
         if interrupted() {
             break;
         }
         let start = Instant::now();
-        let is_passed = run_case(*case, &services, binary)?;
+        let is_passed = run_case(case, &services, binary)?;
         outcomes.push(Outcome { name: case.name, is_passed, seconds: start.elapsed().as_secs_f64() });
     }
     // Said out loud and not left to the last owner's drop: a hung case's thread may be one of the owners.
     services.close();
-    ensure!(!interrupted(), "interrupted");
     Ok(outcomes)
 }
 

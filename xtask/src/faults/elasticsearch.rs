@@ -12,6 +12,8 @@ use crate::services::elasticsearch::Line;
 
 /// Bulk requests that are disturbed.
 const DISTURBED: u64 = 5;
+/// Longest wait for them.
+const DISTURBED_LIMIT_S: u64 = 120;
 
 /// A job whose bulk requests go through a rule; the rule is given the number of the bulk request and says what happens, and the case
 /// fails when fewer than `at_least` were disturbed.
@@ -36,7 +38,12 @@ fn through_rule(context: &Context, row: u8, at_least: u64, rule: fn(u64, &Reques
             }
         })?;
         proxy.address().clone_into(&mut world.addresses().elasticsearch);
-        world.run_through(|world, _| world.produce(300))?;
+        world.run_through(|world, _| {
+            context.wait_until(DISTURBED_LIMIT_S, "enough disturbed bulk requests", || {
+                world.produce(50)?;
+                Ok(disturbed.load(Relaxed) >= at_least)
+            })
+        })?;
         let count = disturbed.load(Relaxed);
         ensure!(count >= at_least, "only {count} bulk requests were disturbed");
     }

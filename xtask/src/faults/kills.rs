@@ -5,6 +5,7 @@
 
 use anyhow::{Result, ensure};
 
+use super::totals::count_death;
 use super::world::{Sink, World};
 use crate::e2e::context::Context;
 
@@ -56,7 +57,7 @@ pub(super) fn cell<const ROW: u8, const SINK: usize>(context: &Context) -> Resul
             };
             let before = world.newest_checkpoint()?;
             ensure!(
-                world.die_at(&format!("{}:{count}", step(ROW)[0]), DEATH_LIMIT_S)?,
+                world.die_at(step(ROW)[0], count, DEATH_LIMIT_S)?,
                 "death {death}: `{}` was not reached {count} times",
                 step(ROW)[0]
             );
@@ -66,6 +67,7 @@ pub(super) fn cell<const ROW: u8, const SINK: usize>(context: &Context) -> Resul
             context.note(format!("death {death}: a new checkpoint {back:?} after the start"));
             world.produce(50)?;
             program.kill()?;
+            count_death(None, true);
             world.check_safety()?;
         }
     }
@@ -78,8 +80,8 @@ pub(super) fn cell<const ROW: u8, const SINK: usize>(context: &Context) -> Resul
 fn restores(world: &mut World<'_>) -> Result<()> {
     for point in step(14) {
         // Rows of a durable checkpoint that were not committed, where the sink commits at all.
-        world.die_at("sink.commit:2", DEATH_LIMIT_S / 4)?;
-        let died = world.die_at(&format!("{point}:1"), DEATH_LIMIT_S / 4)?;
+        world.die_at("sink.commit", 2, DEATH_LIMIT_S / 4)?;
+        let died = world.die_at(point, 1, DEATH_LIMIT_S / 4)?;
         ensure!(died || *point == "restore.recommit", "`{point}` was not reached");
         world.check_safety()?;
     }

@@ -5,13 +5,19 @@
 //! a short set. Each run prints its seed; the same seed gives the same draws (what the machine's timing makes of them is free).
 
 mod elasticsearch;
+mod input;
 mod kills;
+mod login;
+mod machine;
 mod network;
+pub(crate) mod page;
 mod postgres;
+mod pressure;
 mod process;
 mod proxy;
 pub(crate) mod random;
 mod topic;
+pub(crate) mod totals;
 mod world;
 
 use std::sync::OnceLock;
@@ -26,10 +32,18 @@ pub(crate) fn set_seed(seed: u64) {
     SEED.get_or_init(|| seed);
 }
 
+/// The seed of this run; drawn when nobody has set one.
+pub(crate) fn seed() -> u64 {
+    *SEED.get_or_init(|| fastrand::u64(..1_000_000))
+}
+
 /// The seed of a case: that of the run, told apart by the case.
 fn seed_of(case: u64) -> u64 {
-    SEED.get().copied().unwrap_or(1).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(case)
+    seed().wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(case)
 }
+
+/// Sinks of the kills.
+const SINK_COUNT: u64 = kills::SINKS.len() as u64;
 
 /// Longest time of one cell.
 const CELL_LIMIT_S: u64 = 420;
@@ -65,7 +79,7 @@ const KILLS: &[Case] = kill_cells![
 
 /// The other rows, as far as they need servers; the rest of the matrix lies in the tests of the crates and in `tests/sql`.
 const OTHERS: &[Case] = &[
-    Case { name: "fault_17_many_restarts", needs: &[Kafka, Postgres], limit_s: 900, run: process::many_restarts },
+    Case { name: "fault_17_many_restarts", needs: &[Kafka, Postgres], limit_s: 2_400, run: process::many_restarts },
     Case {
         name: "fault_18_superseded_while_it_stood_still",
         needs: &[Kafka, Postgres, Es7],
@@ -167,11 +181,42 @@ const OTHERS: &[Case] = &[
         limit_s: 400,
         run: postgres::connections_used_up,
     },
+    Case { name: "fault_21_memory_is_limited", needs: &[Postgres], limit_s: 1500, run: pressure::memory_limit },
+    Case { name: "fault_32_login_revoked", needs: &[Kafka, Postgres], limit_s: 600, run: login::revoked },
+    Case { name: "fault_43_columns_change", needs: &[Kafka, Postgres], limit_s: 600, run: postgres::changed_columns },
+    Case { name: "fault_47_disk_gives_errors", needs: &[], limit_s: 1800, run: machine::failing_disk },
+    Case { name: "fault_51_broken_messages", needs: &[Kafka], limit_s: 600, run: input::broken },
+    Case { name: "fault_52_messages_that_are_no_text", needs: &[Kafka], limit_s: 400, run: input::no_text },
+    Case { name: "fault_53_message_without_a_value", needs: &[Kafka], limit_s: 120, run: input::tombstone },
+    Case { name: "fault_54_huge_messages", needs: &[Kafka], limit_s: 400, run: input::huge },
+    Case { name: "fault_55_values_of_other_types", needs: &[Kafka], limit_s: 400, run: input::other_types },
+    Case { name: "fault_58_silent_partitions", needs: &[Kafka], limit_s: 300, run: input::silence },
+    Case { name: "fault_59_wall_clock_jumps", needs: &[Kafka, Postgres], limit_s: 600, run: machine::wall_clock },
+    Case { name: "fault_67_burst_into_a_slow_sink", needs: &[Kafka, Postgres], limit_s: 600, run: pressure::burst },
 ];
 
 /// One list of the random mode.
 pub(crate) const RANDOM: Case =
     Case { name: "random_list", needs: &[Kafka, Postgres, Es7], limit_s: 1_200, run: random::list };
+
+/// A short list, for every change.
+const RANDOM_SHORT: Case =
+    Case { name: "fault_random_list", needs: &[Kafka, Postgres, Es7], limit_s: 600, run: random::short_list };
+
+/// Short lists of the short set.
+const SHORT_LISTS: usize = 5;
+
+/// Rows whose place is the messages themselves: they are quick, and part of the short set.
+const INPUT_ROWS: [&str; 5] = ["fault_51", "fault_52", "fault_53", "fault_54", "fault_55"];
+
+/// The short set of `cargo xtask test`: the kills of one sink, drawn by the seed, broken messages, and some short random lists.
+pub(crate) fn short_set() -> Vec<Case> {
+    let sink = usize::try_from(seed_of(0) % SINK_COUNT).expect("one of four");
+    let mut cases: Vec<Case> = KILLS.iter().skip(sink).step_by(SINK_COUNT as usize).copied().collect();
+    cases.extend(OTHERS.iter().filter(|case| INPUT_ROWS.iter().any(|row| case.name.starts_with(row))));
+    cases.extend([RANDOM_SHORT; SHORT_LISTS]);
+    cases
+}
 
 /// Every case of the matrix, sorted by name.
 pub(crate) fn cases() -> Vec<Case> {

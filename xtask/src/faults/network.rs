@@ -75,7 +75,7 @@ pub(super) fn foreign_consumer(context: &Context) -> Result<()> {
     let mut world = World::new(context, &[Sink::Files], true, super::seed_of(27))?;
     world.run_through(|world, _| {
         let topic = world.topic().to_owned();
-        let read = context.kafka()?.consume_in_group(&topic, &topic, 50)?;
+        let read = context.kafka()?.consume_in_group(&topic, &topic, 50, || world.produce(20))?;
         ensure!(read > 0, "the other consumer read nothing, so it joined nothing");
         world.produce(200)
     })

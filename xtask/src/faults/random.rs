@@ -1,16 +1,16 @@
 //! The seeded random mode: one process with a loop per sink, and a list of actions drawn from a seed, in proportions that make faults
 //! common and work still the most of it.
 //!
-//! Ingest 100, validate 10, kill 5, restart of a system 3, fault of the network 3. Half of the processes are started with a fail point
-//! that ends them at a named step; the others are killed from outside whenever the list says so. A kill counts only while rows flow:
-//! rows were produced since the start before it. After the list faults stop, and everything must be there once.
+//! Ingest 100, validate 10, kill 5, restart of a system 3, fault of the network 3. Two of three processes are started with a fail point
+//! that ends them at a named step; any is killed from outside when the list says so. A kill counts only while rows flow: rows were
+//! produced since the start before it. After the list faults stop, and everything must be there once.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 
 use super::proxy::{Mode, Proxy};
+use super::totals::{count, count_death, totals};
 use super::world::{Sink, World};
 use crate::e2e::context::Context;
 use crate::e2e::program::Program;
@@ -18,8 +18,12 @@ use crate::services::elasticsearch::Line;
 
 /// Actions of one list.
 const ACTIONS: usize = 150;
+/// Actions of a short list.
+const ACTIONS_SHORT: usize = 50;
 /// Rows of one ingest; a list stays below what one answer of Elasticsearch holds.
 const ROWS_PER_INGEST: usize = 40;
+/// Longest wait for the last, bounded run.
+const FINISH_LIMIT_S: u64 = 240;
 /// The named steps at which a process may end itself, and how many times a step is reached before it does, at most.
 const POINTS: &[(&str, usize)] = &[
     ("ckpt.begin", 12),
@@ -39,40 +43,6 @@ const POINTS: &[(&str, usize)] = &[
     ("restore.recommit", 1),
 ];
 
-/// What all lists of this run did.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Totals {
-    pub(crate) lists: u64,
-    pub(crate) rows: u64,
-    /// Kills from outside.
-    pub(crate) kills: u64,
-    /// Ends at a named step, by step.
-    pub(crate) points: BTreeMap<&'static str, u64>,
-    pub(crate) server_restarts: u64,
-    pub(crate) network_faults: u64,
-    /// Comparisons of a sink's content with the oracle.
-    pub(crate) checks: u64,
-}
-
-static TOTALS: Mutex<Totals> = Mutex::new(Totals {
-    lists: 0,
-    rows: 0,
-    kills: 0,
-    points: BTreeMap::new(),
-    server_restarts: 0,
-    network_faults: 0,
-    checks: 0,
-});
-
-/// What was done so far.
-pub(crate) fn totals() -> Totals {
-    TOTALS.lock().unwrap_or_else(PoisonError::into_inner).clone()
-}
-
-fn count(change: impl FnOnce(&mut Totals)) {
-    change(&mut TOTALS.lock().unwrap_or_else(PoisonError::into_inner));
-}
-
 /// A process and what it was told to die at.
 struct Run {
     program: Arc<Program>,
@@ -80,57 +50,76 @@ struct Run {
     rows_at_start: usize,
 }
 
-fn start(world: &mut World<'_>) -> Result<Run> {
-    let point = if world.random().bool() {
-        let index = world.random().usize(..POINTS.len());
-        let (name, most) = POINTS[index];
-        Some((name, world.random().usize(1..=most)))
-    } else {
-        None
-    };
+/// Which step the next process dies at, so that all steps have their turn: a shuffled deck, dealt anew when it is empty.
+struct Deck(Vec<(&'static str, usize)>);
+
+impl Deck {
+    fn deal(&mut self, world: &mut World<'_>) -> (&'static str, usize) {
+        if self.0.is_empty() {
+            self.0 = POINTS.to_vec();
+            world.random().shuffle(&mut self.0);
+        }
+        let (name, most) = self.0.pop().expect("the deck was filled");
+        (name, world.random().usize(1..=most))
+    }
+}
+
+/// Starts a process, two of three with a step to die at, and produces rows for it.
+fn start(world: &mut World<'_>, deck: &mut Deck) -> Result<Run> {
+    let point = if world.random().u8(..3) > 0 { Some(deck.deal(world)) } else { None };
     let environment: Vec<(&str, String)> =
         point.iter().map(|(name, at)| ("WIESEL_FAIL_POINT", format!("{name}:{at}"))).collect();
     let program = world.start(&environment)?;
-    Ok(Run { program, point: point.map(|(name, _)| name), rows_at_start: world.produced() })
+    let rows_at_start = world.produced();
+    world.produce(ROWS_PER_INGEST)?;
+    Ok(Run { program, point: point.map(|(name, _)| name), rows_at_start })
 }
 
 /// Counts a death at a step; an end of another kind is a failure.
-fn died(run: &Run) -> Result<bool> {
+fn died(world: &World<'_>, run: &Run) -> Result<bool> {
     let Some(status) = run.program.try_wait()? else { return Ok(false) };
-    ensure!(status.code().is_none(), "the job ended by itself ({status}): {}", run.program.stderr());
-    if let Some(point) = run.point {
-        count(|totals| *totals.points.entry(point).or_default() += 1);
-    }
+    ensure!(
+        status.code().is_none() && run.point.is_some(),
+        "the job ended by itself ({status}): {}",
+        run.program.stderr()
+    );
+    count_death(run.point, world.produced() > run.rows_at_start);
     Ok(true)
 }
 
-/// One list: the next seed of this run.
+/// The next list of this run.
 pub(super) fn list(context: &Context) -> Result<()> {
-    let seed = super::seed_of(1_000_000 + totals().lists);
+    list_of(context, super::seed_of(1_000_000 + totals().lists), ACTIONS)
+}
+
+/// A short one.
+pub(super) fn short_list(context: &Context) -> Result<()> {
+    list_of(context, super::seed_of(2_000_000 + totals().lists), ACTIONS_SHORT)
+}
+
+/// The list of one seed.
+fn list_of(context: &Context, seed: u64, actions: usize) -> Result<()> {
     count(|totals| totals.lists += 1);
     let (server, advertised) = context.services().kafka()?.behind_proxy();
     let proxy = Proxy::start(&advertised, &server)?;
     let sinks = [Sink::Files, Sink::Kafka, Sink::Postgres, Sink::Elasticsearch];
     let mut world = World::new(context, &sinks, false, seed)?;
     proxy.address().clone_into(&mut world.addresses().kafka);
-    world.produce(ROWS_PER_INGEST)?;
-    let mut run = start(&mut world)?;
-    for _ in 0..ACTIONS {
-        if died(&run)? {
-            run = start(&mut world)?;
+    let mut deck = Deck(Vec::new());
+    let mut run = start(&mut world, &mut deck)?;
+    for _ in 0..actions {
+        if died(&world, &run)? {
+            run = start(&mut world, &mut deck)?;
         }
         match world.random().u32(..121) {
             0..100 => world.produce(ROWS_PER_INGEST)?,
-            100..110 => {
-                world.check_safety()?;
-                count(|totals| totals.checks += sinks.len() as u64);
-            }
+            100..110 => world.check_safety()?,
             110..115 => {
-                run.program.kill()?;
-                if world.produced() > run.rows_at_start {
-                    count(|totals| totals.kills += 1);
+                if !died(&world, &run)? {
+                    run.program.kill()?;
+                    count_death(None, world.produced() > run.rows_at_start);
                 }
-                run = start(&mut world)?;
+                run = start(&mut world, &mut deck)?;
             }
             115..118 => {
                 let services = context.services();
@@ -164,13 +153,12 @@ pub(super) fn list(context: &Context) -> Result<()> {
         }
     }
     proxy.set(Mode::Pass);
-    run.program.kill()?;
-    world.finish(180)?;
+    if !died(&world, &run)? {
+        run.program.kill()?;
+        count_death(None, world.produced() > run.rows_at_start);
+    }
+    world.finish(FINISH_LIMIT_S)?;
     world.check_whole()?;
     world.check_no_leftovers()?;
-    count(|totals| {
-        totals.checks += sinks.len() as u64;
-        totals.rows += world.produced() as u64;
-    });
-    Ok(())
+    world.remove()
 }

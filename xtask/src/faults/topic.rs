@@ -47,7 +47,13 @@ pub(super) fn retention(context: &Context) -> Result<()> {
 
 /// Row 31: rows of aborted transactions are never seen, those of committed ones are.
 pub(super) fn aborted_transactions(context: &Context) -> Result<()> {
-    let mut world = World::new(context, &[Sink::Files, Sink::Kafka], true, super::seed_of(31))?;
+    let mut world = World::with_source(
+        context,
+        &[Sink::Files, Sink::Kafka],
+        true,
+        super::seed_of(31),
+        ", 'properties.isolation.level' = 'read_committed'",
+    )?;
     world.run_through(|world, _| {
         let kafka = context.kafka()?;
         let lines: Vec<String> = (0..50).map(|n| format!("{{\"k\":\"extra-{n}\",\"v\":{n}}}")).collect();

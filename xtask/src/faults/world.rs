@@ -11,11 +11,13 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
+use super::totals::{self, count_death, count_sink};
 use crate::e2e::context::Context;
 use crate::e2e::program::Program;
 use crate::e2e::program::newest_manifest;
@@ -39,6 +41,8 @@ const ROWS_BEFORE: usize = 200;
 const STOP_LIMIT_S: u64 = 20;
 /// Longest wait for the last, bounded run.
 const FINISH_LIMIT_S: u64 = 120;
+/// Longest wait until committed readers see a topic to its end: below the time after which a broker gives up an open transaction.
+const VISIBLE_LIMIT_S: u64 = 40;
 /// Rows of one INSERT into the oracle.
 const ROWS_PER_INSERT: usize = 1_000;
 
@@ -58,6 +62,23 @@ pub(crate) enum Sink {
     /// An index at its default delivery.
     ElasticsearchByKey,
 }
+
+impl Sink {
+    /// What the page of results calls it.
+    fn word(self) -> &'static str {
+        match self {
+            Sink::Files => "files",
+            Sink::Kafka => "Kafka, exactly-once",
+            Sink::Postgres => "PostgreSQL, exactly-once",
+            Sink::PostgresByKey => "PostgreSQL, by key",
+            Sink::Elasticsearch => "Elasticsearch, versioned",
+            Sink::ElasticsearchByKey => "Elasticsearch, by key",
+        }
+    }
+}
+
+/// Tells the worlds of a run apart: a case may have several, on the same servers and in the same folder.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// A sink and its place.
 struct Target {
@@ -79,6 +100,7 @@ pub(crate) struct Addresses {
 /// One job, its topic, its sinks.
 pub(crate) struct World<'a> {
     context: &'a Context,
+    /// Free of other worlds: the topic, the job's name and its folder of state are called so.
     topic: String,
     targets: Vec<Target>,
     file: String,
@@ -86,11 +108,23 @@ pub(crate) struct World<'a> {
     produced: usize,
     random: fastrand::Rng,
     running: Option<Arc<Program>>,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl<'a> World<'a> {
     /// A topic and a job that writes to all of `sinks`: as one loop (a statement set) or one loop each.
     pub(crate) fn new(context: &'a Context, sinks: &[Sink], is_one_loop: bool, seed: u64) -> Result<World<'a>> {
+        World::with_source(context, sinks, is_one_loop, seed, "")
+    }
+
+    /// The same with options of the source, each with a comma before it.
+    pub(crate) fn with_source(
+        context: &'a Context,
+        sinks: &[Sink],
+        is_one_loop: bool,
+        seed: u64,
+        options: &str,
+    ) -> Result<World<'a>> {
         let has = |wanted: [Sink; 2]| sinks.iter().any(|sink| wanted.contains(sink));
         let services = context.services();
         let addresses = Addresses {
@@ -102,11 +136,12 @@ impl<'a> World<'a> {
                 String::new()
             },
         };
-        let topic = context.unique("fault_source");
+        let number = NUMBER.fetch_add(1, Relaxed);
+        let topic = context.unique(&format!("fault{number}"));
         context.kafka()?.create_topic(&topic, PARTITIONS)?;
         let mut targets = Vec::new();
         for (index, sink) in sinks.iter().enumerate() {
-            let place = context.unique(&format!("fault_{index}"));
+            let place = context.unique(&format!("fault{number}_out{index}"));
             match sink {
                 Sink::Kafka => context.kafka()?.create_topic(&place, PARTITIONS)?,
                 Sink::Postgres | Sink::PostgresByKey => {
@@ -128,9 +163,10 @@ impl<'a> World<'a> {
             produced: 0,
             random: fastrand::Rng::with_seed(seed),
             running: None,
+            environment: Vec::new(),
         };
-        let text = world.sql(is_one_loop)?;
-        world.file = context.write("job.sql", &text)?;
+        let text = world.sql(is_one_loop, options)?;
+        world.file = context.write(&format!("{}.sql", world.topic), &text)?;
         context.note(format!("seed {seed}"));
         Ok(world)
     }
@@ -160,14 +196,15 @@ impl<'a> World<'a> {
         &self.targets[0].place
     }
 
-    fn sql(&self, is_one_loop: bool) -> Result<String> {
+    fn sql(&self, is_one_loop: bool, options: &str) -> Result<String> {
         let mut text = format!(
-            "SET 'execution.checkpointing.interval' = '100 ms';\n\
+            "SET 'pipeline.name' = '{}';\n\
+             SET 'execution.checkpointing.interval' = '100 ms';\n\
              SET 'parallelism.default' = '2';\n\
              CREATE TABLE src (k STRING, v BIGINT, part INT METADATA FROM 'partition' VIRTUAL, off BIGINT METADATA FROM 'offset' VIRTUAL,\n  \
              pt AS PROCTIME()) WITH ('connector' = 'kafka', 'topic' = '{}', 'properties.bootstrap.servers' = 'kafka:9092',\n  \
-             'properties.group.id' = '{}', 'scan.startup.mode' = 'earliest-offset', 'format' = 'json');\n",
-            self.topic, self.topic
+             'properties.group.id' = '{}', 'scan.startup.mode' = 'earliest-offset', 'format' = 'json'{options});\n",
+            self.topic, self.topic, self.topic
         );
         for (index, target) in self.targets.iter().enumerate() {
             let Target { sink, place } = target;
@@ -231,9 +268,14 @@ impl<'a> World<'a> {
         self.context.folder().join(place)
     }
 
+    /// Folder of the first sink, where it writes files.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.files(self.place())
+    }
+
     /// Where the job keeps its checkpoints.
     pub(crate) fn state(&self) -> PathBuf {
-        self.context.folder().join("state")
+        self.context.folder().join(format!("{}-state", self.topic))
     }
 
     /// The command line of the job.
@@ -260,12 +302,19 @@ impl<'a> World<'a> {
             .collect();
         self.context.kafka()?.produce_keyed(&self.topic, rows)?;
         self.produced += count;
+        totals::count(|totals| totals.rows += count as u64);
         Ok(())
+    }
+
+    /// Variables of every start.
+    pub(crate) fn set_environment(&mut self, variables: &[(&'static str, String)]) {
+        self.environment = variables.to_vec();
     }
 
     /// Starts the job without an end.
     pub(crate) fn start(&self, environment: &[(&str, String)]) -> Result<Arc<Program>> {
-        self.context.spawn_with(self.arguments_with(&self.state()), environment)
+        let all: Vec<(&str, String)> = self.environment.iter().chain(environment).cloned().collect();
+        self.context.spawn_with(self.arguments_with(&self.state()), &all)
     }
 
     /// Starts the job without an end, with another folder for its state.
@@ -293,8 +342,10 @@ impl<'a> World<'a> {
     }
 
     /// Runs the job with a fail point while rows flow, until it dies there; false when it did not die within the limit.
-    pub(crate) fn die_at(&mut self, point: &str, limit_s: u64) -> Result<bool> {
-        let program = self.start(&[("WIESEL_FAIL_POINT", point.to_owned())])?;
+    pub(crate) fn die_at(&mut self, step: &'static str, reached: usize, limit_s: u64) -> Result<bool> {
+        let point = format!("{step}:{reached}");
+        let program = self.start(&[("WIESEL_FAIL_POINT", point.clone())])?;
+        let rows_at_start = self.produced;
         let start = Instant::now();
         let status = loop {
             if let Some(status) = program.try_wait()? {
@@ -310,6 +361,7 @@ impl<'a> World<'a> {
         if status.code().is_some() {
             bail!("the job ended by itself ({status}) before `{point}`:\n{}", program.stderr());
         }
+        count_death(Some(step), self.produced > rows_at_start);
         self.context.note(format!("died at {point}, newest checkpoint {}", self.newest_checkpoint()?));
         Ok(true)
     }
@@ -374,7 +426,8 @@ impl<'a> World<'a> {
              CREATE TABLE {name}_found (part INT, off BIGINT, k TEXT, v BIGINT, total BIGINT)"
         ))?;
         // What the sinks show is read before the topic is, so a running job cannot be ahead of the oracle.
-        let found: Vec<Vec<Row>> = self.targets.iter().map(|target| self.rows(target)).collect::<Result<_>>()?;
+        let found: Vec<Vec<Row>> =
+            self.targets.iter().map(|target| self.rows(target, is_whole)).collect::<Result<_>>()?;
         let messages = self.context.kafka()?.consume_all(&self.topic)?;
         for part in messages.chunks(ROWS_PER_INSERT) {
             let values: Vec<String> = part
@@ -393,6 +446,7 @@ impl<'a> World<'a> {
              ROWS UNBOUNDED PRECEDING))::BIGINT AS total FROM {name}_topic"
         ))?;
         for (target, rows) in self.targets.iter().zip(found) {
+            count_sink(target.sink.word(), |sink| sink.checks += 1);
             database.execute(&format!("TRUNCATE {name}_found"))?;
             for part in rows.chunks(ROWS_PER_INSERT) {
                 let values: Vec<String> = part
@@ -401,11 +455,14 @@ impl<'a> World<'a> {
                     .collect();
                 database.execute(&format!("INSERT INTO {name}_found VALUES {}", values.join(", ")))?;
             }
-            let mut differ = |what: &str, left: &str, right: &str| -> Result<()> {
+            let mut differ = |what: &str, left: &str, right: &str, change: fn(&mut totals::OfSink)| -> Result<()> {
                 let query = format!(
                     "SELECT * FROM (SELECT * FROM {name}_{left} EXCEPT ALL SELECT * FROM {name}_{right}) AS d ORDER BY 1, 2 LIMIT 5"
                 );
                 let rows = database.query(&query)?;
+                if !rows.is_empty() {
+                    count_sink(target.sink.word(), change);
+                }
                 ensure!(
                     rows.is_empty(),
                     "{:?} `{}` ({} messages): {what}, the first five: {rows:?}",
@@ -415,15 +472,15 @@ impl<'a> World<'a> {
                 );
                 Ok(())
             };
-            differ("rows that must not be there, or are there twice", "found", "expected")?;
+            differ("rows that must not be there, or are there twice", "found", "expected", |s| s.doubled += 1)?;
             if is_whole {
-                differ("rows that are missing", "expected", "found")?;
+                differ("rows that are missing", "expected", "found", |s| s.lost += 1)?;
             }
         }
         database.execute(&format!("DROP TABLE {name}_topic, {name}_expected, {name}_found"))
     }
 
-    fn rows(&self, target: &Target) -> Result<Vec<Row>> {
+    fn rows(&self, target: &Target, is_whole: bool) -> Result<Vec<Row>> {
         match target.sink {
             Sink::Files => {
                 let folder = self.files(&target.place);
@@ -433,6 +490,9 @@ impl<'a> World<'a> {
                 python::parquet_rows(&folder, "duckdb")?.iter().map(json_row).collect()
             }
             Sink::Kafka => {
+                if is_whole {
+                    self.wait_visible(&target.place)?;
+                }
                 let values = self.context.kafka()?.values(&target.place)?;
                 values.iter().map(|value| json_row(&serde_json::from_str(value)?)).collect()
             }
@@ -454,23 +514,62 @@ impl<'a> World<'a> {
         }
     }
 
+    /// A commit is done when the coordinator has it; its markers reach the partitions a little later, and readers see it then. A
+    /// transaction that was left open holds readers back for longer than that.
+    fn wait_visible(&self, topic: &str) -> Result<()> {
+        let kafka = self.context.kafka()?;
+        let start = Instant::now();
+        self.context.wait_until(VISIBLE_LIMIT_S, &format!("the end of `{topic}` for committed readers"), || {
+            kafka.is_all_committed(topic)
+        })?;
+        self.context.note(format!("`{topic}` was visible to its end after {:?}", start.elapsed()));
+        Ok(())
+    }
+
+    /// Removes what the world made on the servers, so that a long run does not fill them.
+    pub(crate) fn remove(&self) -> Result<()> {
+        self.context.kafka()?.delete_topic(&self.topic)?;
+        for Target { sink, place } in &self.targets {
+            match sink {
+                Sink::Files => {}
+                Sink::Kafka => self.context.kafka()?.delete_topic(place)?,
+                Sink::Postgres | Sink::PostgresByKey => {
+                    self.context.postgres()?.execute(&format!("DROP TABLE {place}"))?;
+                }
+                Sink::Elasticsearch | Sink::ElasticsearchByKey => {
+                    self.context.elasticsearch(Line::Seven)?.call("DELETE", &format!("/{place}"), None)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// After a clean end: no temporary file of a checkpoint or of a sink, no transaction that is still open.
     pub(crate) fn check_no_leftovers(&self) -> Result<()> {
         let is_leftover = |path: &Path| {
             let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
             name.contains(".tmp") || name.contains("inprogress") || name.ends_with(".pending")
         };
-        for root in std::iter::once(self.state())
-            .chain(self.targets.iter().filter(|t| t.sink == Sink::Files).map(|t| self.files(&t.place)))
-        {
-            for path in files_below(&root)? {
-                ensure!(!is_leftover(&path), "`{}` is left over", path.display());
+        let mut roots = vec![(None, self.state())];
+        roots.extend(
+            self.targets.iter().filter(|t| t.sink == Sink::Files).map(|t| (Some(t.sink), self.files(&t.place))),
+        );
+        for (sink, root) in roots {
+            if let Some(path) = files_below(&root)?.iter().find(|path| is_leftover(path)) {
+                // Files of a checkpoint belong to every sink of the loop.
+                for target in self.targets.iter().filter(|target| sink.is_none_or(|sink| sink == target.sink)) {
+                    count_sink(target.sink.word(), |s| s.leftovers += 1);
+                }
+                bail!("`{}` is left over", path.display());
             }
         }
-        if self.targets.iter().any(|t| matches!(t.sink, Sink::Postgres | Sink::PostgresByKey)) {
+        if let Some(target) = self.targets.iter().find(|t| matches!(t.sink, Sink::Postgres | Sink::PostgresByKey)) {
             let rows = self.context.postgres()?.query(
                 "SELECT pid, state FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'",
             )?;
+            if !rows.is_empty() {
+                count_sink(target.sink.word(), |s| s.leftovers += 1);
+            }
             ensure!(rows.is_empty(), "a transaction of PostgreSQL hangs: {rows:?}");
         }
         Ok(())

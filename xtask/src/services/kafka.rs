@@ -107,6 +107,17 @@ impl Kafka {
         self.folder.join("ca.pem")
     }
 
+    /// Changes what the broker knows of a user, as `kafka-configs --alter` does.
+    pub(crate) fn configure_user(&self, user: &str, change: &[&str]) -> Result<()> {
+        let mut command = self.java();
+        command
+            .args(["-Xmx256m", "kafka.admin.ConfigCommand", "--bootstrap-server", &self.plaintext(), "--alter"])
+            .args(["--entity-type", "users", "--entity-name", user])
+            .args(change);
+        run_tool("change a user of Kafka", &mut command)?;
+        Ok(())
+    }
+
     fn running(&mut self) -> Result<&mut Process> {
         self.process.as_mut().context("the Kafka broker is stopped")
     }
