@@ -5,6 +5,7 @@
 
 use wiesel_core::{ChangeBatch, Error, Result};
 use wiesel_expr::EvalContext;
+use wiesel_expr::refusal::Refusal;
 
 use crate::state::store::StateStore;
 
@@ -18,6 +19,8 @@ pub const WATERMARK_MAX: i64 = i64::MAX;
 pub struct Output {
     /// The batches emitted so far; none is empty.
     pub batches: Vec<ChangeBatch>,
+    /// Rows that functions refused: they become dead letters.
+    pub refused: Vec<Refusal>,
 }
 
 impl Output {

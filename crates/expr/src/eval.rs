@@ -16,6 +16,7 @@ use wiesel_core::{DataType, Error, Result, TypeKind, Value};
 use crate::cast::Caster;
 use crate::function::{Operand, PreparedCall, ScalarFunction, Signature};
 use crate::operand::repeat;
+use crate::refusal;
 use crate::{ScalarExpr, Session};
 
 /// What a step gives to every expression: its one clock reading and its one seed.
@@ -43,6 +44,11 @@ impl Evaluator {
     pub fn new(expr: ScalarExpr) -> Self {
         let root = Node::new(&expr);
         Evaluator { expr, root }
+    }
+
+    /// Whether a function in it may refuse rows ([`refusal`]).
+    pub fn refuses_rows(&self) -> bool {
+        refuses_rows(&self.expr)
     }
 
     /// The expression.
@@ -279,7 +285,10 @@ impl Reached {
                 *column = predicate.filter(&*column)?;
             }
         }
-        Ok(Picked::Only(self.node.evaluate(Frame { columns: &columns, rows: count }, context)?))
+        let frame = Frame { columns: &columns, rows: count };
+        let node = &mut self.node;
+        let result = refusal::among(|| reached.set_indices().collect(), || node.evaluate(frame, context));
+        Ok(Picked::Only(result?))
     }
 }
 
@@ -477,6 +486,11 @@ fn field(array: &ArrayRef, index: usize, data_type: &DataType) -> Result<ArrayRe
         }
         _ => Ok(Arc::clone(column)),
     }
+}
+
+fn refuses_rows(expr: &ScalarExpr) -> bool {
+    let own = matches!(expr, ScalarExpr::Call { function, .. } if function.refuses_rows());
+    own || expr.children().into_iter().any(refuses_rows)
 }
 
 /// Evaluates an expression without columns once; what constant folding is made of.

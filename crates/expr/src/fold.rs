@@ -17,7 +17,7 @@ pub fn fold(expr: ScalarExpr, session: &Session) -> ScalarExpr {
 fn fold_node(node: ScalarExpr, context: &EvalContext) -> ScalarExpr {
     let is_deterministic = match &node {
         ScalarExpr::Column { .. } | ScalarExpr::Literal { .. } => return node,
-        ScalarExpr::Call { function, .. } => function.is_deterministic(),
+        ScalarExpr::Call { function, .. } => function.is_foldable(),
         _ => true,
     };
     if let ScalarExpr::And(args) | ScalarExpr::Or(args) = &node {

@@ -101,6 +101,14 @@ pub trait ScalarFunction: Send + Sync + std::fmt::Debug {
     fn is_deterministic(&self) -> bool {
         true
     }
+    /// Whether it may refuse rows ([`crate::refusal`]).
+    fn refuses_rows(&self) -> bool {
+        false
+    }
+    /// Whether the planner may call it, to fold constants.
+    fn is_foldable(&self) -> bool {
+        self.is_deterministic()
+    }
     /// Whether no row of these types can make it fail, and it is cheap: then it is evaluated without first filtering the rows that
     /// reach it.
     fn is_total(&self, _args: &[DataType]) -> bool {

@@ -12,8 +12,10 @@ pub mod aggregate;
 pub mod cast;
 pub mod eval;
 pub mod fold;
+pub mod foreign;
 pub mod function;
 pub mod operand;
+pub mod refusal;
 pub mod text;
 pub mod time;
 

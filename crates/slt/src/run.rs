@@ -11,6 +11,7 @@ use std::time::Duration;
 use wiesel_connectors::registry::Registry;
 use wiesel_core::diagnostic::{Diagnostic, SourceFile};
 use wiesel_core::{ChangelogMode, Error, RowKind};
+use wiesel_python::Python;
 use wiesel_sql::parser::parse_script;
 use wiesel_sql::session::{Outcome, PlannedJob, Session};
 
@@ -76,7 +77,8 @@ impl<'a> Run<'a> {
         Run {
             file: &opened.file,
             place: opened.place.clone(),
-            session: Session::new(Arc::clone(&registry) as _, Vec::new()),
+            session: Session::new(Arc::clone(&registry) as _, Vec::new())
+                .with_python(Arc::new(Python::within(&opened.place))),
             world: World {
                 stage,
                 registry,

@@ -20,12 +20,13 @@ use wiesel_core::Schema;
 use wiesel_core::diagnostic::{Diagnostic, Span};
 use wiesel_core::table::ConnectorRegistry;
 use wiesel_core::variable::SharedVariables;
+use wiesel_expr::foreign::Foreign;
 use wiesel_plan::{JobConfig, StreamPlan};
 
 use self::insert::place;
 use crate::binder::QueryBinder;
 use crate::binder::expr::{Bound, refused};
-use crate::catalog::{Catalog, Object, Path, Table};
+use crate::catalog::{Catalog, Object, Path, PythonAccess, Table};
 use crate::config::Config;
 use crate::parser::ast::{self, Insert, Statement, StatementKind};
 use crate::plan::lower::Lowering;
@@ -83,6 +84,7 @@ pub struct Session {
     warnings: Vec<Diagnostic>,
     notes: Vec<String>,
     unused_overrides: Vec<TableOption>,
+    python: Option<Arc<dyn Foreign>>,
 }
 
 impl Session {
@@ -96,6 +98,7 @@ impl Session {
             table_options,
             warnings: Vec::new(),
             notes: Vec::new(),
+            python: None,
         }
     }
 
@@ -104,6 +107,22 @@ impl Session {
     pub fn with_variables(mut self, variables: SharedVariables) -> Self {
         self.config = Config::new(variables);
         self
+    }
+
+    /// The same, with functions in Python.
+    #[must_use]
+    pub fn with_python(mut self, python: Arc<dyn Foreign>) -> Self {
+        self.python = Some(python);
+        self.settings_changed();
+        self
+    }
+
+    /// Functions in Python run with the settings at the place of their call.
+    fn settings_changed(&mut self) {
+        if let Some(runtime) = &self.python {
+            let settings = Arc::new(self.config.foreign_settings());
+            self.catalog.set_python(PythonAccess { runtime: Arc::clone(runtime), settings });
+        }
     }
 
     /// Warnings since the last call.
@@ -157,10 +176,12 @@ impl Session {
                 if let Some(note) = self.config.set(pair).map_err(|e| vec![e])? {
                     self.notes.push(note);
                 }
+                self.settings_changed();
                 Ok(Outcome::Done)
             }
             StatementKind::Reset(key) => {
                 self.config.reset(key.as_ref().map(|k| k.value.as_str()));
+                self.settings_changed();
                 Ok(Outcome::Done)
             }
             StatementKind::Show(show) => self.show(show, statement.span),

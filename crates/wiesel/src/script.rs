@@ -8,6 +8,7 @@ use wiesel_core::diagnostic::{Diagnostic, SourceFile};
 use wiesel_core::secret::keep_from_text;
 use wiesel_core::table::ConnectorRegistry;
 use wiesel_core::variable::{SharedVariables, expand};
+use wiesel_python::Python;
 use wiesel_sql::parser::ast::{Statement, StatementKind};
 use wiesel_sql::parser::parse_script;
 use wiesel_sql::session::{Outcome, Session, TableOption};
@@ -47,7 +48,9 @@ pub(crate) fn load(
             Exit::Usage
         })?;
     }
-    let session = Session::new(registry, given).with_variables(SharedVariables(variables.clone()));
+    let session = Session::new(registry, given)
+        .with_variables(SharedVariables(variables.clone()))
+        .with_python(Arc::new(Python::beside(path)));
     let script = load_session(&path.display().to_string(), text, session, log)?;
     if let Some(line) = variables.origins() {
         log.info(&line);
@@ -77,7 +80,7 @@ pub(crate) fn load_text(
     table_options: Vec<TableOption>,
     log: &Log,
 ) -> Result<Script, Exit> {
-    load_session(name, text, Session::new(registry, table_options), log)
+    load_session(name, text, Session::new(registry, table_options).with_python(Arc::new(Python::default())), log)
 }
 
 fn load_session(name: &str, text: String, mut session: Session, log: &Log) -> Result<Script, Exit> {

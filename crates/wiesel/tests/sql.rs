@@ -28,9 +28,19 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
+    use_test_interpreter();
     println!("running {} tests", files.len());
     let counts = suite::run(&files, run_file_in_all_ways, &mut std::io::stdout()).expect("stdout takes lines");
     let word = if counts.failed == 0 { "ok" } else { "FAILED" };
     println!("\ntest result: {word}. {} passed; {} failed; 0 ignored", counts.passed, counts.failed);
     if counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The Python environment that `cargo xtask test` makes, where it has been made: functions in Python need pyarrow.
+fn use_test_interpreter() {
+    let cache = std::env::var_os("WIESEL_CACHE").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/wiesel")));
+    if let Some(python) = cache.map(|cache| cache.join("python-parquet/bin/python")).filter(|python| python.exists()) {
+        wiesel_python::set_default_interpreter(&python);
+    }
 }

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::cargo;
 use crate::e2e::runner::{self, Counts};
 use crate::services::process::{catch_interrupts, interrupted};
+use crate::services::python;
 
 /// Runs the tests: unit tests, SQL data files, and end-to-end cases against real servers.
 #[derive(Debug, clap::Args)]
@@ -123,6 +124,8 @@ pub(crate) fn build_binary(arguments: &[&str]) -> Result<PathBuf> {
 fn cargo_test(arguments: &[&str], filter: Option<&str>) -> Result<Counts> {
     let mut command = cargo::command();
     command.arg("test").args(arguments).args(["--no-fail-fast"]);
+    // The interpreter of the tests of Python functions, with pyarrow in it.
+    command.env("PYFLINK_EXECUTABLE", python::interpreter()?);
     if let Some(filter) = filter {
         command.arg("--").arg(filter);
     }

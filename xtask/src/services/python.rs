@@ -1,4 +1,5 @@
-//! A Python environment with DuckDB and pyarrow, to read Parquet files with programs that share no code with wiesel.
+//! A Python environment with DuckDB and pyarrow, to read Parquet files with programs that share no code with wiesel, and to run functions
+//! in Python.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -50,6 +51,11 @@ pub(crate) fn parquet_rows(folder: &Path, reader: &str) -> Result<Vec<Value>> {
         .context("starting Python")?;
     ensure!(output.status.success(), "{reader} cannot read the files: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout)?.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
+
+/// The environment's Python, for the tests of functions in Python: pyarrow is all that they need.
+pub(crate) fn interpreter() -> Result<PathBuf> {
+    Ok(environment()?.join("bin/python"))
 }
 
 /// The environment, made at first use and kept in the cache.

@@ -2,11 +2,13 @@
 //!
 //! - **Input**: any changelog. **Output**: the projected columns of the rows for which the filter is TRUE, with the kinds they had.
 //! - **State**: none, and no watermark is held back: every row is emitted at once, late or not.
+//! - A row that a function refuses is left out and becomes a dead letter, where the file asks for them.
 //! - **Cost per row**: that of its expressions; a column that is passed on costs nothing, nor does a filter that keeps every row.
 
-use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_array::{BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_select::filter::filter_record_batch;
 use wiesel_core::{ChangeBatch, Error, Result, RowKind, Schema};
+use wiesel_expr::refusal::{self, Refusal};
 use wiesel_expr::{EvalContext, Evaluator};
 use wiesel_plan::CalcNode;
 
@@ -16,6 +18,8 @@ use crate::operator::{Output, Stateless};
 pub struct Calc {
     filter: Option<Evaluator>,
     project: Vec<Evaluator>,
+    /// A function of it may refuse rows, which then are left out.
+    refuses_rows: bool,
     schema: Schema,
 }
 
@@ -29,38 +33,72 @@ impl Calc {
                 schema.len()
             )));
         }
-        Ok(Calc {
-            filter: node.filter.clone().map(Evaluator::new),
-            project: node.project.iter().cloned().map(Evaluator::new).collect(),
-            schema: schema.clone(),
-        })
+        let filter = node.filter.clone().map(Evaluator::new);
+        let project: Vec<Evaluator> = node.project.iter().cloned().map(Evaluator::new).collect();
+        let refuses_rows = filter.iter().chain(&project).any(Evaluator::refuses_rows);
+        Ok(Calc { filter, project, refuses_rows, schema: schema.clone() })
     }
 
-    fn filter(&mut self, batch: ChangeBatch, context: &EvalContext) -> Result<ChangeBatch> {
+    fn filter(&mut self, batch: ChangeBatch, context: &EvalContext, output: &mut Output) -> Result<ChangeBatch> {
         let Some(filter) = &mut self.filter else { return Ok(batch) };
-        let keeps = filter.evaluate_filter(&batch.rows, context)?;
-        if keeps.true_count() == batch.len() {
-            return Ok(batch);
+        if !self.refuses_rows {
+            let keeps = filter.evaluate_filter(&batch.rows, context)?;
+            return kept(batch, &keeps);
         }
-        let rows = filter_record_batch(&batch.rows, &keeps)?;
-        let Some(kinds) = &batch.kinds else { return Ok(ChangeBatch::inserts(rows)) };
-        let kinds: Vec<RowKind> = keeps.values().set_indices().map(|row| kinds[row]).collect();
-        Ok(ChangeBatch::new(rows, kinds))
+        let (keeps, refused) = refusal::collect(|| filter.evaluate_filter(&batch.rows, context));
+        let keeps = BooleanArray::new(keeps?.values() & without(&refused, batch.len()).values(), None);
+        output.refused.extend(refused);
+        kept(batch, &keeps)
     }
+}
+
+/// The rows for which the filter is TRUE.
+fn kept(batch: ChangeBatch, keeps: &BooleanArray) -> Result<ChangeBatch> {
+    if keeps.true_count() == batch.len() {
+        return Ok(batch);
+    }
+    let rows = filter_record_batch(&batch.rows, keeps)?;
+    let Some(kinds) = &batch.kinds else { return Ok(ChangeBatch::inserts(rows)) };
+    let kinds: Vec<RowKind> = keeps.values().set_indices().map(|row| kinds[row]).collect();
+    Ok(ChangeBatch::new(rows, kinds))
+}
+
+/// All rows but the refused ones.
+fn without(refused: &[Refusal], rows: usize) -> BooleanArray {
+    let mut keeps = vec![true; rows];
+    for refusal in refused {
+        if let Some(keep) = keeps.get_mut(refusal.row) {
+            *keep = false;
+        }
+    }
+    BooleanArray::from(keeps)
 }
 
 impl Stateless for Calc {
     const NO_STATE: &'static str = "a checkpoint holds state of a projection, which has none";
 
     fn take(&mut self, batch: ChangeBatch, context: &EvalContext, output: &mut Output) -> Result<()> {
-        let ChangeBatch { rows, kinds } = self.filter(batch, context)?;
+        let ChangeBatch { rows, kinds } = self.filter(batch, context, output)?;
         if rows.num_rows() == 0 {
             return Ok(());
         }
-        let columns = self.project.iter_mut().map(|e| e.evaluate(&rows, context)).collect::<Result<_>>()?;
+        let mut project = || self.project.iter_mut().map(|e| e.evaluate(&rows, context)).collect::<Result<Vec<_>>>();
+        let (columns, refused) =
+            if self.refuses_rows { refusal::collect(&mut project) } else { (project(), Vec::new()) };
+        let columns = columns?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         let rows = RecordBatch::try_new_with_options(self.schema.arrow().clone(), columns, &options)?;
-        output.emit(ChangeBatch { rows, kinds });
+        let batch = ChangeBatch { rows, kinds };
+        if refused.is_empty() {
+            output.emit(batch);
+            return Ok(());
+        }
+        let keeps = without(&refused, batch.len());
+        output.emit(kept(batch, &keeps)?);
+        // A row may be refused by several columns: it is one letter.
+        let mut refused = refused;
+        refused.dedup_by_key(|refusal| refusal.row);
+        output.refused.extend(refused);
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! a record that does not decode   -> found alone by halving its task -> into the table's sink in the same step
 //! a row that a sink's system refuses -> handed over by the sink      -> into the table's sink with the next step
+//! a row that a function refuses      -> left out by its operator     -> the same; `table_name` is the function, `raw` its arguments
 //! ```
 //! To the plan the table is a sink over a source without rows; letters enter there, so they take part in checkpoints as every row does.
 //! What a sink hands over after a checkpoint began is kept in its manifest too, because the table's sink has drawn its line by then.
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use wiesel_core::sink::RefusedRow;
 use wiesel_core::source::{RawBatch, ReadRows, RowReader};
 use wiesel_core::{ChangeBatch, Error, ErrorKind, Result, RowKind, Schema, TypeKind, Value};
+use wiesel_expr::refusal::Refusal;
 
 use super::assemble::values_batch;
 
@@ -40,6 +42,13 @@ impl Letter {
     pub(crate) fn of_sink(table: &str, row: RefusedRow, at_ms: i64) -> Letter {
         let RefusedRow { row, reason } = row;
         Letter { at_ms, table: table.to_owned(), topic: None, partition: None, offset: None, raw: row, reason }
+    }
+
+    /// A row that a function refused.
+    pub(crate) fn of_function(refusal: Refusal, at_ms: i64) -> Letter {
+        let Refusal { function, arguments, reason, .. } = refusal;
+        let raw = arguments.into_bytes();
+        Letter { at_ms, table: function, topic: None, partition: None, offset: None, raw, reason }
     }
 
     /// A record that does not decode. `split` is `topic-partition`, or the name of a file.

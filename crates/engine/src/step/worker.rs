@@ -182,6 +182,8 @@ pub(crate) struct Worker {
     output: Output,
     split: SplitIndex,
     is_before_checkpoint: bool,
+    /// What functions refused in this step.
+    letters: Vec<Letter>,
 }
 
 /// One worker's part of one node.
@@ -235,7 +237,8 @@ impl NodeState {
 impl Worker {
     pub(crate) fn new(index: usize, nodes: Vec<NodeState>, session: Session) -> Self {
         let context = EvalContext { now_ms: 0, seed: 0, watermark_ms: WATERMARK_MIN, session };
-        Worker { index, nodes, context, output: Output::default(), split: 0, is_before_checkpoint: false }
+        let output = Output::default();
+        Worker { index, nodes, context, output, split: 0, is_before_checkpoint: false, letters: Vec::new() }
     }
 
     /// The life of a worker thread.
@@ -443,6 +446,8 @@ impl Worker {
     }
 
     fn flush(&mut self, shared: &Shared, place: Place, tag: Tag) -> Result<()> {
+        let now_ms = self.context.now_ms;
+        self.letters.extend(self.output.refused.drain(..).map(|refusal| Letter::of_function(refusal, now_ms)));
         if self.output.batches.is_empty() {
             return Ok(());
         }
@@ -547,6 +552,7 @@ impl Worker {
         report.is_full = false;
         report.needs_checkpoint = false;
         report.letters.clear();
+        report.letters.append(&mut self.letters);
         report.sinks.clear();
         report.operators.clear();
         for (place, node) in self.nodes.iter_mut().enumerate() {

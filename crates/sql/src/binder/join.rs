@@ -16,7 +16,7 @@ use crate::plan::rel::{Rel, TimeAttribute, identity};
 impl QueryBinder<'_> {
     /// Binds a join; its form is decided when the WHERE is known.
     pub(super) fn bind_join(&mut self, join: &Join) -> Bound<(Rel, Scope)> {
-        if let Some(unnest) = super::unnest::unnest_ref(&join.right) {
+        if let Some(unnest) = super::unnest::unnest_ref(&join.right, self.functions().as_deref()) {
             return self.bind_unnest_join(join, unnest);
         }
         if let Some((query, alias)) = super::lateral::lateral_ref(&join.right) {

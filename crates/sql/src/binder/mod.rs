@@ -12,6 +12,7 @@ mod lookup_hint;
 pub mod match_recognize;
 mod order;
 mod over;
+mod python;
 pub mod query;
 pub mod rank;
 pub mod scope;

@@ -217,10 +217,13 @@ impl<'a> QueryBinder<'a> {
                 aliased(rel, alias.as_ref(), None)
             }
             TableRefKind::Function { lateral, call, alias, .. } => {
+                if let Some(unnest) = super::unnest::unnest_ref(from, self.functions().as_deref()) {
+                    return self.bind_unnest_alone(unnest);
+                }
                 let rel = self.bind_table_function(call, *lateral)?;
                 aliased(rel, alias.as_ref(), None)
             }
-            TableRefKind::Unnest { .. } => match super::unnest::unnest_ref(from) {
+            TableRefKind::Unnest { .. } => match super::unnest::unnest_ref(from, None) {
                 Some(unnest) => self.bind_unnest_alone(unnest),
                 None => Err(vec![refused("UNNEST", from.span)]),
             },
@@ -423,8 +426,8 @@ impl<'a> QueryBinder<'a> {
 
     /// GROUP BY, HAVING and the select list, over the rows that WHERE lets through.
     fn bind_items(&mut self, mut rel: Rel, mut scope: Scope, select: &Select, hints: &[(String, u64)]) -> Bound<Rel> {
-        let is_aggregate =
-            |item: &SelectItem| matches!(item, SelectItem::Expr { expr, .. } if contains_aggregate(expr));
+        let functions = self.functions();
+        let is_aggregate = |item: &SelectItem| matches!(item, SelectItem::Expr { expr, .. } if contains_aggregate(expr) || super::python::holds_aggregate(expr, functions.as_deref()));
         let is_grouped = select.group_by.is_some() || select.having.is_some() || select.items.iter().any(is_aggregate);
         if is_grouped {
             for expr in super::subquery_grouped::below_group_by(select) {

@@ -16,28 +16,45 @@ use wiesel_core::{DataType, TypeKind, Value};
 use wiesel_expr::ScalarExpr;
 
 use super::expr::{Bound, ExprBinder, boolean, refused};
+use super::python::python_class;
 use super::query::{QueryBinder, single_row};
 use super::scope::Scope;
-use crate::parser::ast::{Expr, Join, JoinCondition, JoinKind, TableAlias, TableRef, TableRefKind};
+use crate::catalog::FunctionScope;
+use crate::parser::ast::{Expr, FunctionCall, Join, JoinCondition, JoinKind, TableAlias, TableRef, TableRefKind};
 use crate::plan::join::settle;
 use crate::plan::rel::{Rel, RelColumn, RelKind, identity, is_outer};
 
 /// An UNNEST of the text.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct UnnestRef<'a> {
-    exprs: &'a [Expr],
+    collection: Collection<'a>,
     with_ordinality: bool,
     alias: Option<&'a TableAlias>,
     span: Span,
 }
 
-/// The UNNEST that a table of FROM is, when it is one.
-pub(super) fn unnest_ref(from: &TableRef) -> Option<UnnestRef<'_>> {
+/// What becomes rows.
+#[derive(Debug, Clone, Copy)]
+enum Collection<'a> {
+    /// UNNEST of expressions.
+    Exprs(&'a [Expr]),
+    /// A table function in Python, which gives an array of rows.
+    Call(&'a FunctionCall),
+}
+
+/// The UNNEST that a table of FROM is, when it is one. A table function in Python is one too.
+pub(super) fn unnest_ref<'a>(from: &'a TableRef, functions: Option<&FunctionScope>) -> Option<UnnestRef<'a>> {
     match &from.kind {
         TableRefKind::Unnest { exprs, with_ordinality, alias } => {
-            Some(UnnestRef { exprs, with_ordinality: *with_ordinality, alias: alias.as_ref(), span: from.span })
+            let (collection, alias) = (Collection::Exprs(exprs), alias.as_ref());
+            Some(UnnestRef { collection, with_ordinality: *with_ordinality, alias, span: from.span })
         }
-        TableRefKind::Parenthesised(inner) => unnest_ref(inner),
+        TableRefKind::Function { call, alias, .. } => {
+            python_class(functions, call)?;
+            let (collection, alias) = (Collection::Call(call), alias.as_ref());
+            Some(UnnestRef { collection, with_ordinality: false, alias, span: from.span })
+        }
+        TableRefKind::Parenthesised(inner) => unnest_ref(inner, functions),
         _ => None,
     }
 }
@@ -82,11 +99,21 @@ impl QueryBinder<'_> {
 
 fn unnested(left: (Rel, Scope), unnest: UnnestRef<'_>, is_left: bool) -> Bound<(Rel, Scope)> {
     let (mut rel, scope) = left;
-    let [expr] = unnest.exprs else {
-        return Err(vec![refused("UNNEST of several collections", unnest.span).hint("join them one after the other")]);
+    let (collection, span) = match unnest.collection {
+        Collection::Exprs([expr]) => (ExprBinder::plain(&scope).bind(expr)?, expr.span),
+        Collection::Exprs(_) => {
+            return Err(vec![
+                refused("UNNEST of several collections", unnest.span).hint("join them one after the other"),
+            ]);
+        }
+        Collection::Call(call) => {
+            let functions = scope.functions().cloned();
+            let class = python_class(functions.as_deref(), call).unwrap_or_default();
+            let access = functions.as_ref().and_then(|functions| functions.python.as_ref());
+            (ExprBinder::plain(&scope).bind_python(access, &class, call, true)?, call.span)
+        }
     };
-    let collection = ExprBinder::plain(&scope).bind(expr)?;
-    let elements = element_columns(&collection.data_type(), is_left, unnest, expr.span)?;
+    let elements = element_columns(&collection.data_type(), is_left, unnest, span)?;
     let width = rel.columns.len();
     let column = match &collection {
         ScalarExpr::Column { index, .. } if !is_outer(*index) => *index,

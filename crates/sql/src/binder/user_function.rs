@@ -7,7 +7,7 @@
 //! - a random expression in the body (RAND, UUID) gives a value per call, and a random argument is refused where the body uses the
 //!   parameter more than once, because two copies would give two values; the clock gives one value to a whole step.
 //!
-//! Functions of other languages are known by name only; calling one is refused.
+//! Functions in Python are `python.rs`'s; those of the JVM are known by name only, and calling one is refused.
 
 use wiesel_core::diagnostic::{Diagnostic, Span};
 use wiesel_expr::ScalarExpr;
@@ -118,19 +118,11 @@ fn within_bound(expr: &ScalarExpr, span: Span) -> Bound<()> {
     ])
 }
 
-/// The refusal to call a function of another language.
+/// The refusal to call a function of the JVM.
 pub(super) fn foreign(function: &ForeignFunction, call: &FunctionCall) -> Diagnostic {
     let name = &call.name.last().value;
-    match function.language {
-        FunctionLanguage::Python => {
-            refused(&format!("calling the Python function `{name}` ('{}')", function.class), call.name.span)
-        }
-        FunctionLanguage::Java | FunctionLanguage::Scala => {
-            refused(&format!("calling `{name}`, a function of the JVM ('{}'),", function.class), call.name.span).hint(
-                "there is no JVM here; write it in SQL: CREATE FUNCTION f(a T, ...) RETURNS T RETURN <expression>",
-            )
-        }
-    }
+    refused(&format!("calling `{name}`, a function of the JVM ('{}'),", function.class), call.name.span)
+        .hint("there is no JVM here; write it in SQL: CREATE FUNCTION f(a T, ...) RETURNS T RETURN <expression>")
 }
 
 /// Whether a name means a user function.
@@ -163,6 +155,10 @@ impl ExprBinder<'_, '_> {
         let parts: Vec<&str> = call.name.parts.iter().map(|p| p.value.as_str()).collect();
         let function = functions.find(&parts, is_built_in(parts.last()?))?.clone();
         Some(match &*function {
+            UserFunction::Foreign(foreign) if foreign.language == FunctionLanguage::Python => {
+                let access = functions.python.clone();
+                self.bind_python(access.as_ref(), &foreign.class, call, false)
+            }
             UserFunction::Foreign(function) => Err(vec![foreign(function, call)]),
             UserFunction::Sql(function) => self.expand(function, call),
         })

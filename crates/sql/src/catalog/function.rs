@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use wiesel_core::DataType;
 use wiesel_expr::ScalarExpr;
+use wiesel_expr::foreign::{Foreign, ForeignSettings};
 
 use super::Path;
 use crate::parser::ast::FunctionLanguage;
@@ -38,6 +39,15 @@ pub struct ForeignFunction {
     pub language: FunctionLanguage,
     /// The class, or the Python `module.name`.
     pub class: String,
+}
+
+/// How functions in Python are asked for and called.
+#[derive(Debug, Clone)]
+pub struct PythonAccess {
+    /// The run time.
+    pub runtime: Arc<dyn Foreign>,
+    /// The settings in force.
+    pub settings: Arc<ForeignSettings>,
 }
 
 /// All user functions of a session.
@@ -136,6 +146,8 @@ pub struct FunctionScope {
     pub(super) functions: Arc<Functions>,
     /// Catalog and database of names without one.
     pub(super) place: (String, String),
+    /// The run time of functions in Python, where there is one.
+    pub python: Option<PythonAccess>,
 }
 
 impl FunctionScope {

@@ -15,7 +15,7 @@ use wiesel_expr::ScalarExpr;
 use crate::parser::ast;
 use crate::plan::rel::TimeAttribute;
 
-pub use function::{ForeignFunction, FunctionPlace, FunctionScope, Functions, SqlFunction, UserFunction};
+pub use function::{ForeignFunction, FunctionPlace, FunctionScope, Functions, PythonAccess, SqlFunction, UserFunction};
 
 /// The catalog that exists at start.
 pub const DEFAULT_CATALOG: &str = "default_catalog";
@@ -113,6 +113,7 @@ pub struct Catalog {
     /// The partitions that ALTER TABLE has added, as values in the order of the table's partition columns.
     partitions: BTreeMap<Path, Vec<Vec<Option<String>>>>,
     functions: Arc<Functions>,
+    python: Option<PythonAccess>,
     current: (String, String),
 }
 
@@ -126,6 +127,7 @@ impl Default for Catalog {
             temporary: BTreeMap::new(),
             partitions: BTreeMap::new(),
             functions: Arc::default(),
+            python: None,
             current: start,
         }
     }
@@ -235,7 +237,12 @@ impl Catalog {
             return None;
         }
         let place = place.unwrap_or(&self.current).clone();
-        Some(Arc::new(FunctionScope { functions: self.functions.clone(), place }))
+        Some(Arc::new(FunctionScope { functions: self.functions.clone(), place, python: self.python.clone() }))
+    }
+
+    /// How functions in Python are called from here on.
+    pub fn set_python(&mut self, python: PythonAccess) {
+        self.python = Some(python);
     }
 
     /// Creates a catalog with its first database; `false` when it exists.
