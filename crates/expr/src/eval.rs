@@ -206,7 +206,9 @@ fn call(
         return Ok(Operand::Column(arrow_array::new_empty_array(&signature.returns.to_arrow())));
     }
     // Equal arguments give equal results, so one row is enough when all of them are constants.
-    let is_constant = function.is_deterministic() && args.iter().all(|a| a.constant().is_some());
+    // A row that is refused is one row, whatever its arguments are.
+    let is_constant =
+        function.is_deterministic() && !function.refuses_rows() && args.iter().all(|a| a.constant().is_some());
     let rows = if is_constant { 1 } else { rows };
     let column = match prepared {
         Some(prepared) => prepared.eval(args, signature, rows, context)?,

@@ -68,8 +68,11 @@ pub(crate) fn load_pipeline(
 ) -> Result<Script, Exit> {
     let mut options = values.table_options();
     options.extend(overrides.table_options());
-    let session = Session::new(registry, options).with_variables(SharedVariables(values.variables()));
-    load_session(&pipeline.template_name(), pipeline.template.clone(), session, log)
+    let name = pipeline.template_name();
+    let session = Session::new(registry, options)
+        .with_variables(SharedVariables(values.variables()))
+        .with_python(Arc::new(Python::beside(Path::new(&name))));
+    load_session(&name, pipeline.template.clone(), session, log)
 }
 
 /// The same, for a text at hand.
