@@ -48,18 +48,38 @@ pub(crate) const SYSTEMS: &[System] = &[
     },
 ];
 
+/// What makes rows harder than they are: shares are from 0 to 1.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Trouble {
+    /// Rows whose event time lies back, and how far at most.
+    pub(crate) late: f64,
+    pub(crate) late_by_ms: i64,
+    /// Rows that no reader can decode.
+    pub(crate) broken: f64,
+    /// Rows that take the first value of whatever they choose from: one key gets this share and more.
+    pub(crate) skew: f64,
+}
+
 /// Makes the lines of one system.
 pub(crate) struct Generator {
     system: System,
     seed: u64,
     start_ms: i64,
     interval_us: i64,
+    trouble: Trouble,
 }
 
 impl Generator {
     /// Lines from `start_ms` on, `rate` of them per second of event time.
     pub(crate) fn new(system: System, seed: u64, start_ms: i64, rate: f64) -> Self {
-        Generator { system, seed, start_ms, interval_us: (1e6 / rate.max(1e-6)) as i64 }
+        let trouble = Trouble::default();
+        Generator { system, seed, start_ms, interval_us: (1e6 / rate.max(1e-6)) as i64, trouble }
+    }
+
+    /// The same with trouble in it; rows that have none are what they were without.
+    pub(crate) fn with_trouble(mut self, trouble: Trouble) -> Self {
+        self.trouble = trouble;
+        self
     }
 
     /// Writes line `number` (from 0) into `line`, replacing what was there.
@@ -67,9 +87,23 @@ impl Generator {
         // A seed per row: any row can be made alone.
         let mut rng = Rng::with_seed(self.seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let elapsed_us = i64::try_from(number).unwrap_or(i64::MAX).saturating_mul(self.interval_us);
-        let row = Row { number, time_ms: self.start_ms.saturating_add(elapsed_us / 1000) };
+        let mut row = Row { number, time_ms: self.start_ms.saturating_add(elapsed_us / 1000) };
         line.clear();
+        // Its own numbers: what befalls a row does not change the others.
+        let mut fate = Rng::with_seed(!self.seed ^ number.wrapping_mul(0xD6E8_FEB8_6659_FD93));
+        if fate.f64() < self.trouble.late {
+            row.time_ms -= fate.i64(1..=self.trouble.late_by_ms.max(1));
+        }
+        let is_broken = fate.f64() < self.trouble.broken;
+        if fate.f64() < self.trouble.skew {
+            // Equal numbers make equal choices.
+            rng = Rng::with_seed(self.seed);
+        }
         (self.system.line)(&mut rng, &row, line);
+        if is_broken {
+            // Cut in the middle of a character's worth of JSON: every line here is ASCII.
+            line.truncate(fate.usize(1..line.len()));
+        }
     }
 }
 
@@ -165,6 +199,26 @@ fn web_hit(rng: &mut Rng, row: &Row, line: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn trouble_befalls_its_share_of_the_rows_and_leaves_the_others_alone() {
+        let trouble = Trouble { late: 0.2, late_by_ms: 60_000, broken: 0.1, skew: 0.5 };
+        for system in SYSTEMS {
+            let plain = Generator::new(*system, 7, 1_747_735_872_000, 10.0);
+            let troubled = Generator::new(*system, 7, 1_747_735_872_000, 10.0).with_trouble(trouble);
+            let (mut line, mut again) = (String::new(), String::new());
+            let (mut broken, mut same) = (0, 0);
+            for number in 0..1000 {
+                plain.line(number, &mut line);
+                troubled.line(number, &mut again);
+                broken += usize::from(serde_json::from_str::<serde_json::Value>(&again).is_err());
+                same += usize::from(line == again);
+            }
+            assert!((60..140).contains(&broken), "{}: {broken} broken", system.name);
+            // Neither late nor broken nor skewed: 0.8 * 0.9 * 0.5.
+            assert!((300..420).contains(&same), "{}: {same} the same", system.name);
+        }
+    }
 
     #[test]
     fn every_line_is_json_and_depends_on_seed_and_number_alone() {

@@ -39,8 +39,9 @@ use anyhow::Result;
 
 use crate::services::Service::{self, Es7, Es8, Kafka, Postgres};
 use cases::{
-    bad_input, delivery, demo, elasticsearch as elasticsearch_cases, examples, filesystem, filesystem_source, harness,
-    jdbc, jdbc_source, kafka_sink, kafka_source, lookup_join, options, outage, pipelines, state, stop, workload,
+    bad_input, compose, delivery, demo, elasticsearch as elasticsearch_cases, examples, filesystem, filesystem_source,
+    harness, jdbc, jdbc_source, kafka_sink, kafka_source, lookup_join, options, outage, pipelines, state, stop,
+    workload,
 };
 use context::Context;
 
@@ -106,6 +107,12 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[],
         limit_s: 60,
         run: bad_input::check_tells_all_errors_of_a_file_at_once,
+    },
+    Case {
+        name: "compose_services_run_as_processes",
+        needs: &[Kafka, Es7, Postgres],
+        limit_s: 300,
+        run: compose::services_run_as_processes,
     },
     Case {
         name: "delivery_elasticsearch_versioned_survives_kills",

@@ -68,13 +68,12 @@ impl Check {
 
 /// State that grows as long as the job runs is a choice that somebody should have made.
 fn warn_of_growth(plan: &StreamPlan, log: &Log) {
+    if !plan.is_endless() {
+        return;
+    }
     for (id, node) in plan.nodes.iter().enumerate() {
         let Some(size) = state_size(plan, id).filter(|size| size.life == StateLife::Forever) else { continue };
         let inputs: Vec<&Node> = node.inputs.iter().filter_map(|i| plan.nodes.get(*i)).collect();
-        let is_bounded = plan.nodes.iter().all(|n| !matches!(&n.kind, NodeKind::Source(s) if !s.info.is_bounded));
-        if is_bounded {
-            continue;
-        }
         let advice = match &node.kind {
             NodeKind::MatchRecognize(_) => "WITHIN ends what takes too long",
             _ => "SET 'table.exec.state.ttl' = '1 d' before the INSERT drops what was idle for a day",

@@ -9,7 +9,7 @@ use wiesel_core::diagnostic::nearest;
 use wiesel_core::env::wall_clock_ms;
 
 use super::{Exit, parse_pair};
-use crate::generator::{Generator, SYSTEMS, System};
+use crate::generator::{Generator, SYSTEMS, System, Trouble};
 use crate::log::Log;
 
 /// Make data for one of the example systems
@@ -38,6 +38,18 @@ pub(crate) struct Generate {
     /// Do not keep to the rate: send as fast as the destination takes rows
     #[arg(long)]
     burst: bool,
+    /// Share of rows whose event time lies back, from 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    late: f64,
+    /// How far back, in ms, at most
+    #[arg(long, value_name = "MS", default_value_t = 60_000)]
+    late_by: i64,
+    /// Share of rows that no reader can decode
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    broken: f64,
+    /// Share of rows that all make the same choices: one key gets them
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    skew: f64,
     /// The file to write (with --to file); standard output by default
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -67,6 +79,11 @@ enum Destination {
     File,
 }
 
+fn parse_share(text: &str) -> Result<f64, String> {
+    let share = text.parse::<f64>().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "expected a share from 0 to 1, for instance 0.05".to_owned())
+}
+
 impl Generate {
     pub(crate) fn run(self) -> Exit {
         let log = Log::stderr();
@@ -83,7 +100,8 @@ impl Generate {
             return Exit::Usage;
         }
         let start = self.start.unwrap_or_else(wall_clock_ms);
-        let generator = Generator::new(*system, self.seed, start, rate);
+        let trouble = Trouble { late: self.late, late_by_ms: self.late_by, broken: self.broken, skew: self.skew };
+        let generator = Generator::new(*system, self.seed, start, rate).with_trouble(trouble);
         let result = match self.to {
             Destination::File => self.to_file(&generator).map_err(|e| e.to_string()),
             Destination::Kafka => self.to_kafka(system, &generator, rate, &log),

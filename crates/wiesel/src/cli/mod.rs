@@ -4,9 +4,11 @@ mod check;
 mod checkpoints;
 mod dag;
 mod demo;
+mod doctor;
 mod explain;
 mod explain_error;
 mod generate;
+mod init;
 mod list;
 mod pipeline;
 mod run;
@@ -36,9 +38,11 @@ enum Command {
     Checkpoints(checkpoints::Checkpoints),
     Dag(dag::Dag),
     Demo(demo::Demo),
+    Doctor(doctor::Doctor),
     Explain(explain::Explain),
     ExplainError(explain_error::ExplainError),
     Generate(generate::Generate),
+    Init(init::Init),
     List(list::List),
     Pipeline(pipeline::Pipeline),
     Run(run::Run),
@@ -68,9 +72,11 @@ pub(crate) fn run(cli: Cli) -> Exit {
         Command::Checkpoints(command) => command.run(),
         Command::Dag(command) => command.run(),
         Command::Demo(command) => command.run(),
+        Command::Doctor(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::ExplainError(command) => command.run(),
         Command::Generate(command) => command.run(),
+        Command::Init(command) => command.run(),
         Command::List(command) => command.run(),
         Command::Pipeline(command) => command.run(),
         Command::Run(command) => command.run(),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
 mod dag;
+mod init;
 mod jobs;
 mod pipeline;
 mod program;

@@ -1,6 +1,7 @@
 //! The cases, one file per subject. The list of them stands in `e2e/mod.rs`.
 
 pub(crate) mod bad_input;
+pub(crate) mod compose;
 pub(crate) mod delivery;
 pub(crate) mod demo;
 pub(crate) mod elasticsearch;
