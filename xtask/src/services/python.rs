@@ -1,4 +1,4 @@
-//! A Python environment with DuckDB and pyarrow, to read Parquet files with programs that share no code with wiesel, and to run functions
+//! A Python environment with DuckDB, pyarrow and pandas, to read Parquet files with programs that share no code with wiesel, and to run functions
 //! in Python.
 
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{cache, packages};
 
 /// What the environment holds; pip verifies what it downloads.
-const PACKAGES: [&str; 2] = ["duckdb==2.0.0", "pyarrow==26.0.1"];
+const PACKAGES: [&str; 3] = ["duckdb==2.0.0", "pyarrow==26.0.1", "pandas==3.1.1"];
 
 /// Prints every row of all visible Parquet files below a folder as one JSON object per line.
 const READ: &str = r#"
