@@ -143,7 +143,7 @@ impl SinkFactory for FilesystemSinkFactory {
             buffered_bytes: 0,
             writes: 0,
             now_ms,
-            next_check_ms: now_ms,
+            next_check_ms: i64::MIN,
             preparing: None,
             waiting: None,
             worker: None,

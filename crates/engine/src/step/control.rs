@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use wiesel_core::env::{self, Waker};
 
@@ -176,6 +176,11 @@ impl Control {
 pub trait Clock: Send + Sync {
     /// Milliseconds since 1970-01-01 UTC.
     fn now_ms(&self) -> i64;
+
+    /// Milliseconds on a clock that nobody sets; it begins as the wall clock and goes its own way when that is set.
+    fn steady_ms(&self) -> i64 {
+        self.now_ms()
+    }
 }
 
 /// The machine's clock.
@@ -185,6 +190,13 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now_ms(&self) -> i64 {
         env::wall_clock_ms()
+    }
+
+    fn steady_ms(&self) -> i64 {
+        static BEGAN: OnceLock<(i64, Instant)> = OnceLock::new();
+        let (wall_ms, began) = *BEGAN.get_or_init(|| (env::wall_clock_ms(), env::monotonic()));
+        let passed = env::monotonic().saturating_duration_since(began).as_millis();
+        wall_ms.saturating_add(i64::try_from(passed).unwrap_or(i64::MAX))
     }
 }
 

@@ -18,6 +18,7 @@ use super::control::SavepointRequest;
 use super::intake::Intake;
 use super::letters::Letter;
 use super::metrics::{CheckpointSummary, Metrics};
+use super::now::Now;
 use crate::checkpoint::folder::StoreError;
 use crate::checkpoint::manifest::{
     FORMAT, InputEntry, Kind, Manifest, OperatorEntry, PROGRAM, PendingEntry, RunEntry, SinkEntry, SourceEntry,
@@ -90,7 +91,7 @@ struct OpenEpoch {
 /// What the loop saw between two steps.
 pub(crate) struct Moment {
     pub(crate) kind: CheckpointKind,
-    pub(crate) time_ms: i64,
+    pub(crate) at: Now,
     /// How long no row was processed because of the checkpoint.
     pub(crate) pause: Duration,
     pub(crate) sources: Vec<SourceEntry>,
@@ -175,7 +176,7 @@ impl Keeper {
     /// When the checkpoint in flight is given up. Once its manifest is on its way it is not: that may be durable already.
     pub(crate) fn expires_ms(&self) -> Option<i64> {
         let waiting = self.in_flight.as_ref().filter(|f| !f.is_publishing && !f.is_given_up);
-        waiting.map(|f| f.moment.time_ms.saturating_add(self.timeout_ms))
+        waiting.map(|f| f.moment.at.steady_ms.saturating_add(self.timeout_ms))
     }
 
     pub(crate) fn is_in_flight(&self) -> bool {
@@ -398,7 +399,7 @@ impl Keeper {
             format: FORMAT,
             program: PROGRAM.to_owned(),
             id: in_flight.id,
-            time_ms: in_flight.moment.time_ms,
+            time_ms: in_flight.moment.at.wall_ms,
             duration_ms: elapsed_ms(in_flight.began),
             kind: match (&in_flight.moment.savepoint, in_flight.moment.is_last) {
                 (Some(_), false) => Kind::Savepoint,
@@ -457,7 +458,7 @@ impl Keeper {
         let Some(in_flight) = self.in_flight.take() else { return Ok(()) };
         view.metrics.set_checkpoint(CheckpointSummary {
             id: in_flight.id,
-            time_ms: in_flight.moment.time_ms,
+            time_ms: in_flight.moment.at.wall_ms,
             duration_ms: elapsed_ms(in_flight.began),
             pause_us: u64::try_from(in_flight.moment.pause.as_micros()).unwrap_or(u64::MAX),
             bytes: in_flight.written_bytes,
@@ -478,7 +479,7 @@ impl Keeper {
             _ => self.ended = ended,
         }
         let earliest = now_ms.saturating_add(self.min_pause_ms);
-        let next = self.interval_ms.map(|interval| in_flight.moment.time_ms.saturating_add(interval));
+        let next = self.interval_ms.map(|interval| in_flight.moment.at.steady_ms.saturating_add(interval));
         self.due_ms = next.map(|next| next.max(earliest));
         self.writer.ask(Work::Sweep)
     }

@@ -9,7 +9,7 @@
 //! job      what a job is given, how it opens and ends
 //! assemble sources, workers and state of a run put together
 //! running  the loop itself: steps, parking, checkpoints, ends
-//! now      the wall clock, and a clock that never goes back
+//! now      the wall clock, and a clock that nobody sets
 //! letters  dead letters on their way to their table
 //! flow     event time and the tasks of a step
 //! ```

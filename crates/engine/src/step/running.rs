@@ -26,7 +26,7 @@ use super::intake::Intake;
 use super::job::{Job, JobEnd, JobSpec};
 use super::letters::{self, Letter};
 use super::metrics::lock;
-use super::now::{Now, Steady};
+use super::now::Now;
 use super::room::Room;
 use super::worker::{Command, Shared, StepInput, Task, Worker, earliest};
 use crate::checkpoint::manifest::{InputEntry, Manifest};
@@ -70,7 +70,6 @@ pub(super) struct Running {
     is_over_budget: bool,
     room: Room,
     stop_deadline: Option<Instant>,
-    steady: Steady,
 }
 
 impl Running {
@@ -131,9 +130,11 @@ impl Running {
         let spec = builder.spec;
         let store = restore(&spec, &shared.graph, &ids, &mut built, &recovered)?;
         let room = Room::new(&spec, folder.is_some(), store);
-        let now_ms = spec.clock.now_ms();
+        let now = Now::of(&*spec.clock);
         let mut keeper = match folder {
-            Some(folder) => Some(start_keeper(&spec, &control, &shared, &sinks, &ids, folder, &recovered, now_ms)?),
+            Some(folder) => {
+                Some(start_keeper(&spec, &control, &shared, &sinks, &ids, folder, &recovered, now.steady_ms)?)
+            }
             None => None,
         };
         keeper.iter_mut().for_each(|keeper| keeper.has_store = room.store().is_some());
@@ -150,7 +151,7 @@ impl Running {
                 is_finished: false,
             },
             size: StepSize::new(spec.memory_bytes),
-            seed: xxhash_rust::xxh3::xxh3_64(&now_ms.to_le_bytes()) ^ u64::from(std::process::id()),
+            seed: xxhash_rust::xxh3::xxh3_64(&now.wall_ms.to_le_bytes()) ^ u64::from(std::process::id()),
             spec,
             control,
             sinks,
@@ -172,7 +173,6 @@ impl Running {
             is_over_budget: false,
             room,
             stop_deadline: None,
-            steady: Steady::new(now_ms),
         };
         if let Some(manifest) = &recovered.manifest {
             running.restore_watermarks(manifest);
@@ -200,7 +200,7 @@ impl Running {
                 return Ok(self.aborted());
             }
             let question = self.control.question();
-            let now = self.steady.at(self.spec.clock.now_ms());
+            let now = Now::of(&*self.spec.clock);
             is_woken |= self.flow.drain(now.steady_ms, &self.shared.metrics)?;
             self.progress(now)?;
             if let Some(end) = self.end(now)? {
@@ -343,7 +343,7 @@ impl Running {
         let source_ids: Vec<String> = self.shared.graph.sources.iter().map(place_id).collect();
         let moment = Moment {
             kind,
-            time_ms: now.wall_ms,
+            at: now,
             pause: env::monotonic().saturating_duration_since(began),
             sources: source_entries(&self.flow.intakes, &source_ids),
             watermarks: self.flow.watermark_entries(&self.shared.graph, &self.ids),
