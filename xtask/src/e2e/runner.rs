@@ -89,6 +89,10 @@ fn run_each(all: &[Case], cases: impl Iterator<Item = Case>, binary: &Path) -> R
         }
         let start = Instant::now();
         let is_passed = run_case(case, &services, binary)?;
+        if interrupted() {
+            // It was not seen to its end, so it neither passed nor failed.
+            break;
+        }
         outcomes.push(Outcome { name: case.name, is_passed, seconds: start.elapsed().as_secs_f64() });
     }
     // Said out loud and not left to the last owner's drop: a hung case's thread may be one of the owners.
