@@ -97,6 +97,14 @@ const KEYS: &[(&str, Fate)] = &[
     ("restart-strategy.fixed-delay.attempts", Used),
     ("restart-strategy.fixed-delay.delay", Used),
     ("restart-strategy.type", Used),
+    ("s3.access-key", Used),
+    ("s3.endpoint", Used),
+    ("s3.endpoint.region", Used),
+    ("s3.path-style-access", Used),
+    ("s3.path.style.access", Used),
+    ("s3.region", Used),
+    ("s3.secret-key", Used),
+    ("s3.session-token", Used),
     ("sql-client.display.max-column-width", Used),
     ("sql-client.execution.max-table-result.rows", Taken(CLIENT)),
     ("sql-client.execution.result-mode", Only(&["TABLEAU"])),
@@ -170,6 +178,9 @@ const FOLDERS: &[&str] = &[
     "state.savepoints.dir",
 ];
 
+/// What a folder's URL may begin with.
+const FOLDER_SCHEMES: [&str; 4] = ["file", "s3", "s3a", "s3p"];
+
 /// `parallelism.default` beyond this is refused: one worker is one thread.
 const PARALLELISM_MAX: i64 = 256;
 
@@ -237,10 +248,16 @@ impl Config {
             return invalid(&format!("a number from 1 to {PARALLELISM_MAX}"));
         }
         restart::check(pair, value)?;
-        if FOLDERS.contains(&key) && value.contains("://") && !value.starts_with("file://") {
-            return Err(Diagnostic::error("W0504", format!("setting '{key}' cannot name an object store yet"))
-                .at(pair.value.span)
-                .label("expected a path, or a URL of scheme file"));
+        if FOLDERS.contains(&key)
+            && let Some((scheme, _)) = value.split_once("://")
+            && !FOLDER_SCHEMES.contains(&scheme)
+        {
+            return Err(Diagnostic::error(
+                "W0504",
+                format!("setting '{key}': the file system `{scheme}` is not supported yet"),
+            )
+            .at(pair.value.span)
+            .label(format!("expected a path, or a URL of scheme {}", FOLDER_SCHEMES.join(", "))));
         }
         if BOOLEANS.contains(&key) && !["true", "false"].iter().any(|w| w.eq_ignore_ascii_case(value)) {
             return invalid("true or false");

@@ -140,6 +140,11 @@ impl Session {
         &self.unused_overrides
     }
 
+    /// The settings as they stand, with the values that they have.
+    pub fn settings(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.config.values().iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
     /// `pipeline.name` as it stands.
     pub fn pipeline_name(&self) -> Option<&str> {
         self.config.pipeline_name()

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use wiesel_core::env::{monotonic, wall_clock_ms};
+use wiesel_engine::checkpoint;
 use wiesel_engine::step::control::Control;
 
 /// Scheduled savepoints that are kept.
@@ -57,7 +58,7 @@ impl Schedule {
             });
             if !failures.is_empty() {
                 let text = format!("no scheduled savepoint: {}", failures.join("; "));
-                drop(std::fs::remove_dir_all(folder));
+                drop(checkpoint::remove(folder));
                 self.under_way = None;
                 return Some(text);
             }
@@ -81,18 +82,15 @@ impl Schedule {
     }
 
     fn sweep(&self) {
-        let Ok(entries) = std::fs::read_dir(&self.dir) else { return };
-        let mut own: Vec<(i64, PathBuf)> = entries
-            .flatten()
-            .filter_map(|entry| {
-                let time = entry.file_name().to_str()?.strip_prefix(&self.prefix)?.parse().ok()?;
-                Some((time, entry.path()))
-            })
+        let Ok(folders) = checkpoint::folders(&self.dir) else { return };
+        let mut own: Vec<(i64, PathBuf)> = folders
+            .iter()
+            .filter_map(|name| Some((name.strip_prefix(&self.prefix)?.parse().ok()?, self.dir.join(name))))
             .collect();
         own.sort();
         for (_, path) in own.iter().rev().skip(KEPT) {
             // What cannot be removed now is tried again after the next one.
-            drop(std::fs::remove_dir_all(path));
+            drop(checkpoint::remove(path));
         }
     }
 }

@@ -114,6 +114,7 @@ fn load_session(name: &str, text: String, mut session: Session, log: &Log) -> Re
             }
         }
     }
+    wiesel_objects::configure(session.settings());
     log.diagnostics(&source, &session.take_warnings());
     for note in session.take_notes() {
         log.info(&note);

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use wiesel_core::source::RawRecord;
 use wiesel_core::{Error, Result};
+use wiesel_objects::ObjectUrl;
 
 use super::scan::read_error;
 use crate::formats::Framing;
@@ -119,8 +120,14 @@ impl ChunkReader {
 }
 
 fn open_unpacked(path: &Path, start: u64) -> Result<Box<dyn Read + Send>> {
-    let mut file = File::open(path).map_err(|e| read_error(path, &e))?;
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    let is_packed = matches!(extension, "gz" | "gzip" | "deflate" | "zst");
+    let file: Box<dyn Read + Send> = match ObjectUrl::is_path(path) {
+        true => super::remote::reader_at(path, if is_packed { 0 } else { start })?
+            .ok_or_else(|| shorter(path, start, "fewer"))?,
+        false if is_packed => Box::new(File::open(path).map_err(|e| read_error(path, &e))?),
+        false => Box::new(file_at(path, start)?),
+    };
     let mut unpacked: Box<dyn Read + Send> = match extension {
         "gz" | "gzip" => Box::new(MultiGzDecoder::new(file)),
         "deflate" => Box::new(ZlibDecoder::new(file)),
@@ -132,21 +139,26 @@ fn open_unpacked(path: &Path, start: u64) -> Result<Box<dyn Read + Send>> {
             ))
             .hint("pack them with gzip or zstd"));
         }
-        _ => {
-            let length = file.metadata().map_err(|e| read_error(path, &e))?.len();
-            if length < start {
-                return Err(Error::data(format!(
-                    "`{}` was read to byte {start} and has {length} bytes now",
-                    path.display()
-                ))
-                .hint("files must not change once they are there; start anew with --fresh"));
-            }
-            file.seek(SeekFrom::Start(start)).map_err(|e| read_error(path, &e))?;
-            return Ok(Box::new(file));
-        }
+        _ => return Ok(file),
     };
     io::copy(&mut (&mut unpacked).take(start), &mut io::sink()).map_err(|e| unpack_error(path, &e))?;
     Ok(unpacked)
+}
+
+/// A file of this machine, at a byte.
+fn file_at(path: &Path, start: u64) -> Result<File> {
+    let mut file = File::open(path).map_err(|e| read_error(path, &e))?;
+    let length = file.metadata().map_err(|e| read_error(path, &e))?.len();
+    if length < start {
+        return Err(shorter(path, start, &length.to_string()));
+    }
+    file.seek(SeekFrom::Start(start)).map_err(|e| read_error(path, &e))?;
+    Ok(file)
+}
+
+fn shorter(path: &Path, start: u64, length: &str) -> Error {
+    Error::data(format!("`{}` was read to byte {start} and has {length} bytes now", path.display()))
+        .hint("files must not change once they are there; start anew with --fresh")
 }
 
 fn unpack_error(path: &Path, error: &io::Error) -> Error {

@@ -32,6 +32,7 @@
 //! |---|---|
 //! | `options` | the WITH keys |
 //! | `scan` | which files there are |
+//! | `remote` | files of an object store: found, and read in ranges |
 //! | `source` | one file after the other |
 //! | `chunk` | a file's bytes in pieces of whole records |
 //! | `file_reader` | records to rows, with partition and metadata columns |
@@ -50,6 +51,7 @@ mod parquet;
 mod parquet_reader;
 mod part;
 mod partition;
+mod remote;
 mod scan;
 mod sink;
 mod source;

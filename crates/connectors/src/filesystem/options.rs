@@ -8,6 +8,7 @@ use regex::Regex;
 use wiesel_core::options::Options;
 use wiesel_core::table::TableDescriptor;
 use wiesel_core::{Error, ErrorKind, Result};
+use wiesel_objects::ObjectUrl;
 
 use crate::formats::refused_format;
 
@@ -74,7 +75,7 @@ impl FilesystemOptions {
     /// Reads the table's options, but for those of record formats, which the format's factory reads from the same [`Options`].
     pub(super) fn read(options: &mut Options<'_>, table: &TableDescriptor) -> Result<Self> {
         let name = &table.name;
-        let path = local_path(options.required("path")?, name)?;
+        let path = table_path(options.required("path")?, name)?;
         let format = match options.required("format")? {
             "parquet" => FileFormat::Parquet(ParquetOptions::read(options)?),
             "json" | "raw" => FileFormat::Records { is_bulk: false },
@@ -205,8 +206,8 @@ fn compression(options: &mut Options<'_>) -> Result<Compression> {
     })
 }
 
-/// The directory that a `path` means: a plain path or a `file:` URL.
-fn local_path(text: &str, table: &str) -> Result<PathBuf> {
+/// The directory that a `path` means: a plain path or a `file:` URL; a place in an object store stays a URL.
+fn table_path(text: &str, table: &str) -> Result<PathBuf> {
     let rest = match text.split_once("://") {
         None => text.strip_prefix("file:").unwrap_or(text),
         Some(("file", rest)) => match rest.find('/') {
@@ -219,13 +220,17 @@ fn local_path(text: &str, table: &str) -> Result<PathBuf> {
                 .hint("write it as `file:///directory`"));
             }
         },
+        Some(_) if ObjectUrl::is_one(text) => {
+            let url = ObjectUrl::parse(text).map_err(|e| e.at(format!("option 'path' of table `{table}`")))?;
+            return Ok(PathBuf::from(url.to_string()));
+        }
         Some((scheme, _)) => {
             return Err(Error::new(
                 ErrorKind::Config,
                 "W0503",
                 format!("option 'path' of table `{table}`: the file system `{scheme}` is not supported yet"),
             )
-            .hint("use a local directory, plain or as `file:///directory`"));
+            .hint("use a local directory, plain or as `file:///directory`, or `s3://bucket/folder`"));
         }
     };
     if rest.is_empty() {
@@ -239,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_local_or_refused() {
+    fn paths_are_local_or_of_an_object_store_or_refused() {
         let cases = [
             ("/data/out", Some("/data/out")),
             ("out", Some("out")),
@@ -247,14 +252,16 @@ mod tests {
             ("file://localhost/data", Some("/data")),
             ("file:/data", Some("/data")),
             ("file://host/data", None),
-            ("s3://bucket/data", None),
+            ("s3://bucket/data/", Some("s3://bucket/data")),
+            ("s3a://bucket/data", Some("s3://bucket/data")),
+            ("s3://user@bucket/data", None),
             ("hdfs://name/data", None),
             ("", None),
         ];
         for (text, expected) in cases {
-            let found = local_path(text, "t").ok();
+            let found = table_path(text, "t").ok();
             assert_eq!(found, expected.map(PathBuf::from), "{text}");
         }
-        assert!(local_path("s3a://bucket", "t").unwrap_err().message().contains("`s3a` is not supported yet"));
+        assert!(table_path("gs://bucket", "t").unwrap_err().message().contains("`gs` is not supported yet"));
     }
 }

@@ -4,7 +4,6 @@
 //! units. What carries the same values is taken; a column that the file lacks is NULL; anything else is an error that names both types.
 //! As in Flink, timestamps are instants in the session's zone that become wall-clock times, unless 'parquet.utc-timezone' is set.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,7 +25,7 @@ use wiesel_core::types::{DataType, Field, TypeKind, timestamp_unit};
 use wiesel_core::{Error, Result, Value};
 
 use super::file_reader::FileColumns;
-use super::scan::read_error;
+use super::remote::{Failure, Input};
 use super::source::DONE;
 
 /// Rows of a batch.
@@ -60,6 +59,7 @@ pub(super) struct ParquetFile {
     places: Vec<Option<usize>>,
     columns: FileColumns,
     of_file: Vec<Option<Value>>,
+    failure: Failure,
     row: u64,
     row_count: u64,
 }
@@ -73,8 +73,8 @@ impl ParquetFile {
         columns: &FileColumns,
         of_file: Vec<Option<Value>>,
     ) -> Result<ParquetFile> {
-        let failed = |e: ParquetError| damaged(path, &e);
-        let file = File::open(path).map_err(|e| read_error(path, &e))?;
+        let (file, failure) = Input::open(path)?;
+        let failed = |e: ParquetError| failure.take().unwrap_or_else(|| damaged(path, &e));
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
         let metadata = ArrowReaderMetadata::load(&file, options.clone()).map_err(failed)?;
         let hint = schema_hint(&metadata, &scan.fields);
@@ -101,6 +101,7 @@ impl ParquetFile {
             places,
             columns: columns.clone(),
             of_file,
+            failure,
             row,
             row_count,
         })
@@ -111,7 +112,8 @@ impl ParquetFile {
         let Some(batch) = self.reader.next() else { return Ok(None) };
         let first = self.row;
         let batch = batch.map_err(|e| {
-            Error::data(format!("`{}` is not a whole Parquet file: {e}", self.path)).at(format!("row {first}"))
+            let damaged = || Error::data(format!("`{}` is not a whole Parquet file: {e}", self.path));
+            self.failure.take().unwrap_or_else(damaged).at(format!("row {first}"))
         })?;
         let count = batch.num_rows();
         let mut stored = Vec::with_capacity(self.scan.fields.len());

@@ -10,6 +10,7 @@ use std::time::UNIX_EPOCH;
 
 use regex::Regex;
 use wiesel_core::{Error, ErrorKind, Result};
+use wiesel_objects::ObjectUrl;
 
 /// Directories below each other; more of them are a loop of links.
 const DEPTH_MAX: usize = 64;
@@ -34,6 +35,12 @@ pub(super) struct Scan {
 impl Scan {
     /// All files there are now, by name.
     pub(super) fn files(&self) -> Result<Vec<ScannedFile>> {
+        if ObjectUrl::is_path(&self.root) {
+            let mut files = super::remote::files(&self.root, self.pattern.is_some())?;
+            files.retain(|file| self.pattern.as_ref().is_none_or(|p| p.is_match(&file.path.to_string_lossy())));
+            files.sort_by(|a, b| a.name.cmp(&b.name));
+            return Ok(files);
+        }
         let mut files = Vec::new();
         let metadata = fs::metadata(&self.root).map_err(|e| read_error(&self.root, &e))?;
         // The path itself may have any name, since it was asked for.
@@ -90,7 +97,7 @@ impl Scan {
     }
 }
 
-fn is_hidden(name: &str) -> bool {
+pub(super) fn is_hidden(name: &str) -> bool {
     name.starts_with(['_', '.'])
 }
 
@@ -132,7 +139,7 @@ pub(super) fn read_error(path: &Path, error: &std::io::Error) -> Error {
         std::io::ErrorKind::PermissionDenied => {
             Error::permission(message).hint("the user that runs wiesel must be allowed to read there")
         }
-        std::io::ErrorKind::Interrupted => Error::unavailable(message),
+        std::io::ErrorKind::Interrupted | std::io::ErrorKind::TimedOut => Error::unavailable(message),
         _ => Error::new(ErrorKind::Data, "W0603", message),
     }
 }

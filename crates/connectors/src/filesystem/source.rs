@@ -68,6 +68,8 @@ impl SourceFactory for FileSourceFactory {
             splits: Vec::new(),
             known: BTreeSet::new(),
             current: 0,
+            position: None,
+            is_waiting: false,
             open: None,
             next_look: monotonic(),
         };
@@ -132,6 +134,10 @@ struct FileSource {
     known: BTreeSet<String>,
     /// The first split that was not read to its end.
     current: SplitIndex,
+    /// Where its next batch begins, once one was read.
+    position: Option<i64>,
+    /// The store is away.
+    is_waiting: bool,
     open: Option<OpenFile>,
     next_look: Instant,
 }
@@ -152,9 +158,16 @@ impl FileSource {
         self.schedule_look();
         let found = match self.scan.files() {
             Ok(found) => found,
-            Err(error) if error.kind() == ErrorKind::Config => return Err(Error::unavailable(error.message())),
+            Err(error) if matches!(error.kind(), ErrorKind::Config | ErrorKind::Unavailable) => {
+                self.is_waiting = true;
+                events.push(SourceEvent::Waiting(Some(error.message().to_owned())));
+                return Ok(());
+            }
             Err(error) => return Err(error),
         };
+        if std::mem::take(&mut self.is_waiting) {
+            events.push(SourceEvent::Waiting(None));
+        }
         for file in found {
             if !self.known.contains(&file.name) {
                 events.push(SourceEvent::NewSplit(Split { name: file.name.clone(), start: 0 }));
@@ -192,7 +205,18 @@ impl FileSource {
         }
     }
 
-    /// The next batch of a file; `None` at its end.
+    /// The next batch of a file that may have to be opened first; `None` at its end.
+    fn next_batch(&mut self, file: &ScannedFile, start: i64, bytes_max: usize) -> Result<Option<SourceEvent>> {
+        if start == DONE {
+            return Ok(None);
+        }
+        if self.open.is_none() {
+            self.open = Some(self.open_current(file, start)?);
+        }
+        self.batch(&file.path, bytes_max)
+    }
+
+    /// The next batch of an open file; `None` at its end.
     fn batch(&mut self, path: &Path, bytes_max: usize) -> Result<Option<SourceEvent>> {
         let split = self.current;
         match &mut self.open {
@@ -215,8 +239,8 @@ impl Source for FileSource {
 
     fn poll(&mut self, bytes_max: usize, wait: Duration, events: &mut Vec<SourceEvent>) -> Result<()> {
         let Some(split) = self.splits.get(self.current) else { return self.rest(wait, events) };
-        let start = split.start;
-        if start == DONE {
+        let start = self.position.unwrap_or(split.start);
+        if start == DONE && self.position.is_none() {
             events.push(SourceEvent::Finished(self.current));
             self.current += 1;
             return Ok(());
@@ -225,18 +249,37 @@ impl Source for FileSource {
             let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
             files.get(self.current).cloned().ok_or_else(|| Error::internal("a split without a file"))?
         };
-        if self.open.is_none() {
-            self.open = Some(self.open_current(&file, start)?);
-        }
-        if let Some(event) = self.batch(&file.path, bytes_max)? {
-            events.push(event);
-            return Ok(());
+        match self.next_batch(&file, start, bytes_max) {
+            Ok(event) => {
+                if std::mem::take(&mut self.is_waiting) {
+                    events.push(SourceEvent::Waiting(None));
+                }
+                if let Some(event) = event {
+                    self.position = match &event {
+                        SourceEvent::Raw(batch) => Some(batch.next),
+                        SourceEvent::Rows(batch) => Some(batch.next),
+                        _ => self.position,
+                    };
+                    events.push(event);
+                    return Ok(());
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                // The file is opened again where the last batch ended.
+                self.open = None;
+                self.is_waiting = true;
+                events.push(SourceEvent::Waiting(Some(error.message().to_owned())));
+                std::thread::park_timeout(wait);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
         }
         // The position alone, for a file without rows; else the last rows brought it.
         let arena = bytes::Bytes::new();
         events.push(SourceEvent::Raw(RawBatch { split: self.current, arena, records: Vec::new(), next: DONE }));
         events.push(SourceEvent::Finished(self.current));
         self.open = None;
+        self.position = None;
         self.current += 1;
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! A job's folder: file names, the lock, publishing a manifest, sweeping what no manifest names.
+//! A job's folder: file names, the lock, publishing a manifest, sweeping what no manifest names. Where the folder lies is `storage`'s
+//! business.
 //!
 //! ```text
 //! lock                     held while a job runs, names its pid
@@ -8,18 +9,21 @@
 //! manifest-N, manifest-N.copy   the decision, twice
 //! manifest-N.committed     the sinks confirmed N
 //! ```
-//! A manifest is written under a temporary name, fsynced and hard-linked to a name that never existed, so a half-written one never has a
-//! real name and a second program never replaces it. An fsync error is fatal: what the disk holds is unknown from then on.
+//! A manifest appears whole under a name that never existed, so a half-written one never has a real name and a second program never
+//! replaces it. An fsync error is fatal: what the disk holds is unknown from then on.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind as Io, Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use wiesel_core::{Error, Result};
 
 use super::manifest::{Manifest, RunEntry};
 use super::run::RunBuffer;
+pub(crate) use super::storage::io_error;
+use super::storage::{self, Storage};
 use crate::state::store::Frozen;
 use crate::step::control::FailPoints;
 
@@ -39,6 +43,7 @@ pub(crate) enum StoreError {
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
+    storage: Arc<dyn Storage>,
     fail_points: FailPoints,
     /// Held for its lock alone, which ends with the file.
     _lock: File,
@@ -47,8 +52,9 @@ pub(crate) struct Folder {
 impl Folder {
     /// Makes the folder and takes its lock. The kernel drops the lock of a dead process, so a stale file is no obstacle.
     pub(crate) fn open(path: &Path, fail_points: FailPoints) -> Result<Folder> {
-        fs::create_dir_all(path).map_err(|e| io_error("the state folder could not be made", path, &e))?;
-        let name = path.join("lock");
+        let own = storage::scratch(path);
+        fs::create_dir_all(&own).map_err(|e| io_error("the state folder could not be made", &own, &e))?;
+        let name = own.join("lock");
         let cannot = |e: io::Error| io_error("the lock file could not be used", &name, &e);
         let mut lock =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&name).map_err(cannot)?;
@@ -70,7 +76,7 @@ impl Folder {
             .and_then(|()| lock.rewind())
             .and_then(|()| writeln!(lock, "{}", std::process::id()))
             .map_err(cannot)?;
-        Ok(Folder { path: path.to_owned(), fail_points, _lock: lock })
+        Ok(Folder { path: path.to_owned(), storage: storage::claimed(path)?, fail_points, _lock: lock })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -94,17 +100,17 @@ impl Folder {
         let file = early.map_or_else(|| format!("state-{id}.run"), |number| format!("state-{id}-{number}.run"));
         let path = self.path.join(&file);
         let cannot = |e: io::Error| StoreError::Write(io_error("the state file could not be written", &path, &e));
-        let mut out = File::create(&path).map_err(cannot)?;
+        let mut out = self.storage.create(&file).map_err(cannot)?;
         let written = super::run::write(&mut out, ids, base, buffers, || self.fail_points.reach("state.write"));
         let (bytes, crc32) = match written {
             Ok(written) => written,
             Err(e) => {
-                drop(fs::remove_file(&path));
+                out.discard();
                 return Err(cannot(e));
             }
         };
         self.fail_points.reach("state.fsync");
-        sync(&out, &path)?;
+        out.finish()?;
         self.fail_points.reach("state.ingest");
         Ok(RunEntry { file, bytes, crc32 })
     }
@@ -113,45 +119,17 @@ impl Folder {
     pub(crate) fn publish(&self, manifest: &Manifest) -> Result<(), StoreError> {
         let bytes = manifest.encode().map_err(StoreError::Fatal)?;
         for name in manifest_file_names(manifest.id) {
-            self.link(&name, &bytes)?;
+            self.storage.publish(&name, &bytes, &self.fail_points)?;
         }
         self.fail_points.reach("dir.fsync");
-        let folder = File::open(&self.path).map_err(|e| StoreError::Fatal(io_error("cannot open", &self.path, &e)))?;
-        sync(&folder, &self.path)
-    }
-
-    fn link(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        let (path, temporary) = (self.path.join(name), self.path.join(format!("{name}.tmp")));
-        let cannot = |e: io::Error| StoreError::Write(io_error("the manifest could not be written", &path, &e));
-        let write = || -> io::Result<File> {
-            let mut out = File::create(&temporary)?;
-            let (first, second) = bytes.split_at(bytes.len() / 2);
-            out.write_all(first)?;
-            self.fail_points.reach("manifest.write");
-            out.write_all(second)?;
-            Ok(out)
-        };
-        let out = write().map_err(|e| {
-            drop(fs::remove_file(&temporary));
-            cannot(e)
-        })?;
-        self.fail_points.reach("manifest.fsync");
-        sync(&out, &temporary)?;
-        fs::hard_link(&temporary, &path).map_err(|e| match e.kind() {
-            Io::AlreadyExists => StoreError::Fatal(Error::config(format!(
-                "`{}` exists already: another process writes into this state folder",
-                path.display()
-            ))),
-            _ => cannot(e),
-        })?;
-        fs::remove_file(&temporary).map_err(cannot)
+        self.storage.settle()
     }
 
     /// Marks that the sinks confirmed a checkpoint. Losing the mark costs a repeated commit, no more, so it is not fsynced.
     pub(crate) fn mark_committed(&self, id: u64) -> Result<()> {
         self.fail_points.reach("commit.recorded");
         let path = self.path.join(committed_name(id));
-        File::create(&path).map(drop).map_err(|e| io_error("the commit could not be marked", &path, &e))
+        self.storage.mark(&committed_name(id)).map_err(|e| io_error("the commit could not be marked", &path, &e))
     }
 
     /// Removes manifests beyond the newest ones and everything that no kept manifest names.
@@ -166,6 +144,8 @@ impl Folder {
             }
         }
         self.fail_points.reach("ckpt.gc");
+        // Nothing of this process is under way: checkpoints are written, and swept, by one thread.
+        self.storage.give_up_unfinished()?;
         for name in file_names(&self.path)? {
             let is_garbage = match Name::parse(&name) {
                 Name::Temporary => true,
@@ -176,7 +156,7 @@ impl Folder {
             };
             if is_garbage {
                 let path = self.path.join(&name);
-                fs::remove_file(&path).map_err(|e| io_error("an old file could not be removed", &path, &e))?;
+                self.storage.remove(&name).map_err(|e| io_error("an old file could not be removed", &path, &e))?;
             }
         }
         Ok(())
@@ -239,9 +219,10 @@ pub(crate) fn read_manifest(path: &Path, id: u64) -> Result<Manifest> {
 
 /// Reads a manifest, or its copy; a damaged one of the two comes with what is wrong with it.
 pub(crate) fn read_either(path: &Path, id: u64) -> Result<(Manifest, Option<Error>)> {
+    let storage = storage::at(path)?;
     let read = |name: String| {
         let path = path.join(&name);
-        let bytes = fs::read(&path).map_err(|e| io_error("the manifest could not be read", &path, &e))?;
+        let bytes = storage.read(&name).map_err(|e| io_error("the manifest could not be read", &path, &e))?;
         let manifest = Manifest::decode(&bytes).map_err(|e| e.at(format!("`{name}`")))?;
         if manifest.id != id {
             return Err(Error::data(format!("`{name}` holds checkpoint {}", manifest.id)));
@@ -276,33 +257,9 @@ pub(crate) fn lost_ids(path: &Path) -> Result<Vec<u64>> {
 
 /// Whether the sinks confirmed a checkpoint.
 pub(crate) fn is_committed(path: &Path, id: u64) -> bool {
-    path.join(committed_name(id)).exists()
+    storage::at(path).is_ok_and(|storage| storage.exists(&committed_name(id)))
 }
 
 fn file_names(path: &Path) -> Result<Vec<String>> {
-    let entries = match fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == Io::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(io_error("the state folder could not be read", path, &e)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|e| io_error("the state folder could not be read", path, &e))?;
-        names.extend(entry.file_name().into_string());
-    }
-    names.sort();
-    Ok(names)
-}
-
-fn sync(file: &File, path: &Path) -> Result<(), StoreError> {
-    file.sync_all()
-        .map_err(|e| StoreError::Fatal(io_error("fsync failed, so what the disk holds is unknown", path, &e)))
-}
-
-pub(crate) fn io_error(what: &str, path: &Path, e: &io::Error) -> Error {
-    let text = format!("{what}: `{}`: {e}", path.display());
-    match e.kind() {
-        Io::PermissionDenied | Io::ReadOnlyFilesystem => Error::permission(text),
-        _ => Error::unavailable(text),
-    }
+    storage::at(path)?.names()
 }

@@ -9,7 +9,8 @@
 //! The manifest is the decision: what it lists counts, what it does not never happened. A commit after it is idempotent and repeated on
 //! recovery until it is marked. One checkpoint is in flight at a time.
 //!
-//! `manifest` what is written down, `run` state files, `folder` names, lock and sweeping, `identity` what makes an operator the same
+//! `storage` where files lie (a folder, an object store), `manifest` what is written down, `run` state files, `folder` names, lock and
+//! sweeping, `identity` what makes an operator the same
 //! operator, `writer` the helper thread, `recovery` the way back, `change` what a changed plan takes over, `savepoint` copies that are kept elsewhere.
 
 pub(crate) mod change;
@@ -19,6 +20,7 @@ pub(crate) mod manifest;
 pub(crate) mod recovery;
 pub(crate) mod run;
 pub(crate) mod savepoint;
+pub(crate) mod storage;
 pub(crate) mod writer;
 
 use std::path::Path;
@@ -118,6 +120,16 @@ pub fn try_state(bytes: &[u8]) -> Result<usize> {
     let mut state = run::RestoredState::default();
     state.merge(bytes)?;
     Ok(state.tables.len())
+}
+
+/// The places within a place (a folder, or a prefix of an object store), by their names.
+pub fn folders(path: &Path) -> Result<Vec<String>> {
+    storage::at(path)?.folders()
+}
+
+/// Removes a place with everything in it.
+pub fn remove(path: &Path) -> Result<()> {
+    storage::at(path)?.remove_all()
 }
 
 /// The newest checkpoint of a job's folder, whole or not.

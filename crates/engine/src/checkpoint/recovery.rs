@@ -14,6 +14,7 @@ use super::change::Change;
 use super::folder::{self, Folder};
 use super::manifest::{Kind, Manifest, OperatorEntry, positions_text};
 use super::run::{RestoredState, check_files};
+use super::storage;
 use crate::step::claim::refuse_fall_back;
 
 /// What a run begins with.
@@ -257,16 +258,13 @@ fn savepoint_folder(savepoint: &Path, state_dir: &Path) -> Result<PathBuf> {
     if !folder::manifest_ids(savepoint)?.is_empty() {
         return Ok(savepoint.to_owned());
     }
-    let own = state_dir.file_name().map(|name| savepoint.join(name));
-    if let Some(own) = own.filter(|path| path.is_dir()) {
-        return Ok(own);
-    }
     // The savepoint of one job needs no name to be found by.
-    let folders =
-        std::fs::read_dir(savepoint).map_err(|e| folder::io_error("cannot read the savepoint", savepoint, &e))?;
-    let mut folders = folders.flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
-    match (folders.next(), folders.next()) {
-        (Some(only), None) => Ok(only),
+    let folders = storage::at(savepoint)?.folders()?;
+    if let Some(own) = state_dir.file_name().and_then(|name| folders.iter().find(|folder| name == folder.as_str())) {
+        return Ok(savepoint.join(own));
+    }
+    match folders.as_slice() {
+        [only] => Ok(savepoint.join(only)),
         _ => Ok(savepoint.to_owned()),
     }
 }

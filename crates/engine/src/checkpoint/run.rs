@@ -9,7 +9,6 @@
 //! plan. Entries are in the order in which they were written: a later one of the same key wins.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
@@ -17,6 +16,7 @@ use wiesel_core::{Error, Result};
 
 use super::folder::io_error;
 use super::manifest::RunEntry;
+use super::storage;
 use crate::operator::StateWriter;
 use crate::state::store::Frozen;
 
@@ -301,7 +301,8 @@ pub(crate) fn stream(
     let path = folder.join(&run.file);
     let at = |e: Error| e.at(format!("state file `{}`", run.file));
     let cannot = |e: io::Error| io_error("the state file could not be read", &path, &e);
-    let mut file = BufReader::with_capacity(BLOCK_BYTES, File::open(&path).map_err(cannot)?);
+    let storage = storage::at(folder)?;
+    let mut file = BufReader::with_capacity(BLOCK_BYTES, storage.open(&run.file).map_err(cannot)?);
     let mut head = [0; MAGIC.len() + 2];
     file.read_exact(&mut head).map_err(cannot)?;
     check_head(&mut Reader(&head)).map_err(at)?;
@@ -351,7 +352,8 @@ pub(crate) fn check_files(folder: &Path, runs: &[RunEntry]) -> Result<()> {
 fn check_file(folder: &Path, run: &RunEntry) -> Result<()> {
     let path = folder.join(&run.file);
     let cannot = |e: io::Error| io_error("the state file could not be read", &path, &e);
-    let mut file = File::open(&path).map_err(cannot)?;
+    let storage = storage::at(folder)?;
+    let mut file = storage.open(&run.file).map_err(cannot)?;
     let (mut hasher, mut bytes, mut piece) = (crc32fast::Hasher::new(), 0, vec![0; BLOCK_BYTES]);
     loop {
         match file.read(&mut piece).map_err(cannot)? {
@@ -371,7 +373,8 @@ fn disagrees(run: &RunEntry) -> Error {
 
 fn read_file(folder: &Path, run: &RunEntry) -> Result<Vec<u8>> {
     let path = folder.join(&run.file);
-    let bytes = fs::read(&path).map_err(|e| io_error("the state file could not be read", &path, &e))?;
+    let bytes =
+        storage::at(folder)?.read(&run.file).map_err(|e| io_error("the state file could not be read", &path, &e))?;
     if bytes.len() as u64 != run.bytes || crc32fast::hash(&bytes) != run.crc32 {
         return Err(disagrees(run));
     }

@@ -22,6 +22,7 @@ use crate::checkpoint::Resume;
 use crate::checkpoint::folder::Folder;
 use crate::checkpoint::identity;
 use crate::checkpoint::recovery::{self, Expectation, Recovered};
+use crate::checkpoint::storage;
 
 /// Everything a job needs to run.
 pub struct JobSpec {
@@ -208,8 +209,7 @@ fn recover(
 
 fn sink_factories(spec: &JobSpec) -> Result<Vec<Option<Arc<dyn SinkFactory>>>> {
     // The same text from whichever directory the program is started.
-    let loop_folder = std::path::absolute(&spec.state_dir).unwrap_or_else(|_| spec.state_dir.clone());
-    let loop_folder = loop_folder.display().to_string();
+    let loop_folder = storage::absolute(&spec.state_dir).display().to_string();
     let run_key = claim::run_key(Path::new(&loop_folder));
     let factory = |(&id, ordinal): (&usize, usize)| {
         let node = &spec.plan.nodes[id];
@@ -227,7 +227,15 @@ fn sink_factories(spec: &JobSpec) -> Result<Vec<Option<Arc<dyn SinkFactory>>>> {
             ordinal,
             overwrite: sink.overwrite,
         };
-        Ok(Some(Arc::from(spec.registry.sink(&sink.table, &request)?)))
+        let factory: Arc<dyn SinkFactory> = Arc::from(spec.registry.sink(&sink.table, &request)?);
+        if factory.keeps_record() && storage::is_remote(&spec.state_dir) {
+            return Err(Error::config(format!(
+                "the exactly-once sink `{}` keeps its rows until their commit in the state folder, and `{loop_folder}` is an object store",
+                sink.table.name
+            ))
+            .hint("give the job a state folder on a disk, or leave the sink its default delivery"));
+        }
+        Ok(Some(factory))
     };
     spec.plan.sinks.iter().zip(claim::ordinals(&spec.plan)).map(factory).collect()
 }

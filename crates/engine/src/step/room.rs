@@ -15,6 +15,7 @@ use super::job::JobSpec;
 use super::worker::{Part, Worker};
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::run::{self, EntryKind, RunBuffer, RunEntryRef};
+use crate::checkpoint::storage;
 use crate::state::store::{StateStore, Store};
 use crate::state::vnode::worker_of_vnode;
 
@@ -97,7 +98,8 @@ impl Room {
 }
 
 fn store_folder(spec: &JobSpec, is_kept: bool) -> PathBuf {
-    if is_kept { spec.state_dir.join("store") } else { spec.state_dir.join(format!("store-{}", std::process::id())) }
+    let folder = storage::scratch(&spec.state_dir);
+    if is_kept { folder.join("store") } else { folder.join(format!("store-{}", std::process::id())) }
 }
 
 /// Gives the entries of a checkpoint that is larger than memory to the operators, by way of the store: runs become sorted runs there, and

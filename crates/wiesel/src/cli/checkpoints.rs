@@ -49,23 +49,11 @@ impl Checkpoints {
 }
 
 /// `<root>/<name>/<loop>` for every loop, sorted.
-fn job_folders(root: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
+fn job_folders(root: &Path) -> wiesel_core::Result<Vec<(String, PathBuf)>> {
     let mut jobs = Vec::new();
-    if !root.exists() {
-        return Ok(jobs);
-    }
-    for name in std::fs::read_dir(root)? {
-        let name = name?.path();
-        if !name.is_dir() {
-            continue;
-        }
-        for folder in std::fs::read_dir(&name)? {
-            let folder = folder?.path();
-            if folder.is_dir() {
-                let label = folder.strip_prefix(root).unwrap_or(&folder).display().to_string();
-                jobs.push((label, folder));
-            }
-        }
+    for name in checkpoint::folders(root)? {
+        let job = root.join(&name);
+        jobs.extend(checkpoint::folders(&job)?.into_iter().map(|part| (format!("{name}/{part}"), job.join(part))));
     }
     jobs.sort();
     Ok(jobs)

@@ -9,6 +9,7 @@ use clap::Args;
 use wiesel_connectors::registry::Registry;
 use wiesel_core::env::{Waker, monotonic, wall_clock_ms};
 use wiesel_engine::step::control::FailPoints;
+use wiesel_objects::ObjectUrl;
 use wiesel_sql::session::Outcome;
 
 use super::{Exit, Overrides, folder_name, parse_memory, state_root};
@@ -120,7 +121,9 @@ impl How {
         let name = script.session.pipeline_name().unwrap_or(work.name).to_owned();
         let state_dir = state_root(work.folder, self.state.as_ref()).join(folder_name(&name));
         if self.detached && !self.is_background {
-            return self.in_background(&name, &state_dir, &log);
+            // The log of a process lies on the machine that runs it, wherever its state does.
+            let state = self.state.as_ref().filter(|state| !ObjectUrl::is_path(state));
+            return self.in_background(&name, &state_root(work.folder, state).join(folder_name(&name)), &log);
         }
         if self.is_background {
             // The terminal it was started from may go away.
@@ -165,7 +168,10 @@ impl How {
     /// What `wiesel list` shows of this process.
     fn process(&self, file: &Path, script: &Script, name: &str, state: &Path) -> Process {
         let jobs = script.outcomes.iter().flat_map(|o| if let Outcome::Jobs(jobs) = o { jobs.as_slice() } else { &[] });
-        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let absolute = |path: &Path| match ObjectUrl::is_path(path) {
+            true => path.to_owned(),
+            false => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+        };
         Process {
             pid: std::process::id(),
             name: name.to_owned(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use wiesel_core::env::wall_clock_ms;
+use wiesel_objects::ObjectUrl;
 
 use super::{Exit, folder_name};
 use crate::door::{self, Answer, Process, Request};
@@ -57,17 +58,21 @@ impl Savepoint {
 
 /// A new name below the folder: `savepoint-<name>-<time in ms>`.
 pub(crate) fn savepoint_folder(dir: &str, process: &Process) -> Result<PathBuf, String> {
-    let dir = local_folder(dir)?;
-    let dir = std::path::absolute(&dir).map_err(|e| format!("`{}` is no folder: {e}", dir.display()))?;
+    let mut dir = folder(dir)?;
+    if !ObjectUrl::is_path(&dir) {
+        dir = std::path::absolute(&dir).map_err(|e| format!("`{}` is no folder: {e}", dir.display()))?;
+    }
     Ok(dir.join(format!("savepoint-{}-{}", folder_name(&process.name), wall_clock_ms())))
 }
 
-/// A folder of this machine, written as a path or a `file://` URL.
-pub(crate) fn local_folder(dir: &str) -> Result<PathBuf, String> {
-    match dir.strip_prefix("file://") {
-        Some(path) => Ok(PathBuf::from(path)),
-        None if dir.contains("://") => Err(format!("`{dir}`: savepoints in object stores are not supported yet")),
-        None => Ok(PathBuf::from(dir)),
+/// A folder of this machine, written as a path or a `file://` URL, or a place in an object store.
+fn folder(dir: &str) -> Result<PathBuf, String> {
+    match dir.split_once("://") {
+        Some(("file", path)) => Ok(PathBuf::from(path)),
+        Some((scheme, _)) if !ObjectUrl::is_one(dir) => {
+            Err(format!("`{dir}`: the file system `{scheme}` is not supported yet"))
+        }
+        _ => Ok(PathBuf::from(dir)),
     }
 }
 
