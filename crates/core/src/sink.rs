@@ -140,6 +140,8 @@ pub trait Sink: Send {
     fn write(&mut self, batch: &ChangeBatch) -> Result<()>;
     /// Called at the end of every step and at the asked-for time: sends what is due, reads answers.
     fn step_end(&mut self, now_ms: i64) -> Result<SinkStatus>;
+    /// The watermark up to which the rows written so far are complete; told before each [`Sink::prepare`].
+    fn watermark(&mut self, _watermark_ms: i64) {}
     /// Begins checkpoint `checkpoint`: everything written so far belongs to it.
     fn prepare(&mut self, checkpoint: u64, kind: CheckpointKind) -> Result<()>;
     /// The result of the last `prepare` once it is safe; `None` while answers are outstanding.

@@ -180,13 +180,19 @@ impl Bucket {
         }
     }
 
-    /// Begins an upload in parts; nobody sees anything of it before [`Bucket::complete`].
+    /// Begins an upload in parts; nobody sees anything of it before [`Bucket::complete`]. A key has one upload at a time.
     pub fn begin(&self, key: &str) -> Result<Upload> {
         let request = Request { method: "POST", key, query: &[("uploads", "")], ..Request::default() };
-        let text = self.success(&request)?.text();
-        let id = xml::text(&text, "UploadId");
+        let answer = self.success(&request)?;
+        let id = xml::text(&answer.text(), "UploadId");
         let id =
             id.ok_or_else(|| Error::data(format!("s3://{}/{key}: an upload without a name", self.client.bucket)))?;
+        if answer.was_repeated {
+            // A request whose reply was lost has begun one that nobody knows.
+            for other in self.uploads(key)?.iter().filter(|other| other.key == key && other.id != id) {
+                self.abort(other)?;
+            }
+        }
         Ok(Upload { key: key.to_owned(), id })
     }
 

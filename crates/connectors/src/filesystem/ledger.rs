@@ -14,13 +14,42 @@ use std::path::{Path, PathBuf};
 
 use wiesel_core::{Error, Result};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// What earlier builds wrote: the same without partitions.
+const VERSION_WITHOUT_PARTITIONS: u8 = 1;
 
 /// A finished file that waits for its checkpoint. Paths are relative to the table's directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PendingFile {
     pub(super) hidden: String,
     pub(super) visible: String,
+}
+
+/// What an entry of a checkpoint's list asks of the commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place<'a> {
+    /// Show a file under this name.
+    File(&'a str),
+    /// Make an empty file of this name, behind all files.
+    Mark(&'a str),
+    /// Remove what only an earlier checkpoint needs.
+    Tail(&'a str),
+}
+
+impl PendingFile {
+    pub(super) fn place(&self) -> Place<'_> {
+        match (self.hidden.as_str(), self.visible.as_str()) {
+            ("", mark) => Place::Mark(mark),
+            (tail, "") => Place::Tail(tail),
+            (_, file) => Place::File(file),
+        }
+    }
+
+    /// The mark of a partition that is done.
+    pub(super) fn mark(directory: &str, name: &str) -> PendingFile {
+        PendingFile { hidden: String::new(), visible: join(directory, name) }
+    }
 }
 
 /// A file that was open at a checkpoint.
@@ -42,6 +71,8 @@ pub(super) struct InstanceState {
     /// Finished files that may not be visible yet.
     pub(super) pending: Vec<PendingFile>,
     pub(super) open: Vec<OpenFile>,
+    /// Partitions that were not done, and when their first row came.
+    pub(super) partitions: Vec<(String, i64)>,
 }
 
 /// Writes the finished files of a checkpoint.
@@ -67,7 +98,7 @@ pub(super) fn decode_pending(bytes: &[u8]) -> Result<Vec<PendingFile>> {
         return Ok(Vec::new());
     }
     let mut reader = Reader(bytes);
-    reader.version().and_then(|()| reader.files()).ok_or_else(damaged)
+    reader.version().and_then(|_| reader.files()).ok_or_else(damaged)
 }
 
 impl InstanceState {
@@ -82,6 +113,11 @@ impl InstanceState {
             out.extend_from_slice(&file.length.to_le_bytes());
             put_bytes(&file.footer, &mut out);
         }
+        put_count(self.partitions.len(), &mut out);
+        for (directory, created_ms) in &self.partitions {
+            put_bytes(directory.as_bytes(), &mut out);
+            out.extend_from_slice(&created_ms.to_le_bytes());
+        }
         out
     }
 
@@ -91,7 +127,7 @@ impl InstanceState {
 
     fn try_decode(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
-        reader.version()?;
+        let version = reader.version()?;
         let uid = reader.text()?;
         let counter = reader.number()?;
         let pending = reader.files()?;
@@ -100,7 +136,14 @@ impl InstanceState {
             let names = reader.files()?.pop()?;
             open.push(OpenFile { names, length: reader.number()?, footer: reader.bytes()?.to_vec() });
         }
-        Some(InstanceState { uid, counter, pending, open })
+        let mut partitions = Vec::new();
+        if version != VERSION_WITHOUT_PARTITIONS {
+            for _ in 0..reader.count()? {
+                let directory = reader.text()?;
+                partitions.push((directory, i64::from_le_bytes(reader.take(8)?.try_into().ok()?)));
+            }
+        }
+        Some(InstanceState { uid, counter, pending, open, partitions })
     }
 }
 
@@ -134,8 +177,9 @@ impl<'a> Reader<'a> {
         Some(head)
     }
 
-    fn version(&mut self) -> Option<()> {
-        (self.take(1)? == [VERSION]).then_some(())
+    fn version(&mut self) -> Option<u8> {
+        let [version] = self.take(1)?.try_into().ok()?;
+        [VERSION, VERSION_WITHOUT_PARTITIONS].contains(&version).then_some(version)
     }
 
     fn count(&mut self) -> Option<usize> {
@@ -169,6 +213,12 @@ impl<'a> Reader<'a> {
 pub(super) fn make_visible(root: &Path, files: &[PendingFile]) -> Result<()> {
     let mut directories = BTreeSet::new();
     for file in files {
+        if let Place::Mark(name) = file.place() {
+            let mark = root.join(name);
+            File::create(&mark).map_err(|e| io_error("write", &mark, &e))?;
+            directories.extend(mark.parent().map(Path::to_owned));
+            continue;
+        }
         let (hidden, visible) = (root.join(&file.hidden), root.join(&file.visible));
         match fs::rename(&hidden, &visible) {
             Ok(()) => {}
@@ -377,12 +427,19 @@ mod tests {
             counter: 7,
             pending: vec![file("a"), file("b")],
             open: vec![OpenFile { names: file("c"), length: 1 << 40, footer: vec![1, 2, 3] }],
+            partitions: vec![("dt=1".to_owned(), -7), (String::new(), 8)],
         };
         let bytes = state.encode();
         assert_eq!(InstanceState::decode(&bytes).unwrap(), state);
         for end in 0..bytes.len() {
             assert!(InstanceState::decode(&bytes[..end]).is_err(), "{end}");
         }
+        // A state of an earlier build ends before the partitions.
+        let without = InstanceState { partitions: Vec::new(), ..state.clone() };
+        let mut bytes = without.encode();
+        bytes.truncate(bytes.len() - 4);
+        bytes[0] = VERSION_WITHOUT_PARTITIONS;
+        assert_eq!(InstanceState::decode(&bytes).unwrap(), without);
         assert_eq!(decode_pending(&encode_pending(&state.pending)).unwrap(), state.pending);
         assert_eq!(encode_pending(&[]), Vec::<u8>::new());
     }

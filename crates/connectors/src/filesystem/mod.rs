@@ -12,6 +12,9 @@
 //! itself sets the checkpoint interval, as Flink's do. A file that stays open over a checkpoint has its rows durable: the checkpoint keeps
 //! the length and the footer that would end it there, so after a crash it is cut to that length, ended, and shown. Nothing is written twice.
 //!
+//! **Object stores**: `s3://bucket/folder` is a path, too. There a part file is an upload in parts, which the commit completes; `upload` says
+//! how.
+//!
 //! **Order**: rows of one worker keep their order within a file. **Layout**: `dt=2024-01-01/hour=10/part-<uid>-<worker>-<counter>`; the
 //! partition columns are not in the file.
 //!
@@ -23,6 +26,10 @@
 //! | source.monitor-interval | none | look for new files so often: an unbounded source |
 //! | source.path.regex-pattern | none | what a file's absolute path must match |
 //! | sink.rolling-policy.file-size, .rollover-interval, .inactivity-interval, .check-interval | 128 MB, 30 min, 30 min, 1 min | when files close |
+//! | sink.partition-commit.policy.kind | none | success-file: an empty file says that a partition is whole |
+//! | sink.partition-commit.trigger, .delay, .watermark-time-zone, .success-file.name | process-time, 0 s, UTC, _SUCCESS | when, and which |
+//! | partition.time-extractor.timestamp-pattern, .timestamp-formatter | the first value, `yyyy-MM-dd HH:mm:ss` | the time of a partition |
+//! | auto-compaction, compaction.file-size | false, the rolling policy's | the files of one checkpoint are as few as this size allows |
 //! | parquet.compression, .block.size, .page.size, .enable.dictionary | SNAPPY, 128 MB, 1 MB, true | how Parquet files are written |
 //! | parquet.utc-timezone, .write.int64.timestamp, .timestamp.time.unit | false, false, micros | what timestamps are in Parquet files |
 //!
@@ -41,6 +48,8 @@
 //! | `part` | one hidden file under construction |
 //! | `parquet` | what is in a Parquet file |
 //! | `ledger` | what checkpoints know of files; commit and recovery |
+//! | `upload` | the same in an object store: uploads in parts |
+//! | `partition_commit` | when a partition is done, and the mark that says so |
 //! | `sink` | the open files of one worker |
 
 mod chunk;
@@ -51,6 +60,7 @@ mod parquet;
 mod parquet_reader;
 mod part;
 mod partition;
+mod partition_commit;
 mod remote;
 mod scan;
 mod sink;
@@ -59,6 +69,7 @@ mod source;
 mod source_tests;
 #[cfg(test)]
 mod tests;
+mod upload;
 
 use std::fs;
 use std::path::Path;
@@ -71,6 +82,7 @@ use wiesel_core::source::SourceFactory;
 use wiesel_core::table::{ColumnKind, ConnectorInfo, SinkRequest, SourceRequest, TableColumn, TableDescriptor};
 use wiesel_core::types::{Field, Schema};
 use wiesel_core::{Error, Result};
+use wiesel_objects::ObjectUrl;
 
 use self::file_reader::{FileColumns, FileMetadata, OutputColumn};
 use self::options::{FileFormat, FilesystemOptions};
@@ -182,6 +194,9 @@ pub fn sink(
 pub fn probe(table: &TableDescriptor, as_sink: bool, _context: &ConnectorContext) -> Result<()> {
     let mut options = Options::new(&table.name, &table.options);
     let path = FilesystemOptions::read(&mut options, table)?.path;
+    if ObjectUrl::is_path(&path) {
+        return remote::probe(&path, as_sink);
+    }
     if !as_sink {
         return match fs::metadata(&path) {
             Ok(_) => Ok(()),

@@ -10,6 +10,7 @@ use wiesel_core::table::TableDescriptor;
 use wiesel_core::{Error, ErrorKind, Result};
 use wiesel_objects::ObjectUrl;
 
+use super::partition_commit::PartitionCommit;
 use crate::formats::refused_format;
 
 /// Formats of files.
@@ -67,6 +68,12 @@ pub(super) struct FilesystemOptions {
     pub(super) monitor_interval: Option<Duration>,
     /// What the absolute paths of files match.
     pub(super) path_pattern: Option<Regex>,
+    /// What is done with partitions that are done; `None`: nothing.
+    pub(super) partition_commit: Option<PartitionCommit>,
+    /// The files of one checkpoint are as few as their size allows: one instance writes them.
+    pub(super) is_compacted: bool,
+    /// One instance writes, by the table's own word.
+    pub(super) is_single: bool,
     /// Options that are taken without effect, one line each.
     pub(super) notes: Vec<String>,
 }
@@ -94,15 +101,34 @@ impl FilesystemOptions {
             })?),
         };
         options.one_of("source.report-statistics", &["ALL", "NONE"])?;
-        let rolling = RollingPolicy {
+        let mut rolling = RollingPolicy {
             file_bytes: options.memory_size("sink.rolling-policy.file-size")?.unwrap_or(128 << 20),
             rollover: duration(options, "sink.rolling-policy.rollover-interval", 30 * 60)?,
             inactivity: duration(options, "sink.rolling-policy.inactivity-interval", 30 * 60)?,
             check: duration(options, "sink.rolling-policy.check-interval", 60)?,
         };
         let default_partition = options.get("partition.default-name").unwrap_or("__DEFAULT_PARTITION__").to_owned();
-        let notes = notes(options, name)?;
-        Ok(FilesystemOptions { path, format, rolling, default_partition, monitor_interval, path_pattern, notes })
+        let partition_commit = PartitionCommit::read(options, name, &table.partition_keys)?;
+        let is_compacted = options.boolean("auto-compaction", false)?;
+        if let Some(bytes) = options.memory_size("compaction.file-size")?
+            && is_compacted
+        {
+            rolling.file_bytes = bytes.max(1);
+        }
+        let is_single = options.integer("sink.parallelism")? == Some(1);
+        let notes = notes(options, name, is_single)?;
+        Ok(FilesystemOptions {
+            path,
+            format,
+            rolling,
+            default_partition,
+            monitor_interval,
+            path_pattern,
+            partition_commit,
+            is_compacted,
+            is_single,
+            notes,
+        })
     }
 }
 
@@ -111,43 +137,18 @@ fn duration(options: &mut Options<'_>, key: &str, default_seconds: u64) -> Resul
 }
 
 /// Checks the options that have no effect yet and says so, one line each.
-fn notes(options: &mut Options<'_>, table: &str) -> Result<Vec<String>> {
+fn notes(options: &mut Options<'_>, table: &str, is_single: bool) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     let mut note = |key: &str, text: &str| {
         notes.push(format!("option '{key}' of table `{table}` is taken without effect: {text}"))
     };
-    if options.boolean("auto-compaction", false)? {
-        note("auto-compaction", "files are not merged yet; they are closed by the rolling policy alone");
-    }
-    if options.memory_size("compaction.file-size")?.is_some() {
-        note("compaction.file-size", "files are not merged yet");
-    }
     if options.integer("compaction.parallelism")?.is_some() {
-        note("compaction.parallelism", "files are not merged yet");
-    }
-    if options.one_of("sink.partition-commit.trigger", &["process-time", "partition-time"])?.is_some() {
-        note("sink.partition-commit.trigger", COMMIT);
-    }
-    if options.duration("sink.partition-commit.delay")?.is_some() {
-        note("sink.partition-commit.delay", COMMIT);
-    }
-    let texts = [
-        ("sink.partition-commit.watermark-time-zone", COMMIT),
-        ("sink.partition-commit.policy.kind", COMMIT),
-        ("sink.partition-commit.success-file.name", COMMIT),
-        ("partition.time-extractor.timestamp-pattern", COMMIT),
-        ("partition.time-extractor.timestamp-formatter", COMMIT),
-        ("partition.time-extractor.kind", COMMIT),
-    ];
-    for (key, text) in texts {
-        if options.get(key).is_some() {
-            note(key, text);
-        }
+        note("compaction.parallelism", "with 'auto-compaction' one instance writes");
     }
     if options.boolean("sink.shuffle-by-partition.enable", false)? {
         note("sink.shuffle-by-partition.enable", "every worker writes the partitions of its own rows");
     }
-    if options.integer("sink.parallelism")?.is_some() {
+    if options.integer("sink.parallelism")?.is_some() && !is_single {
         note("sink.parallelism", "every worker writes files of its own");
     }
     for key in [
@@ -161,9 +162,6 @@ fn notes(options: &mut Options<'_>, table: &str) -> Result<Vec<String>> {
     }
     Ok(notes)
 }
-
-const COMMIT: &str =
-    "partitions are not committed yet; each file is visible after the checkpoint that follows its closing";
 
 impl ParquetOptions {
     fn read(options: &mut Options<'_>) -> Result<Self> {

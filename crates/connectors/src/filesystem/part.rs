@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use wiesel_core::{ChangeBatch, Error, Result};
+use wiesel_objects::ObjectUrl;
 
 use super::ledger::{OpenFile, PendingFile, create_directory, io_error, is_full};
 use super::parquet::ParquetPart;
+use super::upload::{OpenUpload, PART_BYTES, PARTS_MAX, Uploader, Uploading};
 use crate::formats::Encoder;
 
 /// Rows of record formats gather up to this much before they are written.
@@ -22,13 +24,19 @@ pub(super) enum PartFormat {
     Records { encoder: Box<dyn Encoder>, ends: Vec<usize> },
 }
 
+/// Where the bytes go.
+enum Target {
+    /// A hidden file, created with the first bytes, so that there are no empty files.
+    File { path: PathBuf, file: Option<Arc<File>> },
+    /// An upload.
+    Object { uploading: Arc<Uploading>, uploader: Arc<Uploader>, is_finished: bool, pieces: usize },
+}
+
 /// A part file.
 pub(super) struct Part {
     pub(super) names: PendingFile,
     format: PartFormat,
-    path: PathBuf,
-    /// Created with the first bytes, so that there are no empty files.
-    file: Option<Arc<File>>,
+    target: Target,
     /// Bytes that are not in the file yet; `unwritten_start` of them are.
     unwritten: Vec<u8>,
     unwritten_start: usize,
@@ -46,11 +54,27 @@ pub(super) struct Part {
 
 impl Part {
     pub(super) fn new(root: &Path, names: PendingFile, format: PartFormat, now_ms: i64) -> Self {
+        let target = Target::File { path: root.join(&names.hidden), file: None };
+        Part::of(target, names, format, now_ms)
+    }
+
+    /// A part that is an object.
+    pub(super) fn of_object(
+        root: &ObjectUrl,
+        uploader: Arc<Uploader>,
+        names: PendingFile,
+        format: PartFormat,
+        now_ms: i64,
+    ) -> Self {
+        let uploading = Uploading::new(root, &names.visible);
+        Part::of(Target::Object { uploading, uploader, is_finished: false, pieces: 0 }, names, format, now_ms)
+    }
+
+    fn of(target: Target, names: PendingFile, format: PartFormat, now_ms: i64) -> Self {
         Part {
-            path: root.join(&names.hidden),
+            target,
             names,
             format,
-            file: None,
             unwritten: Vec::new(),
             unwritten_start: 0,
             length: 0,
@@ -115,6 +139,7 @@ impl Part {
     /// Whether the format wants no more rows in this file.
     pub(super) fn is_full(&self) -> bool {
         matches!(&self.format, PartFormat::Parquet(parquet) if parquet.has_all_row_groups())
+            || matches!(&self.target, Target::Object { pieces, .. } if *pieces + 2 >= PARTS_MAX)
     }
 
     /// Whether it is time to write to the file.
@@ -138,6 +163,9 @@ impl Part {
         self.flush()?;
         let footer = self.footer()?;
         self.unwritten.extend_from_slice(&footer);
+        if let Target::Object { is_finished, .. } = &mut self.target {
+            *is_finished = true;
+        }
         Ok(())
     }
 
@@ -155,8 +183,49 @@ impl Part {
         Ok(OpenFile { names: self.names.clone(), length, footer: self.footer()? })
     }
 
+    /// What a checkpoint keeps of an object that stays open, after [`Part::flush`].
+    pub(super) fn open_upload(&self) -> Result<Option<OpenUpload>> {
+        let Target::Object { uploading, pieces, .. } = &self.target else { return Ok(None) };
+        let tail = self.unwritten.get(self.unwritten_start..).unwrap_or_default().to_vec();
+        let length = self.length + self.unwritten_bytes();
+        Ok(Some(OpenUpload { uploading: Arc::clone(uploading), parts: *pieces, tail, length, footer: self.footer()? }))
+    }
+
+    /// The upload of an object.
+    pub(super) fn uploading(&self) -> Option<Arc<Uploading>> {
+        match &self.target {
+            Target::Object { uploading, .. } => Some(Arc::clone(uploading)),
+            Target::File { .. } => None,
+        }
+    }
+
+    /// Hands whole pieces to the uploader, and of a file that is finished the rest, too.
+    fn drain_object(&mut self) -> Result<Option<String>> {
+        let Target::Object { uploading, uploader, is_finished, pieces } = &mut self.target else { return Ok(None) };
+        loop {
+            let rest = self.unwritten.get(self.unwritten_start..).unwrap_or_default();
+            if rest.is_empty() || (rest.len() < PART_BYTES && !*is_finished) {
+                break;
+            }
+            let piece = rest.get(..PART_BYTES).unwrap_or(rest).to_vec();
+            let count = piece.len();
+            if uploader.upload(uploading, piece)?.is_some() {
+                let waited = uploader.waiting();
+                return Ok(Some(waited.unwrap_or_else(|| "the object store to take what was sent".to_owned())));
+            }
+            *pieces += 1;
+            self.unwritten_start += count;
+            self.length += count as u64;
+        }
+        self.unwritten.drain(..self.unwritten_start);
+        self.unwritten_start = 0;
+        Ok(None)
+    }
+
     /// Writes what is ready. `Ok(Some(...))`: the disk is full, the rest stays in memory; the text says so.
     pub(super) fn drain(&mut self) -> Result<Option<String>> {
+        let Target::File { path, .. } = &self.target else { return self.drain_object() };
+        let path = path.clone();
         while self.unwritten_start < self.unwritten.len() {
             let result = self.open().and_then(|file| {
                 let mut file = file.as_ref();
@@ -172,11 +241,13 @@ impl Part {
                 Err(e) if is_full(&e) => {
                     if self.length == 0 {
                         // Nothing is in the file yet, so the next try may as well begin anew.
-                        self.file = None;
+                        if let Target::File { file, .. } = &mut self.target {
+                            *file = None;
+                        }
                     }
-                    return Ok(Some(format!("space for `{}`: {e}", self.path.display())));
+                    return Ok(Some(format!("space for `{}`: {e}", path.display())));
                 }
-                Err(e) => return Err(io_error("write", &self.path, &e)),
+                Err(e) => return Err(io_error("write", &path, &e)),
             }
         }
         self.unwritten.clear();
@@ -188,22 +259,26 @@ impl Part {
     }
 
     fn open(&mut self) -> std::io::Result<Arc<File>> {
-        if let Some(file) = &self.file {
+        let Target::File { path, file: slot } = &mut self.target else {
+            return Err(std::io::Error::other("an object is no file"));
+        };
+        if let Some(file) = slot {
             return Ok(Arc::clone(file));
         }
-        if let Some(directory) = self.path.parent() {
+        if let Some(directory) = path.parent() {
             let created = create_directory(directory)?;
             self.new_directories.extend(created);
             self.new_directories.push(directory.to_owned());
         }
-        let file = Arc::new(OpenOptions::new().write(true).create(true).truncate(true).open(&self.path)?);
-        self.file = Some(Arc::clone(&file));
+        let file = Arc::new(OpenOptions::new().write(true).create(true).truncate(true).open(path)?);
+        *slot = Some(Arc::clone(&file));
         Ok(file)
     }
 
     /// The file and its path, when it has bytes that are not durable.
     pub(super) fn unsynced(&self) -> Option<(Arc<File>, PathBuf)> {
-        let file = self.file.as_ref().filter(|_| self.is_dirty)?;
-        Some((Arc::clone(file), self.path.clone()))
+        let Target::File { path, file } = &self.target else { return None };
+        let file = file.as_ref().filter(|_| self.is_dirty)?;
+        Some((Arc::clone(file), path.clone()))
     }
 }

@@ -51,7 +51,9 @@ impl PartitionCommit {
         if let Some(kind) = options.get("partition.time-extractor.kind")
             && kind != "default"
         {
-            return Err(options.unsupported("partition.time-extractor.kind", "Java classes cannot be loaded; use 'default'"));
+            return Err(
+                options.unsupported("partition.time-extractor.kind", "Java classes cannot be loaded; use 'default'")
+            );
         }
         if success_file.is_empty() || success_file.contains('/') {
             return Err(options.invalid("sink.partition-commit.success-file.name", success_file, "the name of a file"));
@@ -61,7 +63,8 @@ impl PartitionCommit {
             match kind {
                 "success-file" => {}
                 "metastore" | "custom" => {
-                    let instead = format!("'{kind}' needs a Java class or a Hive metastore; use the policy 'success-file'");
+                    let instead =
+                        format!("'{kind}' needs a Java class or a Hive metastore; use the policy 'success-file'");
                     return Err(options.unsupported("sink.partition-commit.policy.kind", &instead));
                 }
                 _ => return Err(options.invalid("sink.partition-commit.policy.kind", kinds, "success-file")),
@@ -91,9 +94,7 @@ impl PartitionCommit {
     /// Whether a partition is done.
     pub(super) fn is_done(&self, directory: &str, tracked: Tracked, now_ms: i64, watermark_ms: i64) -> Result<bool> {
         match &self.trigger {
-            Trigger::ProcessTime => {
-                Ok(self.delay_ms == 0 || now_ms > tracked.created_ms.saturating_add(self.delay_ms))
-            }
+            Trigger::ProcessTime => Ok(self.delay_ms == 0 || now_ms > tracked.created_ms.saturating_add(self.delay_ms)),
             Trigger::PartitionTime { zone, pattern, formatter } => {
                 let time = partition_time(directory, pattern.as_deref(), formatter.as_deref())?;
                 let instant = zone.to_ambiguous_timestamp(time).compatible().map_err(|e| {
@@ -124,8 +125,9 @@ fn partition_time(directory: &str, pattern: Option<&str>, formatter: Option<&str
         Some(None) => None,
     };
     found.ok_or_else(|| {
-        Error::data(format!("partition `{directory}` names no time: expected a timestamp, found `{text}`"))
-            .hint("'partition.time-extractor.timestamp-pattern' says how the values make one, such as '$dt $hour:00:00'")
+        Error::data(format!("partition `{directory}` names no time: expected a timestamp, found `{text}`")).hint(
+            "'partition.time-extractor.timestamp-pattern' says how the values make one, such as '$dt $hour:00:00'",
+        )
     })
 }
 
@@ -139,7 +141,8 @@ fn read_default(text: &str) -> Option<DateTime> {
     let mut parts = time.splitn(3, ':');
     let (hour, minute, second) = (parts.next()?, parts.next()?, parts.next()?);
     let (second, fraction) = second.split_once('.').unwrap_or((second, ""));
-    let time = Time::new(hour.parse().ok()?, minute.parse().ok()?, second.parse().ok()?, nanoseconds(fraction)?).ok()?;
+    let time =
+        Time::new(hour.parse().ok()?, minute.parse().ok()?, second.parse().ok()?, nanoseconds(fraction)?).ok()?;
     Some(date.to_datetime(time))
 }
 

@@ -39,7 +39,8 @@ pub(super) fn files(root: &Path, searches_hidden: bool) -> Result<Vec<ScannedFil
     }
     let mut files = Vec::new();
     for object in &objects {
-        let Some(name) = object.key.strip_prefix(&prefix).filter(|name| !name.is_empty() && !name.ends_with('/')) else {
+        let Some(name) = object.key.strip_prefix(&prefix).filter(|name| !name.is_empty() && !name.ends_with('/'))
+        else {
             // What some programs make to stand for a folder.
             continue;
         };
@@ -50,6 +51,18 @@ pub(super) fn files(root: &Path, searches_hidden: bool) -> Result<Vec<ScannedFil
         }
     }
     Ok(files)
+}
+
+/// Checks that there is something to read, or that an object can be made.
+pub(super) fn probe(path: &Path, as_sink: bool) -> Result<()> {
+    if !as_sink {
+        return files(path, true).map(drop);
+    }
+    let url = ObjectUrl::of_path(path)?;
+    let bucket = Bucket::open(&url)?;
+    let trial = url.below(&format!(".wiesel-check-{}", std::process::id()));
+    bucket.put(&trial, b"")?;
+    bucket.delete(&trial)
 }
 
 /// A file or an object, at a byte; `None` when it is shorter.

@@ -111,7 +111,7 @@ pub(super) fn partition_value(name: &str, key: &str) -> Option<String> {
 }
 
 /// Resolves `%41`, as Hive writes the characters that a directory's name cannot have.
-fn unescape(text: &str) -> String {
+pub(super) fn unescape(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut position = 0;

@@ -19,14 +19,18 @@ use wiesel_core::sink::{
 };
 use wiesel_core::table::{SinkRequest, TableDescriptor};
 use wiesel_core::{ChangeBatch, Error, Result};
+use wiesel_objects::ObjectUrl;
 
 use super::SinkPlan;
 use super::ledger::{
-    self, InstanceState, OpenFile, PendingFile, decode_pending, encode_pending, io_error, make_visible, sync_directory,
+    self, InstanceState, OpenFile, PendingFile, Place, decode_pending, encode_pending, io_error, make_visible,
+    sync_directory,
 };
 use super::parquet::{ParquetPart, ParquetPlan};
 use super::part::{Part, PartFormat};
 use super::partition::split;
+use super::partition_commit::Tracked;
+use super::upload::{self, OpenUpload, Uploader};
 use crate::formats::EncoderFactory;
 
 /// Memory for rows that are not in a file yet, per worker. The largest part gives up its row group first.
@@ -34,6 +38,9 @@ const BUFFERED_BYTES_MAX: u64 = 128 << 20;
 
 /// Part files open at once, per worker. The one that was not written for the longest time is closed for a new one.
 const OPEN_FILES_MAX: usize = 64;
+
+/// The same of objects: each holds up to a part of an upload in memory.
+const OPEN_OBJECTS_MAX: usize = 16;
 
 /// How long a full disk is left alone.
 const FULL_DISK_PAUSE: Duration = Duration::from_secs(1);
@@ -74,14 +81,16 @@ impl FilesystemSinkFactory {
             FileEncoding::Parquet(_) => true,
             FileEncoding::Records { is_bulk, .. } => *is_bulk,
         };
-        FilesystemSinkFactory {
-            plan: Arc::new(plan),
-            owner: owner(&request.loop_folder, &table.path),
-            uid: uid(),
-            // A file that is open at a checkpoint would be shown by a restart.
-            rolls_at_checkpoint: request.overwrite || (is_bulk && request.checkpoint_interval_is_set),
-            overwrite: request.overwrite,
-        }
+        let owner = owner(&request.loop_folder, &table.path);
+        // Objects have no hidden names, so theirs tell by themselves whose they are.
+        let uid = match ObjectUrl::is_path(&plan.options.path) {
+            true => format!("{owner}{}", uid().get(8..).unwrap_or_default()),
+            false => uid(),
+        };
+        // A file that is open at a checkpoint would be shown by a restart; compaction joins the files of one checkpoint.
+        let rolls_at_checkpoint =
+            request.overwrite || plan.options.is_compacted || (is_bulk && request.checkpoint_interval_is_set);
+        FilesystemSinkFactory { plan: Arc::new(plan), owner, uid, rolls_at_checkpoint, overwrite: request.overwrite }
     }
 }
 
@@ -110,13 +119,15 @@ fn uid() -> String {
 
 impl SinkFactory for FilesystemSinkFactory {
     fn parallelism(&self) -> SinkParallelism {
-        SinkParallelism::PerWorker
+        let options = &self.plan.options;
+        if options.is_compacted || options.is_single { SinkParallelism::One } else { SinkParallelism::PerWorker }
     }
 
     fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
         let mut uid = self.uid.clone();
         let mut counter = 0;
         let mut unconfirmed = Vec::new();
+        let mut partitions = BTreeMap::new();
         for (index, bytes) in context.restored.iter().enumerate() {
             let state = InstanceState::decode(bytes)?;
             // One uid for all, and numbers that none of the instances has used.
@@ -124,9 +135,19 @@ impl SinkFactory for FilesystemSinkFactory {
             counter = counter.max(state.counter);
             if index % context.instances.max(1) == context.instance {
                 unconfirmed.extend(state.pending);
+                partitions
+                    .extend(state.partitions.into_iter().map(|(name, created_ms)| (name, Tracked { created_ms })));
             }
         }
         let now_ms = wall_clock_ms();
+        let store = match ObjectUrl::is_path(&self.plan.options.path) {
+            false => None,
+            true => {
+                let root = ObjectUrl::of_path(&self.plan.options.path)?;
+                let uploader = Arc::new(Uploader::start(&root, context.instance, context.waker.clone())?);
+                Some(ObjectSink { root, uploader, tails: Vec::new() })
+            }
+        };
         Ok(Box::new(FilesystemSink {
             plan: Arc::clone(&self.plan),
             owner: self.owner.clone(),
@@ -139,6 +160,10 @@ impl SinkFactory for FilesystemSinkFactory {
             open: BTreeMap::new(),
             closed: Vec::new(),
             unconfirmed,
+            partitions,
+            watermark_ms: i64::MIN,
+            checkpoint: 0,
+            store,
             syncs: 0,
             buffered_bytes: 0,
             writes: 0,
@@ -158,19 +183,32 @@ impl SinkFactory for FilesystemSinkFactory {
             if pending.iter().all(Vec::is_empty) {
                 return Ok(());
             }
-            let lists = pending.iter().map(|bytes| decode_pending(bytes)).collect::<Result<Vec<_>>>()?;
-            ledger::remove_replaced(&self.plan.options.path, &lists.concat(), self.plan.partition.is_empty())
-                .map_err(|e| e.at(format!("commit of checkpoint {checkpoint}")))?;
         }
-        for bytes in pending {
-            make_visible(&self.plan.options.path, &decode_pending(bytes)?)
-                .map_err(|e| e.at(format!("commit of checkpoint {checkpoint}")))?;
-        }
-        Ok(())
+        let lists = pending.iter().map(|bytes| decode_pending(bytes)).collect::<Result<Vec<_>>>()?;
+        // A mark says that a partition is whole: all files of all workers come first.
+        let (marks, files): (Vec<_>, Vec<_>) =
+            lists.concat().into_iter().partition(|entry| matches!(entry.place(), Place::Mark(_)));
+        let (root, is_whole) = (&self.plan.options.path, self.plan.partition.is_empty());
+        let is_remote = ObjectUrl::is_path(root);
+        let commit = || {
+            match (self.overwrite, is_remote) {
+                (false, _) => {}
+                (true, false) => ledger::remove_replaced(root, &files, is_whole)?,
+                (true, true) => upload::remove_replaced(root, &files, is_whole)?,
+            }
+            for entries in [&files, &marks] {
+                if is_remote { upload::make_visible(root, entries)? } else { make_visible(root, entries)? }
+            }
+            Ok(())
+        };
+        commit().map_err(|e: Error| e.at(format!("commit of checkpoint {checkpoint}")))
     }
 
     fn recover(&self, restored: &[Vec<u8>]) -> Result<()> {
         let states: Vec<InstanceState> = restored.iter().map(|b| InstanceState::decode(b)).collect::<Result<_>>()?;
+        if ObjectUrl::is_path(&self.plan.options.path) {
+            return upload::recover(&self.plan.options.path, &states, &self.owner);
+        }
         ledger::recover(&self.plan.options.path, &states, &self.owner, self.plan.partition.len())
     }
 }
@@ -192,6 +230,13 @@ struct FilesystemSink {
     closed: Vec<Part>,
     /// Finished files of earlier checkpoints that were still hidden when last looked at.
     unconfirmed: Vec<PendingFile>,
+    /// The partitions that are not done, when there is something to do then.
+    partitions: BTreeMap<String, Tracked>,
+    watermark_ms: i64,
+    /// The checkpoint under way.
+    checkpoint: u64,
+    /// Where the files are objects.
+    store: Option<ObjectSink>,
     /// How many times files were made durable.
     syncs: u64,
     buffered_bytes: u64,
@@ -206,12 +251,24 @@ struct FilesystemSink {
     counters: SinkCounters,
 }
 
+/// What the sink has where its files are objects.
+struct ObjectSink {
+    root: ObjectUrl,
+    uploader: Arc<Uploader>,
+    /// What the last checkpoint kept of open files; the next one replaces it.
+    tails: Vec<PendingFile>,
+}
+
 /// A checkpoint between `prepare` and its answer.
 enum Preparing {
     /// Some bytes are still in memory.
     Draining(Cut),
     /// The files are being made durable.
     Syncing { prepared: Prepared, received: u64 },
+    /// The uploader has not taken the checkpoint yet.
+    Queued { checkpoint: Box<upload::Checkpoint>, received: u64 },
+    /// The objects are on their way.
+    Uploading { received: u64 },
 }
 
 /// What belongs to a checkpoint. Steps go on while it is written: their rows go behind these lengths, or into other files.
@@ -219,17 +276,25 @@ struct Cut {
     received: u64,
     closed: Vec<Part>,
     open: Vec<OpenFile>,
+    uploads: Vec<OpenUpload>,
 }
 
 impl FilesystemSink {
     fn write_partition(&mut self, directory: String, rows: &arrow_array::RecordBatch) -> Result<()> {
         if !self.open.contains_key(&directory) {
-            if self.open.len() >= OPEN_FILES_MAX {
+            if self.open.len() >= if self.store.is_some() { OPEN_OBJECTS_MAX } else { OPEN_FILES_MAX } {
                 self.close_oldest()?;
             }
             let names = ledger::names(&directory, &self.uid, self.instance, self.counter, &self.owner);
             self.counter += 1;
-            let part = Part::new(&self.plan.options.path, names, self.plan.encoding.part()?, self.now_ms);
+            let format = self.plan.encoding.part()?;
+            let part = match &self.store {
+                None => Part::new(&self.plan.options.path, names, format, self.now_ms),
+                Some(store) => Part::of_object(&store.root, Arc::clone(&store.uploader), names, format, self.now_ms),
+            };
+            if self.plan.options.partition_commit.is_some() && !directory.is_empty() {
+                self.partitions.entry(directory.clone()).or_insert(Tracked { created_ms: self.now_ms });
+            }
             self.open.insert(directory.clone(), part);
         }
         let Some(part) = self.open.get_mut(&directory) else { return Ok(()) };
@@ -306,8 +371,11 @@ impl FilesystemSink {
         Ok(())
     }
 
-    /// Closes the files that are too old or were not written for too long.
+    /// Closes the files that are too old or were not written for too long. Compaction would join them again.
     fn roll_by_time(&mut self) -> Result<()> {
+        if self.plan.options.is_compacted {
+            return Ok(());
+        }
         let rolling = self.plan.options.rolling;
         let age = |ms: i64| Duration::from_millis(u64::try_from(self.now_ms - ms).unwrap_or(0));
         let due: Vec<String> = self
@@ -319,16 +387,88 @@ impl FilesystemSink {
         due.iter().try_for_each(|directory| self.close(directory))
     }
 
+    /// Closes the files of partitions that are done, and has them marked behind this checkpoint.
+    fn finish_partitions(&mut self, kind: CheckpointKind) -> Result<()> {
+        let plan = Arc::clone(&self.plan);
+        let Some(commit) = &plan.options.partition_commit else { return Ok(()) };
+        let mut done = Vec::new();
+        for (directory, tracked) in &self.partitions {
+            // The end of the input ends every partition.
+            if kind == CheckpointKind::Final || commit.is_done(directory, *tracked, self.now_ms, self.watermark_ms)? {
+                done.push(directory.clone());
+            }
+        }
+        for directory in done {
+            self.partitions.remove(&directory);
+            self.close(&directory)?;
+            self.unconfirmed.push(PendingFile::mark(&directory, &commit.success_file));
+        }
+        Ok(())
+    }
+
+    /// Everything is with the uploader: it says what the checkpoint has to know.
+    fn begin_upload(&mut self, cut: Cut) -> Result<()> {
+        let Some(store) = &mut self.store else { return Err(Error::internal("no object store")) };
+        let mut unconfirmed = std::mem::take(&mut self.unconfirmed);
+        unconfirmed.append(&mut store.tails);
+        let state = InstanceState {
+            uid: self.uid.clone(),
+            counter: self.counter,
+            partitions: tracked(&self.partitions),
+            ..InstanceState::default()
+        };
+        let checkpoint = Box::new(upload::Checkpoint {
+            closed: cut.closed.iter().filter_map(Part::uploading).collect(),
+            open: cut.uploads,
+            unconfirmed,
+            state,
+            checkpoint: self.checkpoint,
+        });
+        self.preparing = Some(Preparing::Queued { checkpoint, received: cut.received });
+        Ok(())
+    }
+
+    /// Hands a checkpoint to the uploader, and takes its answer.
+    fn poll_upload(&mut self, preparing: Preparing) -> Result<Option<Prepared>> {
+        let (overwrite, is_last) = (self.overwrite, self.is_last);
+        let Some(store) = &mut self.store else { return Err(Error::internal("no object store")) };
+        let received = match preparing {
+            Preparing::Queued { checkpoint, received } => {
+                if let Some(checkpoint) = store.uploader.checkpoint(checkpoint)? {
+                    self.preparing = Some(Preparing::Queued { checkpoint, received });
+                    return Ok(None);
+                }
+                received
+            }
+            Preparing::Uploading { received } => received,
+            _ => return Err(Error::internal("a checkpoint of files at an object store")),
+        };
+        let Some(uploaded) = store.uploader.result()? else {
+            self.preparing = Some(Preparing::Uploading { received });
+            return Ok(None);
+        };
+        store.tails = uploaded.tails;
+        self.unconfirmed = uploaded.pending;
+        self.counters.delivered = received;
+        Ok(Some(Prepared {
+            pending: pending_bytes(overwrite, is_last, &self.unconfirmed),
+            state: uploaded.state.encode(),
+        }))
+    }
+
     /// Everything is in the files: lists them for the checkpoint and lets them be made durable.
     fn begin_sync(&mut self, cut: Cut) -> Result<()> {
-        let Cut { received, mut closed, open } = cut;
+        let Cut { received, mut closed, open, uploads: _ } = cut;
         let root = self.plan.options.path.clone();
         // Files of earlier checkpoints that are still hidden are listed again: should such a checkpoint never become durable, this one
         // shows them, and showing a file twice does no harm.
-        self.unconfirmed.retain(|file| root.join(&file.hidden).exists());
+        self.unconfirmed.retain(|entry| match entry.place() {
+            Place::Mark(name) => !root.join(name).exists(),
+            Place::File(_) | Place::Tail(_) => root.join(&entry.hidden).exists(),
+        });
         self.unconfirmed.extend(closed.iter().map(|part| part.names.clone()));
         let (uid, counter, pending) = (self.uid.clone(), self.counter, self.unconfirmed.clone());
-        let state = InstanceState { uid, counter, pending, open };
+        let state = InstanceState { uid, counter, pending, open, partitions: tracked(&self.partitions) };
         let mut job = SyncJob::default();
         // A file that was open at the cut may have been closed since.
         for part in self.open.values_mut().chain(self.closed.iter_mut()).chain(closed.iter_mut()) {
@@ -340,11 +480,7 @@ impl FilesystemSink {
         job.directories.dedup();
         self.syncs += 1;
         let number = self.syncs;
-        let pending = match (self.overwrite, self.is_last) {
-            (false, _) => encode_pending(&self.unconfirmed),
-            (true, false) => Vec::new(),
-            (true, true) => ledger::encode_last(&self.unconfirmed),
-        };
+        let pending = pending_bytes(self.overwrite, self.is_last, &self.unconfirmed);
         let prepared = Prepared { pending, state: state.encode() };
         self.preparing = Some(Preparing::Syncing { prepared, received });
         self.worker()?.send(Task::Sync(number, job))
@@ -354,6 +490,11 @@ impl FilesystemSink {
     fn sync_result(&mut self) -> Result<Option<()>> {
         let number = self.syncs;
         self.worker()?.result(number)
+    }
+
+    /// Has the loop look again after a while; the uploader wakes it with everything it does.
+    fn wake_later(&mut self) -> Result<()> {
+        if self.store.is_some() { Ok(()) } else { self.worker()?.send(Task::WakeLater) }
     }
 
     fn worker(&mut self) -> Result<&SyncWorker> {
@@ -392,25 +533,35 @@ impl Sink for FilesystemSink {
             self.drain_all()?;
         }
         if self.waiting.is_some() {
-            self.worker()?.send(Task::WakeLater)?;
+            self.wake_later()?;
             return Ok(SinkStatus::Full);
         }
         Ok(SinkStatus::Ready((!self.open.is_empty()).then_some(self.next_check_ms)))
     }
 
-    fn prepare(&mut self, _checkpoint: u64, kind: CheckpointKind) -> Result<()> {
+    fn watermark(&mut self, watermark_ms: i64) {
+        self.watermark_ms = watermark_ms;
+    }
+
+    fn prepare(&mut self, checkpoint: u64, kind: CheckpointKind) -> Result<()> {
+        self.checkpoint = checkpoint;
         self.is_last = kind == CheckpointKind::Final;
+        self.finish_partitions(kind)?;
         if self.rolls_at_checkpoint || kind != CheckpointKind::Periodic {
             let directories: Vec<String> = self.open.keys().cloned().collect();
             directories.iter().try_for_each(|directory| self.close(directory))?;
         }
         let mut open = Vec::with_capacity(self.open.len());
+        let mut uploads = Vec::new();
         for part in self.open.values_mut() {
             part.flush()?;
-            open.push(part.open_file()?);
+            match part.open_upload()? {
+                Some(upload) => uploads.push(upload),
+                None => open.push(part.open_file()?),
+            }
         }
         let closed = std::mem::take(&mut self.closed);
-        self.preparing = Some(Preparing::Draining(Cut { received: self.counters.received, closed, open }));
+        self.preparing = Some(Preparing::Draining(Cut { received: self.counters.received, closed, open, uploads }));
         Ok(())
     }
 
@@ -418,16 +569,21 @@ impl Sink for FilesystemSink {
         if let Some(Preparing::Draining(_)) = &self.preparing {
             self.drain_all()?;
             if self.waiting.is_some() {
-                self.worker()?.send(Task::WakeLater)?;
+                self.wake_later()?;
                 return Ok(None);
             }
         }
         match self.preparing.take() {
             None => Ok(None),
+            Some(Preparing::Draining(cut)) if self.store.is_some() => {
+                self.begin_upload(cut)?;
+                self.poll_prepared()
+            }
             Some(Preparing::Draining(cut)) => {
                 self.begin_sync(cut)?;
                 Ok(None)
             }
+            Some(preparing @ (Preparing::Queued { .. } | Preparing::Uploading { .. })) => self.poll_upload(preparing),
             Some(Preparing::Syncing { prepared, received }) => match self.sync_result()? {
                 None => {
                     self.preparing = Some(Preparing::Syncing { prepared, received });
@@ -442,12 +598,25 @@ impl Sink for FilesystemSink {
     }
 
     fn waiting_for(&self) -> Option<String> {
-        self.waiting.clone()
+        self.store.as_ref().and_then(|store| store.uploader.waiting()).or_else(|| self.waiting.clone())
     }
 
     fn counters(&self) -> SinkCounters {
         self.counters
     }
+}
+
+/// What a checkpoint has to commit. INSERT OVERWRITE commits once, at the end.
+fn pending_bytes(overwrite: bool, is_last: bool, entries: &[PendingFile]) -> Vec<u8> {
+    match (overwrite, is_last) {
+        (false, _) => encode_pending(entries),
+        (true, false) => Vec::new(),
+        (true, true) => ledger::encode_last(entries),
+    }
+}
+
+fn tracked(partitions: &BTreeMap<String, Tracked>) -> Vec<(String, i64)> {
+    partitions.iter().map(|(directory, tracked)| (directory.clone(), tracked.created_ms)).collect()
 }
 
 /// What must be on the disk before a checkpoint may be.

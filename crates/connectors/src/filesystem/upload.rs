@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
 use wiesel_core::env::Waker;
-use wiesel_core::sink::Prepared;
 use wiesel_core::{Error, ErrorKind, Result};
 use wiesel_objects::{Bucket, ObjectUrl, Upload};
 
@@ -92,10 +91,11 @@ impl Uploading {
         Ok(())
     }
 
-    fn pending(&self, tail: &str) -> PendingFile {
+    /// The entry of this file, as it was with so many parts.
+    fn pending(&self, tail: &str, parts: usize) -> PendingFile {
         let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let id = progress.upload.as_ref().map(|upload| upload.id.clone()).unwrap_or_default();
-        let hidden = Hidden { tail: tail.to_owned(), id, tags: progress.tags.clone() };
+        let hidden = Hidden { tail: tail.to_owned(), id, tags: progress.tags.iter().take(parts).cloned().collect() };
         PendingFile { hidden: hidden.text(), visible: self.visible.clone() }
     }
 }
@@ -103,7 +103,9 @@ impl Uploading {
 /// A file that stays open over a checkpoint.
 pub(super) struct OpenUpload {
     pub(super) uploading: Arc<Uploading>,
-    /// What fills no part yet.
+    /// The parts that were handed over before the checkpoint.
+    pub(super) parts: usize,
+    /// What comes behind them.
     pub(super) tail: Vec<u8>,
     pub(super) length: u64,
     pub(super) footer: Vec<u8>,
@@ -220,9 +222,7 @@ impl Worker {
     fn run(&self, inbox: &Receiver<Task>, outbox: &Sender<Result<Uploaded>>) {
         for task in inbox {
             let result = match task {
-                Task::Piece(uploading, piece) => {
-                    self.patiently(|| uploading.put(&self.bucket, &piece)).map(|()| None)
-                }
+                Task::Piece(uploading, piece) => self.patiently(|| uploading.put(&self.bucket, &piece)).map(|()| None),
                 Task::Checkpoint(checkpoint) => self.checkpoint(*checkpoint).map(Some),
             };
             let is_failed = result.is_err();
@@ -268,7 +268,7 @@ impl Worker {
                 pending.push(entry);
             }
         }
-        pending.extend(closed.iter().map(|uploading| uploading.pending("")));
+        pending.extend(closed.iter().map(|uploading| uploading.pending("", PARTS_MAX)));
         let mut tails = Vec::new();
         for file in open {
             let (folder, name) = file.uploading.visible.rsplit_once('/').unwrap_or(("", &file.uploading.visible));
@@ -277,7 +277,7 @@ impl Worker {
             self.patiently(|| self.bucket.put(&self.root.below(&tail), &file.tail))?;
             tails.push(PendingFile { hidden: tail.clone(), visible: String::new() });
             state.open.push(OpenFile {
-                names: file.uploading.pending(&tail),
+                names: file.uploading.pending(&tail, file.parts),
                 length: file.length,
                 footer: file.footer,
             });
@@ -325,7 +325,8 @@ pub(super) fn make_visible(root: &Path, entries: &[PendingFile]) -> Result<()> {
 pub(super) fn remove_replaced(root: &Path, entries: &[PendingFile], is_whole: bool) -> Result<()> {
     let url = ObjectUrl::of_path(root)?;
     let bucket = Bucket::open(&url)?;
-    let visible: BTreeSet<String> = entries.iter().map(|entry| url.below(&entry.visible)).collect();
+    let files = entries.iter().filter(|entry| matches!(entry.place(), Place::File(_)));
+    let visible: BTreeSet<String> = files.map(|entry| url.below(&entry.visible)).collect();
     let folder = |key: &String| key.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
     let mut folders: BTreeSet<String> = visible.iter().map(folder).collect();
     if is_whole {
@@ -417,11 +418,11 @@ mod tests {
             upload: Some(Upload { key: "t/dt=1/part-a-0-0".to_owned(), id: "id".to_owned() }),
             tags: vec!["\"a\"".to_owned(), "\"b\"".to_owned()],
         };
-        let entry = uploading.pending("dt=1/.tail");
+        let entry = uploading.pending("dt=1/.tail", PARTS_MAX);
         let hidden = Hidden::parse(&entry.hidden);
         assert_eq!((hidden.tail.as_str(), hidden.id.as_str(), hidden.tags.len()), ("dt=1/.tail", "id", 2));
         assert!(matches!(entry.place(), Place::File("dt=1/part-a-0-0")));
-        let nothing = Uploading::new(&url, "part-a-0-1").pending("");
+        let nothing = Uploading::new(&url, "part-a-0-1").pending("", 0);
         assert!(Hidden::parse(&nothing.hidden).id.is_empty());
     }
 }

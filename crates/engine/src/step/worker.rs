@@ -643,6 +643,7 @@ impl Worker {
                     input_watermarks.push((place, node.input_watermark));
                 }
                 Part::Sink(part) => {
+                    part.sink.watermark(node.input_watermark);
                     part.sink.prepare(id, kind).map_err(|e| e.at(format!("sink `{}`", part.table)))?;
                     part.is_preparing = true;
                     shared.fail_points.reach("sink.prepare");
