@@ -219,6 +219,13 @@ impl<'a> Runner<'a> {
     fn open(workflow: &'a Workflow, settings: &'a Settings<'a>) -> Result<Runner<'a>, String> {
         let state = &settings.state;
         let fail = |e: std::io::Error| format!("cannot use `{}`: {e}", state.display());
+        if wiesel_objects::ObjectUrl::is_path(state) {
+            return Err(format!(
+                "`{}`: a workflow keeps what it has done on a disk; its jobs may have their checkpoints in an object store \
+                 (SET 'execution.checkpointing.dir')",
+                state.display()
+            ));
+        }
         std::fs::create_dir_all(state).map_err(fail)?;
         let lock = lock(&state.join("lock"))?;
         let kept = state.join("steps.json");

@@ -37,11 +37,11 @@ pub(crate) mod runner;
 
 use anyhow::Result;
 
-use crate::services::Service::{self, Es7, Es8, Kafka, Postgres};
+use crate::services::Service::{self, Es7, Es8, Kafka, Objects, Postgres};
 use cases::{
     bad_input, compose, delivery, demo, elasticsearch as elasticsearch_cases, examples, filesystem, filesystem_source,
-    harness, jdbc, jdbc_source, kafka_sink, kafka_source, lookup_join, options, outage, pipelines, state, stop,
-    workload,
+    harness, jdbc, jdbc_source, kafka_sink, kafka_source, lookup_join, objects, options, outage, pipelines,
+    state, stop, workload,
 };
 use context::Context;
 
@@ -420,6 +420,18 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[Postgres],
         limit_s: 120,
         run: lookup_join::views_and_every_cache_give_the_same_rows,
+    },
+    Case {
+        name: "object_store_kafka_to_parquet_survives_kills_and_faults",
+        needs: &[Kafka, Objects],
+        limit_s: 600,
+        run: objects::kafka_to_parquet_survives_kills_and_faults,
+    },
+    Case {
+        name: "object_store_sources_and_savepoints_lie_there_too",
+        needs: &[Objects],
+        limit_s: 240,
+        run: objects::sources_and_savepoints_lie_there_too,
     },
     Case { name: "options_of_csv", needs: &[], limit_s: 120, run: options::of_csv },
     Case { name: "options_of_datagen_and_print", needs: &[], limit_s: 120, run: options::of_datagen_and_print },

@@ -9,6 +9,7 @@ pub(crate) mod elasticsearch;
 pub(crate) mod flink;
 pub(crate) mod flink_gateway;
 pub(crate) mod kafka;
+pub(crate) mod objects;
 pub(crate) mod packages;
 pub(crate) mod postgres;
 pub(crate) mod process;
@@ -23,6 +24,7 @@ use tempfile::TempDir;
 
 use elasticsearch::{Elasticsearch, Line};
 use kafka::Kafka;
+use objects::Objects;
 use postgres::Postgres;
 
 /// A server that a test case can ask for.
@@ -36,11 +38,14 @@ pub(crate) enum Service {
     Es8,
     /// PostgreSQL.
     Postgres,
+    /// An object store that speaks S3.
+    Objects,
 }
 
 impl Service {
     /// All of them.
-    pub(crate) const ALL: [Service; 4] = [Service::Kafka, Service::Es7, Service::Es8, Service::Postgres];
+    pub(crate) const ALL: [Service; 5] =
+        [Service::Kafka, Service::Es7, Service::Es8, Service::Postgres, Service::Objects];
 }
 
 /// The running servers. Each sits behind a mutex because a test case may stop, kill and restart it.
@@ -49,6 +54,7 @@ pub(crate) struct Services {
     es7: Option<Mutex<Elasticsearch>>,
     es8: Option<Mutex<Elasticsearch>>,
     postgres: Option<Mutex<Postgres>>,
+    objects: Option<Mutex<Objects>>,
     /// Dropped last: the servers above still write while they stop.
     folder: TempDir,
 }
@@ -61,7 +67,7 @@ impl Services {
             .prefix("wiesel-services-")
             .tempdir()
             .context("make a folder for the servers' data")?;
-        let mut services = Services { kafka: None, es7: None, es8: None, postgres: None, folder };
+        let mut services = Services { kafka: None, es7: None, es8: None, postgres: None, objects: None, folder };
         for service in wanted {
             let path = services.folder.path().join(format!("{service:?}").to_lowercase());
             match service {
@@ -69,6 +75,7 @@ impl Services {
                 Service::Es7 => services.es7 = Some(Mutex::new(Elasticsearch::start(Line::Seven, &path)?)),
                 Service::Es8 => services.es8 = Some(Mutex::new(Elasticsearch::start(Line::Eight, &path)?)),
                 Service::Postgres => services.postgres = Some(Mutex::new(Postgres::start(&path)?)),
+                Service::Objects => services.objects = Some(Mutex::new(Objects::start(&path)?)),
             }
         }
         for service in wanted {
@@ -77,6 +84,7 @@ impl Services {
                 Service::Es7 => services.elasticsearch(Line::Seven)?.wait_ready()?,
                 Service::Es8 => services.elasticsearch(Line::Eight)?.wait_ready()?,
                 Service::Postgres => services.postgres()?.wait_ready()?,
+                Service::Objects => services.objects()?.wait_ready()?,
             }
         }
         Ok(services)
@@ -95,6 +103,7 @@ impl Services {
         stop(self.es7.as_ref(), Elasticsearch::stop);
         stop(self.es8.as_ref(), Elasticsearch::stop);
         stop(self.postgres.as_ref(), Postgres::stop);
+        stop(self.objects.as_ref(), Objects::stop);
         if let Err(error) = std::fs::remove_dir_all(self.folder()) {
             eprintln!("xtask: remove `{}`: {error}", self.folder().display());
         }
@@ -123,6 +132,11 @@ impl Services {
         lock(self.postgres.as_ref(), "postgres")
     }
 
+    /// The object store.
+    pub(crate) fn objects(&self) -> Result<MutexGuard<'_, Objects>> {
+        lock(self.objects.as_ref(), "objects")
+    }
+
     /// `KEY=VALUE` lines that say how to reach the running servers.
     pub(crate) fn environment(&self) -> Result<String> {
         let mut lines = Vec::new();
@@ -149,6 +163,10 @@ impl Services {
             lines.push(format!("PG_JDBC_URL=jdbc:postgresql://{}/{}", postgres.address(), postgres::DATABASE));
             lines.push(format!("PG_USER={}", postgres::USER));
             lines.push(format!("PG_PASSWORD={}", postgres::PASSWORD));
+        }
+        if self.objects.is_some() {
+            lines.push(format!("S3_ENDPOINT={}", self.objects()?.url()));
+            lines.push(format!("S3_BUCKET={}", objects::BUCKET));
         }
         lines.push(format!("SERVICES_FOLDER={}", self.folder().display()));
         Ok(lines.join("\n") + "\n")

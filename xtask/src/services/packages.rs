@@ -28,7 +28,7 @@ const PIP: Need = Need { is_there: has_pip, package: "python3-pip" };
 /// Makes sure that the programs behind `wanted` are there.
 pub(crate) fn ensure_for_services(wanted: &BTreeSet<Service>) -> Result<()> {
     let mut needs: Vec<&Need> = Vec::new();
-    if wanted.iter().any(|service| *service != Service::Postgres) {
+    if wanted.iter().any(|service| !matches!(service, Service::Postgres | Service::Objects)) {
         needs.extend(&JAVA);
     }
     if wanted.contains(&Service::Kafka) {
@@ -36,6 +36,9 @@ pub(crate) fn ensure_for_services(wanted: &BTreeSet<Service>) -> Result<()> {
     }
     if wanted.contains(&Service::Postgres) {
         needs.push(&POSTGRES);
+    }
+    if wanted.contains(&Service::Objects) {
+        needs.push(&VENV);
     }
     ensure(&needs)
 }
@@ -46,7 +49,7 @@ pub(crate) fn ensure_for_flink() -> Result<()> {
 }
 
 /// Makes sure that Python environments can be made.
-pub(crate) fn ensure_for_parquet_readers() -> Result<()> {
+pub(crate) fn ensure_for_python() -> Result<()> {
     ensure(&[&VENV])
 }
 

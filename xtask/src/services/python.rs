@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::{cache, packages};
+use super::cache;
 
 /// What the environment holds; pip verifies what it downloads.
 const PACKAGES: [&str; 3] = ["duckdb==2.0.0", "pyarrow==26.0.1", "pandas==3.1.1"];
@@ -43,7 +43,7 @@ for f in sorted(files):
 
 /// Every row of the Parquet files below a folder, as `duckdb` or `pyarrow` reads them; folder names like `dt=x` become columns.
 pub(crate) fn parquet_rows(folder: &Path, reader: &str) -> Result<Vec<Value>> {
-    let output = Command::new(environment()?.join("bin/python"))
+    let output = Command::new(environment("parquet", &PACKAGES)?.join("bin/python"))
         .args(["-c", READ])
         .arg(folder)
         .arg(reader)
@@ -55,20 +55,20 @@ pub(crate) fn parquet_rows(folder: &Path, reader: &str) -> Result<Vec<Value>> {
 
 /// The environment's Python, for the tests of functions in Python: pyarrow is all that they need.
 pub(crate) fn interpreter() -> Result<PathBuf> {
-    Ok(environment()?.join("bin/python"))
+    Ok(environment("parquet", &PACKAGES)?.join("bin/python"))
 }
 
-/// The environment, made at first use and kept in the cache.
-fn environment() -> Result<PathBuf> {
-    let folder = cache::root()?.join("python-parquet");
+/// An environment with these packages, made at first use and kept in the cache.
+pub(super) fn environment(name: &str, packages: &[&str]) -> Result<PathBuf> {
+    let folder = cache::root()?.join(format!("python-{name}"));
     let marker = folder.join("complete");
-    if std::fs::read_to_string(&marker).is_ok_and(|text| text == PACKAGES.join(" ")) {
+    if std::fs::read_to_string(&marker).is_ok_and(|text| text == packages.join(" ")) {
         return Ok(folder);
     }
-    packages::ensure_for_parquet_readers()?;
+    super::packages::ensure_for_python()?;
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
-    run(Command::new(folder.join("bin/python")).args(["-m", "pip", "install", "--quiet"]).args(PACKAGES))?;
-    std::fs::write(&marker, PACKAGES.join(" "))?;
+    run(Command::new(folder.join("bin/python")).args(["-m", "pip", "install", "--quiet"]).args(packages))?;
+    std::fs::write(&marker, packages.join(" "))?;
     Ok(folder)
 }
 

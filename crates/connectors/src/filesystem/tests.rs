@@ -11,7 +11,9 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use tempfile::TempDir;
 use wiesel_core::change::ChangelogMode;
 use wiesel_core::env::{Waker, wall_clock_ms};
-use wiesel_core::sink::{CheckpointKind, Prepared, Sink, SinkContext, SinkFactory, SinkStatus};
+use wiesel_core::sink::{
+    CheckpointKind, Prepared, Sink, SinkContext, SinkFactory, SinkParallelism, SinkStatus,
+};
 use wiesel_core::table::{ColumnKind, SinkRequest, TableColumn, TableDescriptor};
 use wiesel_core::types::{DataType, Schema, TypeKind};
 use wiesel_core::{ChangeBatch, Error, Field, Value, value};
@@ -776,4 +778,68 @@ fn options_are_checked_when_the_table_is_declared() {
     let table = Table::new("json", &[], &[]);
     super::probe(&table.descriptor, true, &ConnectorContext::default()).unwrap();
     assert_eq!(table.files(), (vec![], vec![]));
+}
+
+#[test]
+fn a_partition_that_is_done_is_marked_behind_its_files() {
+    const FIRST_DAY_MS: i64 = 1_704_067_200_000;
+    let options = [
+        ("sink.partition-commit.policy.kind", "success-file"),
+        ("sink.partition-commit.trigger", "partition-time"),
+        ("sink.partition-commit.delay", "1 h"),
+    ];
+    let marks = |table: &Table| -> Vec<String> {
+        table.files().0.into_iter().filter(|file| file.ends_with("_SUCCESS")).collect()
+    };
+    for format in ["json", "parquet"] {
+        let table = Table::new(format, &["dt"], &options);
+        let mut run = Run::start(&table, 2, &[]);
+        for (sink, watermark) in run.sinks.iter_mut().zip([FIRST_DAY_MS + HOUR_MS; 2]) {
+            sink.write(&table.rows(0..4)).unwrap();
+            sink.watermark(watermark);
+        }
+        let states = run.checkpoint(CheckpointKind::Periodic);
+        assert_eq!(marks(&table), Vec::<String>::new(), "the watermark must be past the delay");
+        // Killed and started again: what is open at the checkpoint is shown, and the partitions are still to be marked.
+        let mut run = Run::start(&table, 2, &states);
+        run.sinks.iter_mut().for_each(|sink| sink.watermark(FIRST_DAY_MS + HOUR_MS + 1));
+        let prepared = run.prepare(CheckpointKind::Periodic);
+        assert_eq!(marks(&table), Vec::<String>::new(), "nothing is marked before the commit");
+        run.commit(&prepared);
+        run.commit(&prepared);
+        assert_eq!(marks(&table), ["dt=2024-01-01/_SUCCESS"], "{format}");
+        // Rows that come late are visible when their partition is marked anew; the end of the input ends every partition.
+        run.sinks[0].write(&table.rows([4])).unwrap();
+        run.checkpoint(CheckpointKind::Final);
+        assert_eq!(marks(&table), ["dt=2024-01-01/_SUCCESS", "dt=2024-01-02/_SUCCESS"], "{format}");
+        assert_eq!(table.files().1, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn compaction_leaves_one_file_per_partition_and_checkpoint() {
+    let options = [("auto-compaction", "true"), ("compaction.file-size", "1MB"), ("sink.rolling-policy.file-size", "1KB")];
+    let table = Table::new("json", &[], &options);
+    assert_eq!(table.factory().parallelism(), SinkParallelism::One);
+    let mut run = Run::start(&table, 1, &[]);
+    for checkpoint in 1..=2 {
+        run.sinks[0].write(&table.rows(0..100)).unwrap();
+        run.sinks[0].step_end(wall_clock_ms() + 10 * HOUR_MS).unwrap();
+        run.sinks[0].write(&table.rows(0..100)).unwrap();
+        run.checkpoint(CheckpointKind::Periodic);
+        assert_eq!(table.files().0.len(), checkpoint);
+    }
+}
+
+#[test]
+fn commit_policies_of_java_are_refused_by_name() {
+    for (key, value) in [
+        ("sink.partition-commit.policy.kind", "metastore,success-file"),
+        ("sink.partition-commit.policy.kind", "custom"),
+        ("partition.time-extractor.kind", "custom"),
+    ] {
+        let table = Table::new("json", &["dt"], &[(key, value)]);
+        let error = super::info(&table.descriptor, &ConnectorContext::default()).unwrap_err();
+        assert!(error.message().contains(key), "{error}");
+    }
 }

@@ -14,6 +14,7 @@ pub(crate) mod jdbc_source;
 pub(crate) mod kafka_sink;
 pub(crate) mod kafka_source;
 pub(crate) mod lookup_join;
+pub(crate) mod objects;
 pub(crate) mod options;
 pub(crate) mod outage;
 pub(crate) mod pipelines;
