@@ -99,6 +99,10 @@ pub(crate) fn recover(folder: &Folder, expected: &Expectation<'_>) -> Result<Rec
             Err(error) if matches!(error.kind(), ErrorKind::Config | ErrorKind::Permission) => {
                 return Err(error.at(format!("checkpoint {id}")));
             }
+            // Nor is a store that is away.
+            Err(error) if error.kind() == ErrorKind::Unavailable && storage::is_remote(folder.path()) => {
+                return Err(error.at(format!("checkpoint {id}")));
+            }
             Err(error) => {
                 if let Some(sink) = expected.exactly_once.first().filter(|_| !expected.allow_duplicates) {
                     let at = |id| folder::read_manifest(folder.path(), id).ok().map(|m| (id, positions_text(&m)));

@@ -102,11 +102,12 @@ pub(crate) fn absolute(path: &Path) -> PathBuf {
     if is_remote(path) { path.to_owned() } else { std::path::absolute(path).unwrap_or_else(|_| path.to_owned()) }
 }
 
-/// An I/O error in words, sorted by who must act.
+/// An I/O error in words, sorted by who must act. A store that is away says nothing about what it holds; anything else does.
 pub(crate) fn io_error(what: &str, path: &Path, e: &io::Error) -> Error {
     let text = format!("{what}: `{}`: {e}", path.display());
     match e.kind() {
         Io::PermissionDenied | Io::ReadOnlyFilesystem => Error::permission(text),
+        kind if is_remote(path) && kind != Io::TimedOut => Error::data(text),
         _ => Error::unavailable(text),
     }
 }
@@ -402,7 +403,11 @@ impl Storage for Objects {
 }
 
 fn as_io(error: Error) -> io::Error {
-    let kind = if error.kind() == ErrorKind::Permission { Io::PermissionDenied } else { Io::Other };
+    let kind = match error.kind() {
+        ErrorKind::Permission => Io::PermissionDenied,
+        ErrorKind::Unavailable => Io::TimedOut,
+        _ => Io::Other,
+    };
     io::Error::new(kind, error.to_string())
 }
 
