@@ -11,9 +11,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use tempfile::TempDir;
 use wiesel_core::change::ChangelogMode;
 use wiesel_core::env::{Waker, wall_clock_ms};
-use wiesel_core::sink::{
-    CheckpointKind, Prepared, Sink, SinkContext, SinkFactory, SinkParallelism, SinkStatus,
-};
+use wiesel_core::sink::{CheckpointKind, Prepared, Sink, SinkContext, SinkFactory, SinkParallelism, SinkStatus};
 use wiesel_core::table::{ColumnKind, SinkRequest, TableColumn, TableDescriptor};
 use wiesel_core::types::{DataType, Schema, TypeKind};
 use wiesel_core::{ChangeBatch, Error, Field, Value, value};
@@ -818,7 +816,8 @@ fn a_partition_that_is_done_is_marked_behind_its_files() {
 
 #[test]
 fn compaction_leaves_one_file_per_partition_and_checkpoint() {
-    let options = [("auto-compaction", "true"), ("compaction.file-size", "1MB"), ("sink.rolling-policy.file-size", "1KB")];
+    let options =
+        [("auto-compaction", "true"), ("compaction.file-size", "1MB"), ("sink.rolling-policy.file-size", "1KB")];
     let table = Table::new("json", &[], &options);
     assert_eq!(table.factory().parallelism(), SinkParallelism::One);
     let mut run = Run::start(&table, 1, &[]);
