@@ -40,8 +40,8 @@ use anyhow::Result;
 use crate::services::Service::{self, Es7, Es8, Kafka, Objects, Postgres};
 use cases::{
     bad_input, compose, delivery, demo, elasticsearch as elasticsearch_cases, examples, filesystem, filesystem_source,
-    harness, jdbc, jdbc_source, kafka_sink, kafka_source, lookup_join, objects, options, outage, pipelines,
-    state, stop, workload,
+    harness, jdbc, jdbc_source, kafka_sink, kafka_source, lookup_join, objects, options, outage, pipelines, state,
+    stop, workload,
 };
 use context::Context;
 
