@@ -68,6 +68,18 @@ pub trait Operator: Send {
     /// Writes state entries: changed ones, or all when `full`. Deletes come before puts, and the writer must keep the order of calls:
     /// a key that is deleted and then put again is there.
     fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<()>;
+    /// Draws the line of a checkpoint: what the operator holds now is what the checkpoint gets, however it goes on. Returns whether all of
+    /// it is written; if not, `snapshot_part` is called between later steps until it says so, and before the next line. An operator whose
+    /// state may be large writes here only what is small, and copies aside what changes before it is written.
+    fn freeze(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<bool> {
+        self.snapshot(full, writer)?;
+        Ok(true)
+    }
+    /// Writes some more entries of the checkpoint whose line was drawn last, about so many; returns whether those were all. Of one key that
+    /// is deleted and put in the parts of one checkpoint, the put counts.
+    fn snapshot_part(&mut self, _entries: usize, _writer: &mut dyn StateWriter) -> Result<bool> {
+        Ok(true)
+    }
     /// Takes back one entry. Called before the first `process`, for every entry whose vnode this worker owns, in no fixed order.
     fn restore(&mut self, table: u8, vnode: u8, key: &[u8], value: &[u8]) -> Result<()>;
     /// Called once after the last `restore` with the watermark the operator's input stood at.

@@ -661,5 +661,10 @@ fn totals(metrics: &Metrics) -> String {
     if late > 0 {
         text.push_str(&format!(", {late} late rows dropped"));
     }
+    let checkpoints = metrics.checkpoints_taken.load(Relaxed);
+    if checkpoints > 0 {
+        let longest_ms = metrics.longest_pause_us.load(Relaxed) as f64 / 1000.0;
+        text.push_str(&format!(", {checkpoints} checkpoints, longest pause {longest_ms:.1} ms"));
+    }
     text
 }

@@ -7,9 +7,9 @@
 //! workload is not counted. Every wiesel run is a new process, as it is in use.
 
 mod first_row;
-mod large_state;
 mod measure;
 pub(crate) mod report;
+pub(crate) mod state;
 pub(crate) mod topic;
 
 use std::fs;
@@ -90,7 +90,6 @@ pub(crate) fn run(settings: &Settings, repository: &Path) -> Result<Report> {
         .into_iter()
         .filter(|workload| settings.filter.as_deref().is_none_or(|filter| workload.name.contains(filter)))
         .collect();
-    let wants_large_state = settings.filter.as_deref().is_none_or(|filter| large_state::NAME.contains(filter));
     if let Some(binary) = &settings.wiesel {
         for workload in &workloads {
             let job = copy(repository, folder.path(), workload.name, "wiesel", |text| {
@@ -103,9 +102,6 @@ pub(crate) fn run(settings: &Settings, repository: &Path) -> Result<Report> {
                 say(workload, "wiesel", usages.last());
             }
             report.add(Line { workload: *workload, engine: Engine::Wiesel, usages });
-        }
-        if wants_large_state {
-            report.large_state("wiesel", large_state::wiesel(binary, repository, folder.path())?);
         }
         report.first_row("wiesel", first_row::wiesel(binary, repository, folder.path(), &address, settings.run_count)?);
     }
@@ -126,10 +122,6 @@ pub(crate) fn run(settings: &Settings, repository: &Path) -> Result<Report> {
                 }
             }
             report.add(Line { workload: *workload, engine: Engine::Flink(*release), usages });
-        }
-        if wants_large_state {
-            let usage = large_state::flink(&cluster, repository, folder.path(), version)?;
-            report.large_state(&format!("Flink {version}, RocksDB"), usage);
         }
         let times = first_row::flink(&cluster, repository, folder.path(), &address, settings.run_count)?;
         report.first_row(&format!("Flink {version}"), times);

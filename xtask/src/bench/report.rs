@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::measure::Usage;
-use super::{Settings, WORKLOADS, Workload, large_state, topic};
+use super::{Settings, WORKLOADS, Workload, state, topic};
 use crate::services::flink::Release;
 use crate::services::kafka;
 use crate::services::process::run_tool;
@@ -51,7 +51,6 @@ pub(crate) struct Report {
     machine: String,
     lines: Vec<Line>,
     first_rows: Vec<(String, Vec<f64>)>,
-    large_states: Vec<(String, Usage)>,
     notes: Vec<String>,
 }
 
@@ -63,7 +62,6 @@ impl Report {
             machine: machine()?,
             lines: Vec::new(),
             first_rows: Vec::new(),
-            large_states: Vec::new(),
             notes: Vec::new(),
         })
     }
@@ -76,11 +74,6 @@ impl Report {
     /// Adds the times to the first row, in milliseconds.
     pub(crate) fn first_row(&mut self, engine: &str, times_ms: Vec<f64>) {
         self.first_rows.push((engine.to_owned(), times_ms));
-    }
-
-    /// Adds the run whose state is larger than memory.
-    pub(crate) fn large_state(&mut self, engine: &str, usage: Usage) {
-        self.large_states.push((engine.to_owned(), usage));
     }
 
     /// Adds a line below the tables.
@@ -112,7 +105,6 @@ impl Report {
         }
         text += &self.bar();
         text += &self.first_row_table();
-        text += &self.large_state_table();
         for note in &self.notes {
             text += &format!("\n{note}.\n");
         }
@@ -180,20 +172,6 @@ impl Report {
         text
     }
 
-    fn large_state_table(&self) -> String {
-        if self.large_states.is_empty() {
-            return String::new();
-        }
-        let mut text = format!(
-            "\n| GROUP BY over 50 million keys, wiesel in {} MB | wall s | CPU s | peak MB |\n|---|---|---|---|\n",
-            large_state::MEMORY_MB
-        );
-        for (engine, Usage { wall_s, cpu_s, peak_mb }) in &self.large_states {
-            text += &format!("| {engine} | {wall_s:.0} | {cpu_s:.0} | {peak_mb:.0} |\n");
-        }
-        text
-    }
-
     fn cpu_us(&self, line: &Line) -> Vec<f64> {
         sorted(line.usages.iter().map(|usage| usage.cpu_s * 1e6 / self.message_count()))
     }
@@ -210,26 +188,26 @@ impl Report {
     }
 }
 
-fn yes_or_no(is_reached: bool) -> &'static str {
+pub(super) fn yes_or_no(is_reached: bool) -> &'static str {
     if is_reached { "yes" } else { "no" }
 }
 
-fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+pub(super) fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values
 }
 
-fn minimum(sorted: &[f64]) -> f64 {
+pub(super) fn minimum(sorted: &[f64]) -> f64 {
     sorted.first().copied().unwrap_or(f64::NAN)
 }
 
-fn median(sorted: &[f64]) -> f64 {
+pub(super) fn median(sorted: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Cores, memory and versions, in one line.
-fn machine() -> Result<String> {
+pub(super) fn machine() -> Result<String> {
     let cores = std::thread::available_parallelism()?;
     let memory = std::fs::read_to_string("/proc/meminfo")?;
     let kilobytes: u64 = memory.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or(0);
@@ -247,8 +225,10 @@ fn machine() -> Result<String> {
     ))
 }
 
-/// Writes the page into the repository.
+/// Writes the page into the repository; the section of the state, which is measured apart, stays as it is.
 pub(crate) fn write(report: &Report, repository: &Path) -> Result<()> {
-    std::fs::write(repository.join("bench/RESULTS.md"), report.markdown())?;
+    let path = repository.join("bench/RESULTS.md");
+    let section = std::fs::read_to_string(&path).map_or_else(|_| String::new(), |page| state::section_of(&page));
+    std::fs::write(path, report.markdown() + &section)?;
     Ok(())
 }

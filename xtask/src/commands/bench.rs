@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use crate::bench::{self, Settings};
+use crate::bench::{self, Settings, state};
 use crate::commands::test::repository;
 use crate::services::flink::Release;
 use crate::services::process::catch_interrupts;
@@ -26,7 +26,21 @@ pub(crate) struct BenchCommand {
     /// A wiesel program to time instead of building the release.
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
+    /// Measures state instead: larger than memory, the price of the store, the pauses of checkpoints; writes its section of the page.
+    #[arg(long)]
+    state: bool,
+    /// Keys of the state that is larger than memory; the section is only written for the default.
+    #[arg(long, default_value_t = KEYS, requires = "state")]
+    keys: u64,
+    /// wiesel's budget for it, in MB.
+    #[arg(long, default_value_t = MEMORY_MB, requires = "state")]
+    memory: u32,
 }
+
+/// Keys of the state that is larger than memory.
+const KEYS: u64 = 50_000_000;
+/// wiesel's budget for it.
+const MEMORY_MB: u32 = 512;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum EngineChoice {
@@ -41,6 +55,9 @@ impl BenchCommand {
     /// Runs the command to its end.
     pub(crate) fn run(&self) -> Result<()> {
         catch_interrupts()?;
+        if self.state {
+            return self.run_state();
+        }
         let wants = |engine| self.engine.is_empty() || self.engine.contains(&engine);
         let wiesel = match &self.binary {
             _ if !wants(EngineChoice::Wiesel) => None,
@@ -66,6 +83,40 @@ impl BenchCommand {
         print!("{}", report.markdown());
         if self.filter.is_none() && self.engine.is_empty() {
             bench::report::write(&report, &repository()?)?;
+        }
+        Ok(())
+    }
+
+    fn run_state(&self) -> Result<()> {
+        let wants = |engine| self.engine.is_empty() || self.engine.contains(&engine);
+        let wiesel = match &self.binary {
+            _ if !wants(EngineChoice::Wiesel) => None,
+            Some(binary) => {
+                Some((binary.canonicalize().with_context(|| format!("find `{}`", binary.display()))?, None))
+            }
+            None => {
+                // Both are built in one place, so the first is put aside.
+                let features = ["--no-default-features", "--features", "kafka"];
+                let without =
+                    super::test::build_binary(&[&["--release", "--package", "wiesel"][..], &features].concat())?;
+                let aside = without.with_file_name("wiesel-without-store");
+                std::fs::copy(&without, &aside).with_context(|| format!("copy to `{}`", aside.display()))?;
+                Some((super::test::build_binary(&["--release", "--package", "wiesel"])?, Some(aside)))
+            }
+        };
+        let settings = state::StateSettings {
+            wiesel,
+            flink: if wants(EngineChoice::Flink1) { vec![Release::V1] } else { Vec::new() },
+            keys: self.keys,
+            memory_mb: self.memory,
+            runs: self.runs.max(1),
+            command_line: format!("cargo xtask bench --state --runs {}", self.runs.max(1)),
+        };
+        let section = state::run(&settings, &repository()?)?;
+        print!("{section}");
+        let is_whole = self.engine.is_empty() && self.binary.is_none();
+        if is_whole && (self.keys, self.memory) == (KEYS, MEMORY_MB) {
+            state::write(&section, &repository()?)?;
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! Checkpoints: the state of the whole job between two steps, made durable, and the way back.
 //!
 //! ```text
-//! step end -> sinks prepare, operators write entries into buffers      (the loop, some ms)
+//! step end -> sinks prepare, operators freeze what changed             (the loop, a moment)
+//!          -> frozen entries into buffers, slice by slice              (between later steps, a few ms at a time)
 //!          -> state run file, fsync                                    (helper thread; the loop goes on)
 //!          -> all sinks safe -> manifest-N, fsync, folder fsync        = the decision
 //!          -> sinks commit N -> committed mark -> sources told -> old files swept

@@ -109,17 +109,22 @@ impl RunBuffer {
         std::iter::from_fn(move || (!reader.0.is_empty()).then(|| reader.entry(self.bytes.len() - reader.0.len())))
     }
 
+    /// Bytes held, by capacity.
+    pub(crate) fn capacity_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// Writes the entries again.
-    #[cfg(test)]
-    pub(crate) fn replay(&self, writer: &mut dyn StateWriter) {
+    pub(crate) fn replay(&self, writer: &mut dyn StateWriter) -> Result<()> {
         for entry in self.entries() {
-            let RunEntryRef { kind, table, vnode, key, value, .. } = entry.unwrap();
+            let RunEntryRef { kind, table, vnode, key, value, .. } = entry?;
             match kind {
                 EntryKind::Put => writer.put(table, vnode, key, value),
                 EntryKind::Delete => writer.delete(table, vnode, key),
                 EntryKind::DeletePrefix => writer.delete_prefix(table, key),
             }
         }
+        Ok(())
     }
 
     /// The entry that begins at a place which [`RunBuffer::entries`] gave.
@@ -166,6 +171,59 @@ impl StateWriter for RunBuffer {
 
     fn delete_prefix(&mut self, table: u8, prefix: &[u8]) {
         self.entry(DELETE_PREFIX, table, 0, prefix, None);
+    }
+}
+
+/// What one worker writes for one checkpoint, in parts: deletes stand in front of all puts, whenever they were written.
+#[derive(Debug, Default)]
+pub(crate) struct RunParts {
+    operator: usize,
+    deletes: RunBuffer,
+    puts: Vec<RunBuffer>,
+    /// Bytes of the puts but for the last buffer's.
+    full_bytes: usize,
+}
+
+/// A buffer that holds as much is followed by another: one that grows without end is copied as a whole now and then.
+const PART_BYTES: usize = 4 << 20;
+
+impl RunParts {
+    /// Entries that follow belong to this node of the plan.
+    pub(crate) fn set_operator(&mut self, plan_node: usize) {
+        self.operator = plan_node;
+        self.deletes.set_operator(plan_node);
+        self.puts.iter_mut().rev().take(1).for_each(|buffer| buffer.set_operator(plan_node));
+    }
+
+    /// Bytes of the entries.
+    pub(crate) fn bytes(&self) -> usize {
+        self.deletes.bytes() + self.full_bytes + self.puts.last().map_or(0, RunBuffer::bytes)
+    }
+
+    /// The entries in the order in which they count.
+    pub(crate) fn into_buffers(self) -> Vec<RunBuffer> {
+        std::iter::once(self.deletes).chain(self.puts).filter(|buffer| !buffer.is_empty()).collect()
+    }
+}
+
+impl StateWriter for RunParts {
+    fn put(&mut self, table: u8, vnode: u8, key: &[u8], value: &[u8]) {
+        let full = self.puts.last().is_none_or(|buffer| buffer.bytes() >= PART_BYTES);
+        if full {
+            self.full_bytes += self.puts.last().map_or(0, RunBuffer::bytes);
+            let mut next = RunBuffer::default();
+            next.set_operator(self.operator);
+            self.puts.push(next);
+        }
+        self.puts.iter_mut().rev().take(1).for_each(|buffer| buffer.put(table, vnode, key, value));
+    }
+
+    fn delete(&mut self, table: u8, vnode: u8, key: &[u8]) {
+        self.deletes.delete(table, vnode, key);
+    }
+
+    fn delete_prefix(&mut self, table: u8, prefix: &[u8]) {
+        self.deletes.delete_prefix(table, prefix);
     }
 }
 

@@ -16,7 +16,7 @@ use wiesel_core::{Error, ErrorKind, Result};
 use super::folder::{Folder, StoreError};
 use super::manifest::{Manifest, RunEntry};
 use super::run::RunBuffer;
-use crate::state::store::Frozen;
+use crate::state::store::{Frozen, Store};
 use crate::step::metrics::Metrics;
 
 /// Requests that may lie unread.
@@ -28,8 +28,9 @@ const JOIN_WAIT: Duration = Duration::from_secs(2);
 
 /// What the helper is asked for.
 pub(crate) enum Work {
-    /// Write the state file of a checkpoint, in front of the buffers what the store holds when there is a `base`.
-    Run { id: u64, base: Option<Frozen>, buffers: Vec<RunBuffer> },
+    /// Write the state file of a checkpoint, in front of the buffers what the store held at its line when there is a `base`; what operators
+    /// keep in the store goes there first.
+    Run { id: u64, base: Option<Frozen>, buffers: Vec<RunBuffer>, stored: Option<Stored> },
     /// Write a state file before its checkpoint begins.
     Early { id: u64, number: u64, buffers: Vec<RunBuffer> },
     /// Write a manifest, then commit.
@@ -38,6 +39,12 @@ pub(crate) enum Work {
     Export { manifest: Box<Manifest>, to: PathBuf },
     /// Remove what no manifest names.
     Sweep,
+}
+
+/// The store, and the operators that keep state in it.
+pub(crate) struct Stored {
+    pub(crate) store: Arc<Store>,
+    pub(crate) operators: Vec<u16>,
 }
 
 /// Work of one sink and one checkpoint.
@@ -140,8 +147,13 @@ impl Helper {
 
     fn perform(&self, work: Work) {
         match work {
-            Work::Run { id, base, buffers } => {
-                let written = self.write(id, None, base.as_ref(), &buffers);
+            Work::Run { id, base, buffers, stored } => {
+                let takes =
+                    |stored: Stored| stored.store.ingest(&buffers, |operator| stored.operators.contains(&operator));
+                let written = match stored.map_or(Ok(()), takes) {
+                    Ok(()) => self.write(id, None, base.as_ref(), &buffers),
+                    Err(error) => Err(StoreError::Fatal(error)),
+                };
                 drop((base, buffers));
                 self.answer(Done::Run(written));
             }

@@ -26,6 +26,8 @@ use wiesel_plan::ChangelogNormalizeNode;
 
 use super::aggregate::{Cells, FieldCells};
 use super::picked::Picked;
+use super::sliced::Sliced;
+use crate::checkpoint::run::RunBuffer;
 use crate::operator::{Operator, Output, StateWriter};
 use crate::state::codec::{Reader, encode_row};
 use crate::state::group_table::GroupTable;
@@ -52,6 +54,8 @@ pub struct ChangelogNormalize {
     changes: Picked,
     gone: Vec<u32>,
     loaded: Loaded,
+    aside: RunBuffer,
+    value: Vec<u8>,
 }
 
 impl ChangelogNormalize {
@@ -75,6 +79,8 @@ impl ChangelogNormalize {
             changes: Picked::default(),
             gone: Vec::new(),
             loaded: Loaded::default(),
+            aside: RunBuffer::default(),
+            value: Vec::new(),
         })
     }
 
@@ -111,6 +117,28 @@ impl ChangelogNormalize {
     }
 }
 
+impl Sliced for ChangelogNormalize {
+    fn table(&mut self) -> &mut GroupTable {
+        &mut self.table
+    }
+
+    fn aside(&mut self) -> &mut RunBuffer {
+        &mut self.aside
+    }
+
+    fn write_slot(&mut self, slot: u32, writer: &mut dyn StateWriter) {
+        let mut value = std::mem::take(&mut self.value);
+        self.table.put_head(slot, &mut value);
+        value.extend_from_slice(self.kept.get(slot as usize).unwrap_or_default());
+        writer.put(ROWS_TABLE, self.table.vnode(slot), self.table.key(slot), &value);
+        self.value = value;
+    }
+
+    fn write_gone(&mut self, writer: &mut dyn StateWriter) -> Result<bool> {
+        Ok(self.table.write_gone(ROWS_TABLE, writer))
+    }
+}
+
 impl Operator for ChangelogNormalize {
     fn process(&mut self, _: usize, batch: ChangeBatch, context: &EvalContext, output: &mut Output) -> Result<()> {
         let row_count = u32::try_from(batch.len())
@@ -124,6 +152,7 @@ impl Operator for ChangelogNormalize {
         self.table.slots(keys, hashes, &self.rows, &mut slots);
         self.grow();
         super::load_groups(self, ROWS_TABLE, |operator| (&mut operator.table, &mut operator.loaded))?;
+        self.copy_aside(&slots);
         self.changes.begin(batch.len());
         self.gone.clear();
         for (row, &slot_number) in slots.iter().enumerate() {
@@ -156,23 +185,29 @@ impl Operator for ChangelogNormalize {
         if self.has_ttl {
             self.gone.clear();
             self.table.sweep_step(context.now_ms, &mut self.gone);
-            for slot in self.gone.drain(..) {
+            let mut expired = std::mem::take(&mut self.gone);
+            self.copy_aside(&expired);
+            for slot in expired.drain(..) {
                 self.table.remove(slot);
                 self.is_kept[slot as usize] = false;
             }
+            self.gone = expired;
         }
         Ok(watermark)
     }
 
     fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<()> {
-        self.table.write_removed(ROWS_TABLE, full, writer);
-        let mut value = Vec::new();
-        for slot in self.table.take_dirty(full) {
-            self.table.put_head(slot, &mut value);
-            value.extend_from_slice(self.kept.get(slot as usize).unwrap_or_default());
-            writer.put(ROWS_TABLE, self.table.vnode(slot), self.table.key(slot), &value);
-        }
-        Ok(())
+        self.table.freeze(full);
+        self.write_part(usize::MAX, writer).map(drop)
+    }
+
+    fn freeze(&mut self, full: bool, _: &mut dyn StateWriter) -> Result<bool> {
+        self.table.freeze(full);
+        Ok(false)
+    }
+
+    fn snapshot_part(&mut self, entries: usize, writer: &mut dyn StateWriter) -> Result<bool> {
+        self.write_part(entries, writer)
     }
 
     fn restore(&mut self, table: u8, _: u8, key: &[u8], value: &[u8]) -> Result<()> {
@@ -203,7 +238,12 @@ impl Operator for ChangelogNormalize {
     }
 
     fn state_bytes(&self) -> usize {
-        self.table.bytes() + self.hasher.bytes() + self.is_kept.capacity() + self.kept.bytes() + self.changes.bytes()
+        self.table.bytes()
+            + self.hasher.bytes()
+            + self.is_kept.capacity()
+            + self.kept.bytes()
+            + self.changes.bytes()
+            + self.aside.capacity_bytes()
     }
 }
 

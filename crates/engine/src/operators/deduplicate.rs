@@ -24,6 +24,8 @@ use wiesel_plan::DeduplicateNode;
 
 use super::aggregate::{Cells, FieldCells};
 use super::picked::Picked;
+use super::sliced::Sliced;
+use crate::checkpoint::run::RunBuffer;
 use crate::operator::{Operator, Output, StateWriter};
 use crate::state::codec::{Reader, encode_row};
 use crate::state::group_table::GroupTable;
@@ -53,6 +55,8 @@ pub struct Deduplicate {
     changes: Picked,
     sweep: Vec<u32>,
     loaded: Loaded,
+    aside: RunBuffer,
+    value: Vec<u8>,
 }
 
 impl Deduplicate {
@@ -84,6 +88,8 @@ impl Deduplicate {
             changes: Picked::default(),
             sweep: Vec::new(),
             loaded: Loaded::default(),
+            aside: RunBuffer::default(),
+            value: Vec::new(),
         })
     }
 
@@ -162,6 +168,31 @@ impl Deduplicate {
     }
 }
 
+impl Sliced for Deduplicate {
+    fn table(&mut self) -> &mut GroupTable {
+        &mut self.table
+    }
+
+    fn aside(&mut self) -> &mut RunBuffer {
+        &mut self.aside
+    }
+
+    fn write_slot(&mut self, slot: u32, writer: &mut dyn StateWriter) {
+        let mut value = std::mem::take(&mut self.value);
+        self.table.put_head(slot, &mut value);
+        value.extend(self.times[slot as usize].to_le_bytes());
+        if self.keeps_rows() {
+            value.extend_from_slice(self.kept.get(slot as usize).unwrap_or_default());
+        }
+        writer.put(ROWS_TABLE, self.table.vnode(slot), self.table.key(slot), &value);
+        self.value = value;
+    }
+
+    fn write_gone(&mut self, writer: &mut dyn StateWriter) -> Result<bool> {
+        Ok(self.table.write_gone(ROWS_TABLE, writer))
+    }
+}
+
 impl Operator for Deduplicate {
     fn process(&mut self, _: usize, batch: ChangeBatch, context: &EvalContext, output: &mut Output) -> Result<()> {
         if batch.kinds.as_ref().is_some_and(|kinds| kinds.iter().any(|kind| *kind != RowKind::Insert)) {
@@ -177,6 +208,9 @@ impl Operator for Deduplicate {
         self.table.slots(keys, hashes, &self.rows, &mut self.slots);
         self.grow();
         super::load_groups(self, ROWS_TABLE, |operator| (&mut operator.table, &mut operator.loaded))?;
+        let slots = std::mem::take(&mut self.slots);
+        self.copy_aside(&slots);
+        self.slots = slots;
         self.changes.begin(batch.len());
         self.decide(&batch.rows, context.now_ms)?;
         self.changes.emit(&batch.rows, &self.types, &self.schema, output)
@@ -186,26 +220,29 @@ impl Operator for Deduplicate {
         if self.has_ttl {
             self.sweep.clear();
             self.table.sweep_step(context.now_ms, &mut self.sweep);
-            for slot in self.sweep.drain(..) {
+            let mut expired = std::mem::take(&mut self.sweep);
+            self.copy_aside(&expired);
+            for slot in expired.drain(..) {
                 self.table.remove(slot);
                 self.is_kept[slot as usize] = false;
             }
+            self.sweep = expired;
         }
         Ok(watermark)
     }
 
     fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<()> {
-        self.table.write_removed(ROWS_TABLE, full, writer);
-        let mut value = Vec::new();
-        for slot in self.table.take_dirty(full) {
-            self.table.put_head(slot, &mut value);
-            value.extend(self.times[slot as usize].to_le_bytes());
-            if self.keeps_rows() {
-                value.extend_from_slice(self.kept.get(slot as usize).unwrap_or_default());
-            }
-            writer.put(ROWS_TABLE, self.table.vnode(slot), self.table.key(slot), &value);
-        }
-        Ok(())
+        self.table.freeze(full);
+        self.write_part(usize::MAX, writer).map(drop)
+    }
+
+    fn freeze(&mut self, full: bool, _: &mut dyn StateWriter) -> Result<bool> {
+        self.table.freeze(full);
+        Ok(false)
+    }
+
+    fn snapshot_part(&mut self, entries: usize, writer: &mut dyn StateWriter) -> Result<bool> {
+        self.write_part(entries, writer)
     }
 
     fn restore(&mut self, table: u8, _: u8, key: &[u8], value: &[u8]) -> Result<()> {
@@ -245,6 +282,7 @@ impl Operator for Deduplicate {
             + self.times.capacity() * size_of::<i64>()
             + self.kept.bytes()
             + self.changes.bytes()
+            + self.aside.capacity_bytes()
     }
 }
 

@@ -21,6 +21,7 @@ use wiesel_plan::{GroupAggregateNode, MiniBatch};
 
 use super::ROWS_PER_BATCH;
 use super::aggregate::{AggregateSpec, Groups, Plan, PlannedRows, Prepared, Trace, Values, check_version};
+use super::sliced::Sliced;
 use crate::operator::{Operator, Output, StateWriter, WATERMARK_MAX};
 use crate::state::codec::{Reader, STATE_VERSION, decode_keys};
 use crate::state::store::StateStore;
@@ -325,6 +326,7 @@ impl Operator for GroupAggregate {
         let (keys, hashes) = self.hasher.keys_and_hashes();
         self.groups.assign(keys, hashes, &self.rows, &mut self.slots);
         self.groups.load_created(&self.spec)?;
+        self.groups.copy_aside(&self.slots);
         self.spec.prepare(&batch.rows, &mut self.prepared)?;
         if let Some(bundle) = &mut self.bundle {
             bundle.touch(&self.slots, &self.groups, context.now_ms);
@@ -384,6 +386,18 @@ impl Operator for GroupAggregate {
             bundle.snapshot(full, &self.groups, writer);
         }
         Ok(())
+    }
+
+    fn freeze(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<bool> {
+        if let Some(bundle) = &mut self.bundle {
+            bundle.snapshot(full, &self.groups, writer);
+        }
+        self.groups.freeze(full);
+        Ok(false)
+    }
+
+    fn snapshot_part(&mut self, entries: usize, writer: &mut dyn StateWriter) -> Result<bool> {
+        self.groups.write_part(entries, writer)
     }
 
     fn restore(&mut self, table: u8, vnode: u8, key: &[u8], value: &[u8]) -> Result<()> {

@@ -26,6 +26,7 @@ use wiesel_plan::{JoinKind, JoinNode, JoinSide as SideSpec};
 
 use super::ROWS_PER_BATCH;
 use super::join_side::JoinSide;
+use super::sliced::Sliced;
 use crate::operator::{Operator, Output, StateWriter};
 use crate::state::store::StateStore;
 
@@ -203,8 +204,8 @@ impl Operator for Join {
         }
         self.sides[port].prepare(&batch.rows)?;
         self.sides[port].keys_to_load(&mut self.to_load);
-        for (side, table) in self.sides.iter_mut().zip(0..) {
-            side.load(table, &self.to_load)?;
+        for side in &mut self.sides {
+            side.load(&self.to_load)?;
         }
         let mut first = 0;
         while first < batch.len() {
@@ -227,9 +228,17 @@ impl Operator for Join {
     }
 
     fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<()> {
+        self.sides.iter_mut().try_for_each(|side| side.snapshot(full, writer))
+    }
+
+    fn freeze(&mut self, full: bool, _: &mut dyn StateWriter) -> Result<bool> {
+        self.sides.iter_mut().for_each(|side| side.freeze(full));
+        Ok(false)
+    }
+
+    fn snapshot_part(&mut self, entries: usize, writer: &mut dyn StateWriter) -> Result<bool> {
         let [left, right] = &mut self.sides;
-        left.snapshot(0, full, writer)?;
-        right.snapshot(1, full, writer)
+        Ok(left.write_part(entries, writer)? && right.write_part(entries, writer)?)
     }
 
     fn restore(&mut self, table: u8, _: u8, key: &[u8], value: &[u8]) -> Result<()> {

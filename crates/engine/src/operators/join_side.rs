@@ -13,11 +13,11 @@ use wiesel_core::{DataType, Error, Result, Schema};
 use wiesel_plan::join::keys_on;
 use wiesel_plan::{JoinKey, JoinSide as SideSpec};
 
-use super::aggregate::{Cells, FieldCells, check_version};
+use super::aggregate::{Cells, FieldCells};
+use super::sliced::Sliced;
+use crate::checkpoint::run::RunBuffer;
 use crate::operator::StateWriter;
-use crate::state::codec::{
-    KeyBuffer, Reader, STATE_VERSION, decode_rows, encode_keys, encode_row, put_varint, split_key,
-};
+use crate::state::codec::{KeyBuffer, Reader, decode_rows, encode_keys, encode_row, put_varint, split_key};
 use crate::state::group_table::GroupTable;
 use crate::state::store::{Loaded, StateStore};
 use crate::state::vnode::{KeyHasher, hash_key, vnode_of_hash, vnode_of_key};
@@ -54,6 +54,40 @@ pub(crate) struct JoinSide {
     key: Vec<u8>,
     sweep: Vec<u32>,
     loaded: Loaded,
+    /// The number of its table in a checkpoint.
+    number: u8,
+    aside: RunBuffer,
+    value: Vec<u8>,
+}
+
+impl Sliced for JoinSide {
+    fn table(&mut self) -> &mut GroupTable {
+        &mut self.entries
+    }
+
+    fn aside(&mut self) -> &mut RunBuffer {
+        &mut self.aside
+    }
+
+    fn write_slot(&mut self, entry: u32, writer: &mut dyn StateWriter) {
+        let mut value = std::mem::take(&mut self.value);
+        let slot = entry as usize;
+        self.entries.put_head(entry, &mut value);
+        put_varint(u64::from(self.counts[slot]), &mut value);
+        put_varint(u64::from(self.associations[slot]), &mut value);
+        if self.unique.is_some() {
+            value.extend_from_slice(self.rows.get(slot).unwrap_or_default());
+        }
+        writer.put(self.number, self.groups.vnode(self.group_of[slot]), self.entries.key(entry), &value);
+        self.value = value;
+    }
+
+    fn write_gone(&mut self, writer: &mut dyn StateWriter) -> Result<bool> {
+        let Some(key) = self.entries.next_gone() else { return Ok(false) };
+        let (join_key, _) = split_key(&self.key_types, &key)?;
+        writer.delete(self.number, vnode_of_key(join_key), &key);
+        Ok(true)
+    }
 }
 
 impl JoinSide {
@@ -92,6 +126,9 @@ impl JoinSide {
             key: Vec::new(),
             sweep: Vec::new(),
             loaded: Loaded::default(),
+            number: u8::try_from(port).unwrap_or(u8::MAX),
+            aside: RunBuffer::default(),
+            value: Vec::new(),
         })
     }
 
@@ -120,12 +157,16 @@ impl JoinSide {
     }
 
     /// Takes in what the store holds of these join keys, unless it is here already.
-    pub(crate) fn load(&mut self, table: u8, keys: &[(u64, Vec<u8>)]) -> Result<()> {
+    pub(crate) fn load(&mut self, keys: &[(u64, Vec<u8>)]) -> Result<()> {
         let Some(store) = self.entries.store().cloned() else { return Ok(()) };
         let mut loaded = std::mem::take(&mut self.loaded);
         loaded.clear();
         let missing = keys.iter().filter(|(hash, key)| self.groups.find(key, *hash).is_none());
-        store.load_prefixes(table, missing.map(|(hash, key)| (vnode_of_hash(*hash), key.as_slice())), &mut loaded)?;
+        store.load_prefixes(
+            self.number,
+            missing.map(|(hash, key)| (vnode_of_hash(*hash), key.as_slice())),
+            &mut loaded,
+        )?;
         for (_, _, key, value) in loaded.iter() {
             if !self.entries.is_removed_key(key, hash_key(key)) {
                 self.restore(key, value)?;
@@ -189,6 +230,7 @@ impl JoinSide {
 
     /// Sets how many rows of the other side match an entry.
     pub(crate) fn associate(&mut self, entry: u32, count: u32, now_ms: i64) {
+        self.copy_aside(&[entry]);
         self.associations[entry as usize] = count;
         self.entries.mark(entry, now_ms);
     }
@@ -198,6 +240,7 @@ impl JoinSide {
         let hash = self.entry_key(row);
         let entry = self.entries.slot(&self.key, hash);
         self.grow();
+        self.copy_aside(&[entry]);
         let slot = entry as usize;
         let is_new = self.group_of[slot] == NONE;
         let stands = !is_new && !self.entries.is_expired(entry, now_ms);
@@ -222,6 +265,7 @@ impl JoinSide {
         let Some(entry) = self.entries.find(&self.key, hash) else { return false };
         let stands = !self.entries.is_expired(entry, now_ms);
         if stands && self.counts[entry as usize] > 1 {
+            self.copy_aside(&[entry]);
             self.counts[entry as usize] -= 1;
             self.entries.mark(entry, now_ms);
         } else {
@@ -262,26 +306,14 @@ impl JoinSide {
         self.sweep = expired;
     }
 
-    pub(crate) fn snapshot(&mut self, table: u8, full: bool, writer: &mut dyn StateWriter) -> Result<()> {
-        let removed = self.entries.take_removed();
-        for key in removed.iter().filter(|_| !full) {
-            let (join_key, _) = split_key(&self.key_types, key)?;
-            writer.delete(table, vnode_of_key(join_key), key);
-        }
-        let mut value = Vec::new();
-        for entry in self.entries.take_dirty(full) {
-            let slot = entry as usize;
-            value.clear();
-            value.push(STATE_VERSION);
-            put_varint(self.entries.last_write_ms(entry).cast_unsigned(), &mut value);
-            put_varint(u64::from(self.counts[slot]), &mut value);
-            put_varint(u64::from(self.associations[slot]), &mut value);
-            if self.unique.is_some() {
-                value.extend_from_slice(self.rows.get(slot).unwrap_or_default());
-            }
-            writer.put(table, self.groups.vnode(self.group_of[slot]), self.entries.key(entry), &value);
-        }
-        Ok(())
+    pub(crate) fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<()> {
+        self.freeze(full);
+        self.write_part(usize::MAX, writer).map(drop)
+    }
+
+    /// Draws the line of a snapshot that is written by and by.
+    pub(crate) fn freeze(&mut self, full: bool) {
+        self.entries.freeze(full);
     }
 
     pub(crate) fn restore(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
@@ -291,10 +323,7 @@ impl JoinSide {
         let group = self.groups.slot(join_key, hash_key(join_key));
         self.link(entry, group);
         let mut reader = Reader::new(value);
-        check_version(reader.byte()?)?;
-        let last_write_ms = reader.varint()?.cast_signed();
-        // Written without a TTL: the time to live begins with the next write.
-        self.entries.set_restored(entry, if last_write_ms == 0 { i64::MAX } else { last_write_ms });
+        self.entries.restore_head(entry, &mut reader)?;
         let mut number = || -> Result<u32> {
             u32::try_from(reader.varint()?).map_err(|_| Error::internal("a checkpoint counts a row too often"))
         };
@@ -317,6 +346,7 @@ impl JoinSide {
             + self.suffixes.capacity_bytes()
             + self.payloads.capacity_bytes()
             + self.loaded.bytes()
+            + self.aside.capacity_bytes()
     }
 
     /// Puts the entry's key of a prepared row into `self.key`.
@@ -360,6 +390,7 @@ impl JoinSide {
     }
 
     fn remove(&mut self, entry: u32) {
+        self.copy_aside(&[entry]);
         let slot = entry as usize;
         let (group, previous, next) = (self.group_of[slot], self.previous[slot], self.next[slot]);
         match previous {

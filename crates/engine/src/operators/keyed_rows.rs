@@ -29,13 +29,15 @@ pub(crate) struct KeyedRows {
     rows: OrderedTable<Box<[u8]>>,
     key_types: Vec<DataType>,
     hasher: KeyHasher,
-    has_ttl: bool,
     /// Full keys of rows that are gone with their key, as far as a checkpoint holds them.
     removed: KeyBuffer,
+    /// Those of the snapshot that is being written, and how many of them are.
+    gone: KeyBuffer,
+    gone_next: usize,
     loaded: [Loaded; 2],
     scratch: Vec<u8>,
+    value: Vec<u8>,
     batch_rows: Vec<u32>,
-    sweep: Vec<u32>,
 }
 
 /// What an entry of a checkpoint was.
@@ -64,12 +66,13 @@ impl KeyedRows {
             rows: OrderedTable::default(),
             key_types,
             hasher: KeyHasher::new(keys.to_vec()),
-            has_ttl: ttl_ms > 0,
             removed: KeyBuffer::default(),
+            gone: KeyBuffer::default(),
+            gone_next: 0,
             loaded: Default::default(),
             scratch: Vec::new(),
+            value: Vec::new(),
             batch_rows: Vec::new(),
-            sweep: Vec::new(),
         })
     }
 
@@ -173,23 +176,11 @@ impl KeyedRows {
         self.keys.remove(slot);
     }
 
-    /// Releases the next keys that outlived their time to live, and tells which slots that were.
-    pub(crate) fn sweep(&mut self, now_ms: i64, mut gone: impl FnMut(u32)) {
-        if !self.has_ttl {
-            return;
-        }
-        let mut expired = std::mem::take(&mut self.sweep);
+    /// The next keys that outlived their time to live.
+    pub(crate) fn expired(&mut self, now_ms: i64) -> Vec<u32> {
+        let mut expired = Vec::new();
         self.keys.sweep_step(now_ms, &mut expired);
-        for slot in expired.drain(..) {
-            self.release(slot);
-            gone(slot);
-        }
-        self.sweep = expired;
-    }
-
-    /// Appends the next keys that outlived their time to live.
-    pub(crate) fn expired(&mut self, now_ms: i64, expired: &mut Vec<u32>) {
-        self.keys.sweep_step(now_ms, expired);
+        expired
     }
 
     /// Writes changes, or everything; `beside` appends what the operator keeps beside a key.
@@ -210,20 +201,7 @@ impl KeyedRows {
         let (mut key, mut value) = (Vec::new(), Vec::new());
         let keys = &self.keys;
         self.rows.take_changes(full, |entry, row| {
-            let Some((slot, suffix)) = entry.split_first_chunk::<4>() else { return };
-            let slot = u32::from_be_bytes(*slot);
-            key.clear();
-            key.extend_from_slice(keys.key(slot));
-            key.extend_from_slice(suffix);
-            match row {
-                None => writer.delete(rows_table, keys.vnode(slot), &key),
-                Some(row) => {
-                    value.clear();
-                    value.push(STATE_VERSION);
-                    value.extend_from_slice(row);
-                    writer.put(rows_table, keys.vnode(slot), &key, &value);
-                }
-            }
+            write_row(keys, rows_table, (entry, row), [&mut key, &mut value], writer);
         });
         for slot in self.keys.take_dirty(full) {
             self.keys.put_head(slot, &mut value);
@@ -231,6 +209,40 @@ impl KeyedRows {
             writer.put(keys_table, self.keys.vnode(slot), self.keys.key(slot), &value);
         }
         Ok(())
+    }
+
+    /// Draws the line of a snapshot that is written by and by. It is written by slot, so a row that changes marks its key.
+    pub(crate) fn freeze(&mut self, full: bool) {
+        self.keys.freeze(full);
+        self.rows.freeze(full);
+        self.gone = std::mem::take(&mut self.removed);
+        // A full snapshot begins with nothing, so there is nothing to delete.
+        self.gone_next = if full { self.gone.len() } else { 0 };
+    }
+
+    /// Writes a pending slot; `beside` appends what the operator keeps beside its key.
+    pub(crate) fn write_slot(&mut self, slot: u32, writer: &mut dyn StateWriter, beside: impl Fn(&mut Vec<u8>)) {
+        let (mut key, mut value) = (std::mem::take(&mut self.scratch), std::mem::take(&mut self.value));
+        let (keys, table) = (&self.keys, self.table);
+        self.rows.write_frozen(&slot.to_be_bytes(), |entry, row| {
+            write_row(keys, table + 1, (entry, row), [&mut key, &mut value], writer);
+        });
+        keys.put_head(slot, &mut value);
+        beside(&mut value);
+        writer.put(table, keys.vnode(slot), keys.key(slot), &value);
+        (self.scratch, self.value) = (key, value);
+    }
+
+    /// Deletes the next row or key that is gone; returns whether there was one.
+    pub(crate) fn write_gone(&mut self, writer: &mut dyn StateWriter) -> Result<bool> {
+        if self.gone_next < self.gone.len() {
+            let key = self.gone.key(self.gone_next);
+            let (group, _) = split_key(&self.key_types, key)?;
+            writer.delete(self.table + 1, vnode_of_key(group), key);
+            self.gone_next += 1;
+            return Ok(true);
+        }
+        Ok(self.keys.write_gone(self.table, writer))
     }
 
     /// Takes an entry of a checkpoint back.
@@ -258,6 +270,7 @@ impl KeyedRows {
             + self.rows.bytes()
             + self.hasher.bytes()
             + self.removed.capacity_bytes()
+            + self.gone.capacity_bytes()
             + self.loaded.iter().map(Loaded::bytes).sum::<usize>()
     }
 }
@@ -270,6 +283,30 @@ pub(crate) fn load<O: Operator>(operator: &mut O, rows: fn(&mut O) -> &mut Keyed
     }
     rows(operator).loaded = loaded;
     Ok(())
+}
+
+/// Writes a change of a row, which stands under its slot and suffix; the two buffers are used again.
+fn write_row(
+    keys: &GroupTable,
+    table: u8,
+    (entry, row): (&[u8], Option<&Box<[u8]>>),
+    [key, value]: [&mut Vec<u8>; 2],
+    writer: &mut dyn StateWriter,
+) {
+    let Some((slot, suffix)) = entry.split_first_chunk::<4>() else { return };
+    let slot = u32::from_be_bytes(*slot);
+    key.clear();
+    key.extend_from_slice(keys.key(slot));
+    key.extend_from_slice(suffix);
+    match row {
+        None => writer.delete(table, keys.vnode(slot), key),
+        Some(row) => {
+            value.clear();
+            value.push(STATE_VERSION);
+            value.extend_from_slice(row);
+            writer.put(table, keys.vnode(slot), key, value);
+        }
+    }
 }
 
 /// The arrival number at the end of a suffix.

@@ -24,8 +24,11 @@ use wiesel_plan::MaterializeNode;
 
 use super::keyed_rows::{self, KeyedRows, Restored, arrival_of};
 use super::picked::Picked;
+use super::sliced::Sliced;
+use crate::checkpoint::run::RunBuffer;
 use crate::operator::{Operator, Output, StateWriter};
 use crate::state::codec::{KeyBuffer, Reader, encode_keys, encode_row, put_bytes};
+use crate::state::group_table::GroupTable;
 use crate::state::store::StateStore;
 
 /// See the module's head.
@@ -34,6 +37,7 @@ pub struct Materialize {
     schema: Schema,
     types: Vec<DataType>,
     rows: KeyedRows,
+    aside: RunBuffer,
     sequence: u64,
     ignored_retractions: u64,
     // Buffers that are used again for every batch.
@@ -54,6 +58,7 @@ impl Materialize {
             schema: input.clone(),
             types: input.fields().iter().map(|field| field.data_type.clone()).collect(),
             rows: KeyedRows::new(&node.primary_key, input, node.state_ttl_ms, 0)?,
+            aside: RunBuffer::default(),
             sequence: 0,
             ignored_retractions: 0,
             slots: Vec::new(),
@@ -122,12 +127,31 @@ impl Materialize {
     }
 }
 
+impl Sliced for Materialize {
+    fn table(&mut self) -> &mut GroupTable {
+        &mut self.rows.keys
+    }
+
+    fn aside(&mut self) -> &mut RunBuffer {
+        &mut self.aside
+    }
+
+    fn write_slot(&mut self, slot: u32, writer: &mut dyn StateWriter) {
+        self.rows.write_slot(slot, writer, |_| {});
+    }
+
+    fn write_gone(&mut self, writer: &mut dyn StateWriter) -> Result<bool> {
+        self.rows.write_gone(writer)
+    }
+}
+
 impl Operator for Materialize {
     fn process(&mut self, _: usize, batch: ChangeBatch, context: &EvalContext, output: &mut Output) -> Result<()> {
         let now_ms = context.now_ms;
         let mut slots = std::mem::take(&mut self.slots);
         self.rows.slots(&batch.rows, &mut slots)?;
         keyed_rows::load(self, |operator| &mut operator.rows)?;
+        self.copy_aside(&slots);
         self.row_keys.clear();
         if !self.upsert_key.is_empty() {
             let columns: Vec<ArrayRef> = self.upsert_key.iter().map(|c| batch.rows.column(*c).clone()).collect();
@@ -155,12 +179,23 @@ impl Operator for Materialize {
     }
 
     fn advance(&mut self, watermark: i64, context: &EvalContext, _: &mut Output) -> Result<i64> {
-        self.rows.sweep(context.now_ms, |_| {});
+        let expired = self.rows.expired(context.now_ms);
+        self.copy_aside(&expired);
+        expired.into_iter().for_each(|slot| self.rows.release(slot));
         Ok(watermark)
     }
 
     fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<()> {
         self.rows.snapshot(full, writer, |_, _| {})
+    }
+
+    fn freeze(&mut self, full: bool, _: &mut dyn StateWriter) -> Result<bool> {
+        self.rows.freeze(full);
+        Ok(false)
+    }
+
+    fn snapshot_part(&mut self, entries: usize, writer: &mut dyn StateWriter) -> Result<bool> {
+        self.write_part(entries, writer)
     }
 
     fn restore(&mut self, table: u8, _: u8, key: &[u8], value: &[u8]) -> Result<()> {

@@ -26,6 +26,7 @@ mod replicate;
 mod session;
 mod session_aggregate;
 mod session_table;
+mod sliced;
 mod sort;
 mod sort_key;
 mod sorted_rows;

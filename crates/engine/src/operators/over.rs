@@ -506,9 +506,7 @@ impl Operator for Over {
         self.flush(now_ms, output)?;
         self.watermark = watermark;
         if self.has_ttl {
-            let mut gone = Vec::new();
-            self.rows.expired(now_ms, &mut gone);
-            for slot in gone {
+            for slot in self.rows.expired(now_ms) {
                 if !self.has_pending(slot) {
                     self.forget(slot);
                     self.rows.release(slot);

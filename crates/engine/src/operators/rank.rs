@@ -27,9 +27,12 @@ use wiesel_plan::{RankEnd, RankNode, RankStrategy};
 
 use super::keyed_rows::{self, KeyedRows, Restored, arrival_of};
 use super::picked::Picked;
+use super::sliced::Sliced;
 use super::sort_key::SortKeys;
+use crate::checkpoint::run::RunBuffer;
 use crate::operator::{Operator, Output, StateWriter};
 use crate::state::codec::{KeyBuffer, Reader, encode_keys, encode_row, put_bytes, put_varint};
+use crate::state::group_table::GroupTable;
 use crate::state::store::StateStore;
 
 /// The first byte of a suffix: rows in order, and for the update strategy the place of every key's row.
@@ -44,6 +47,7 @@ pub struct Rank {
     types: Vec<DataType>,
     sort_keys: SortKeys,
     rows: KeyedRows,
+    aside: RunBuffer,
     /// By slot: rows kept (or seen, for the first strategy), and the last rank.
     counts: Vec<u64>,
     ends: Vec<u64>,
@@ -100,6 +104,7 @@ impl Rank {
             types: input.fields().iter().map(|field| field.data_type.clone()).collect(),
             sort_keys: SortKeys::new(node.order.clone()),
             rows: KeyedRows::new(&node.partition, input, node.state_ttl_ms, 0)?,
+            aside: RunBuffer::default(),
             node: node.clone(),
             counts: Vec::new(),
             ends: Vec::new(),
@@ -455,6 +460,28 @@ fn integer(array: &ArrayRef, row: usize) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
+impl Sliced for Rank {
+    fn table(&mut self) -> &mut GroupTable {
+        &mut self.rows.keys
+    }
+
+    fn aside(&mut self) -> &mut RunBuffer {
+        &mut self.aside
+    }
+
+    fn write_slot(&mut self, slot: u32, writer: &mut dyn StateWriter) {
+        let (count, end) = (self.counts[slot as usize], self.ends[slot as usize]);
+        self.rows.write_slot(slot, writer, |out| {
+            put_varint(count, out);
+            put_varint(end, out);
+        });
+    }
+
+    fn write_gone(&mut self, writer: &mut dyn StateWriter) -> Result<bool> {
+        self.rows.write_gone(writer)
+    }
+}
+
 impl Operator for Rank {
     fn process(&mut self, _: usize, batch: ChangeBatch, context: &EvalContext, output: &mut Output) -> Result<()> {
         let now_ms = context.now_ms;
@@ -462,6 +489,7 @@ impl Operator for Rank {
         self.rows.slots(&batch.rows, &mut slots)?;
         keyed_rows::load(self, |operator| &mut operator.rows)?;
         self.grow();
+        self.copy_aside(&slots);
         self.begin(&batch.rows);
         let is_top_1 = self.node.is_top_1();
         if self.node.strategy != RankStrategy::First {
@@ -503,8 +531,12 @@ impl Operator for Rank {
     }
 
     fn advance(&mut self, watermark: i64, context: &EvalContext, _: &mut Output) -> Result<i64> {
-        let counts = &mut self.counts;
-        self.rows.sweep(context.now_ms, |slot| counts[slot as usize] = 0);
+        let expired = self.rows.expired(context.now_ms);
+        self.copy_aside(&expired);
+        for slot in expired {
+            self.rows.release(slot);
+            self.counts[slot as usize] = 0;
+        }
         Ok(watermark)
     }
 
@@ -514,6 +546,15 @@ impl Operator for Rank {
             put_varint(counts[slot as usize], out);
             put_varint(ends[slot as usize], out);
         })
+    }
+
+    fn freeze(&mut self, full: bool, _: &mut dyn StateWriter) -> Result<bool> {
+        self.rows.freeze(full);
+        Ok(false)
+    }
+
+    fn snapshot_part(&mut self, entries: usize, writer: &mut dyn StateWriter) -> Result<bool> {
+        self.write_part(entries, writer)
     }
 
     fn restore(&mut self, table: u8, _: u8, key: &[u8], value: &[u8]) -> Result<()> {
@@ -549,6 +590,7 @@ impl Operator for Rank {
 
     fn state_bytes(&self) -> usize {
         self.rows.bytes()
+            + self.aside.capacity_bytes()
             + self.sort_keys.bytes()
             + (self.counts.capacity() + self.ends.capacity()) * size_of::<u64>()
             + self.changes.picked.bytes()

@@ -135,7 +135,7 @@ impl WindowRank {
             }
         }
         // The counts are no state of a checkpoint.
-        drop(self.groups.take_removed());
+        self.groups.take_removed();
         self.rows.remove_prefix(&prefix);
         for (rows, numbers) in rows.chunks(ROWS_PER_BATCH).zip(numbers.chunks(ROWS_PER_BATCH)) {
             let mut columns: Vec<ArrayRef> = decode_rows(&self.types, rows.iter().map(|row| &**row))?;

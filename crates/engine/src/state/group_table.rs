@@ -11,13 +11,15 @@
 //! before it looks at them. Such a table gives its memory back as a whole, by beginning anew.
 //!
 //! The table knows which slots changed since the last snapshot, and with a TTL when each was last written. It does not know what stands
-//! in the operator's columns: whoever removes a group resets them.
+//! in the operator's columns: whoever removes a group resets them. A snapshot draws its line with [`GroupTable::freeze`]: what had changed
+//! by then is *pending* until it is written, and whoever changes a pending slot copies it aside first.
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use wiesel_core::Result;
 
 use super::codec::{KeyBuffer, Reader, STATE_VERSION, check_version, put_varint};
+use super::slot_set::SlotSet;
 use super::store::{Loaded, StateStore};
 use super::vnode::{hash_key, vnode_of_hash, vnode_of_key};
 use crate::operator::StateWriter;
@@ -35,11 +37,20 @@ pub struct GroupTable {
     arena: Vec<u8>,
     garbage_bytes: usize,
     free: Vec<u32>,
-    dirty: Vec<u32>,
+    /// What changed since the line of the last snapshot.
+    dirty: SlotSet,
+    /// What a snapshot has still to write, and where to look for it next; no slots of keys that are new since the line.
+    pending: SlotSet,
+    pending_next: u32,
+    is_frozen: bool,
     /// Keys that were written into a checkpoint and are gone since.
     removed: KeyBuffer,
     /// With a store: finds a key in `removed`, because the store holds it still.
     removed_index: HashTable<u32>,
+    /// The same of the last snapshot, which may be on its way into the store: how many of them are written, and where to find one.
+    gone: KeyBuffer,
+    gone_next: usize,
+    gone_index: HashTable<u32>,
     store: Option<StateStore>,
     /// Slots given to new keys since they were looked for in the store.
     created: Vec<u32>,
@@ -61,7 +72,6 @@ struct Slot {
     start: usize,
     length: u32,
     is_used: bool,
-    is_dirty: bool,
     is_stored: bool,
 }
 
@@ -147,12 +157,12 @@ impl GroupTable {
                     start: arena.len(),
                     length: u32::try_from(key.len()).unwrap_or(u32::MAX),
                     is_used: true,
-                    is_dirty: false,
                     is_stored: false,
                 };
                 let slot = self.free.pop().unwrap_or(u32::try_from(slots.len()).unwrap_or(u32::MAX));
                 entry.insert(Place { tag: wanted, slot });
                 arena.extend_from_slice(key);
+                self.pending.remove(slot);
                 match slots.get_mut(slot as usize) {
                     Some(place) => *place = new,
                     None => slots.push(new),
@@ -199,9 +209,12 @@ impl GroupTable {
         self.is_removed_key(self.key(slot), self.hash(slot))
     }
 
-    /// Whether a key was removed since the last snapshot, so that the store holds it still.
+    /// Whether a key was removed since the last snapshot or shortly before, so that the store may hold it still.
     pub fn is_removed_key(&self, key: &[u8], hash: u64) -> bool {
-        self.removed_index.find(spread(hash), |at| self.removed.key(*at as usize) == key).is_some()
+        let is_in = |index: &HashTable<u32>, keys: &KeyBuffer| {
+            index.find(spread(hash), |at| keys.key(*at as usize) == key).is_some()
+        };
+        is_in(&self.removed_index, &self.removed) || is_in(&self.gone_index, &self.gone)
     }
 
     /// The slot of one key, if it is there.
@@ -234,11 +247,8 @@ impl GroupTable {
 
     /// Notes a change at `now_ms`.
     pub fn mark(&mut self, slot: u32, now_ms: i64) {
-        let entry = &mut self.slots[slot as usize];
-        if !entry.is_dirty {
-            entry.is_dirty = true;
-            self.dirty.push(slot);
-        }
+        debug_assert!(!self.is_pending(slot), "a slot changes that a snapshot has still to write");
+        self.dirty.insert(slot);
         if self.ttl_ms > 0 {
             self.last_write_ms[slot as usize] = now_ms;
         }
@@ -303,18 +313,15 @@ impl GroupTable {
                 self.removed_index.insert_unique(spread(hash), last, hash_of);
             }
         }
-        // The dirty mark stays with the number: the list may hold it still, and a snapshot skips what is not used.
+        debug_assert!(!self.is_pending(slot), "a slot goes that a snapshot has still to write");
+        self.dirty.remove(slot);
         let entry = &mut self.slots[slot as usize];
         entry.is_used = false;
         entry.is_stored = false;
-        entry.is_dirty = false;
         self.free.push(slot);
         self.garbage_bytes += length as usize;
         if self.garbage_bytes > COMPACT_BYTES_MIN && self.garbage_bytes * 2 > self.arena.len() {
             self.compact();
-        }
-        if self.dirty.len() > 2 * self.slots.len() + COMPACT_BYTES_MIN {
-            self.tidy_dirty();
         }
     }
 
@@ -329,29 +336,79 @@ impl GroupTable {
         self.garbage_bytes = 0;
     }
 
-    // A slot that was freed and used again may stand in the list twice.
-    fn tidy_dirty(&mut self) {
-        self.dirty.sort_unstable();
-        self.dirty.dedup();
-        let slots = &self.slots;
-        self.dirty.retain(|slot| slots[*slot as usize].is_used && slots[*slot as usize].is_dirty);
+    /// Draws the line of a snapshot: what changed by now is pending, or every slot when `full`.
+    pub(crate) fn freeze(&mut self, full: bool) {
+        self.freeze_slots(full);
+        self.set_gone();
+        // A full snapshot begins with nothing, so there is nothing to delete.
+        self.gone_next = if full { self.gone.len() } else { 0 };
+    }
+
+    fn freeze_slots(&mut self, full: bool) {
+        debug_assert!(!self.is_frozen, "a snapshot begins while another is written");
+        let count = self.slots.len();
+        let dirty = std::mem::replace(&mut self.dirty, SlotSet::with_room(count));
+        self.pending = if full { SlotSet::filled(count) } else { dirty };
+        self.pending_next = 0;
+        self.is_frozen = true;
+    }
+
+    fn set_gone(&mut self) {
+        self.gone = std::mem::take(&mut self.removed);
+        self.gone_index = std::mem::take(&mut self.removed_index);
+    }
+
+    /// Whether a snapshot has something left to write.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.is_frozen
+    }
+
+    /// Whether a snapshot has still to write a slot.
+    pub(crate) fn is_pending(&self, slot: u32) -> bool {
+        self.is_frozen && self.pending.contains(slot) && self.slots[slot as usize].is_used
+    }
+
+    /// A pending slot is being written.
+    pub(crate) fn settle(&mut self, slot: u32) {
+        self.pending.remove(slot);
+        self.slots[slot as usize].is_stored = true;
+    }
+
+    /// The next slot to write, which is pending no more. Behind the last one the snapshot is written.
+    pub(crate) fn next_pending(&mut self) -> Option<u32> {
+        while self.is_frozen
+            && let Some(slot) = self.pending.first_from(self.pending_next)
+            && (slot as usize) < self.slots.len()
+        {
+            self.pending_next = slot + 1;
+            if self.slots[slot as usize].is_used {
+                self.settle(slot);
+                return Some(slot);
+            }
+        }
+        self.is_frozen = false;
+        self.pending = SlotSet::default();
+        None
+    }
+
+    /// The next key that an earlier checkpoint holds and that is gone, to be deleted before anything is put.
+    pub(crate) fn next_gone(&mut self) -> Option<Vec<u8>> {
+        let key = (self.gone_next < self.gone.len()).then(|| self.gone.key(self.gone_next).to_vec())?;
+        self.gone_next += 1;
+        Some(key)
+    }
+
+    /// Deletes the next key that is gone from a table of the checkpoint; returns whether there was one.
+    pub(crate) fn write_gone(&mut self, table: u8, writer: &mut dyn StateWriter) -> bool {
+        let key = self.next_gone();
+        key.iter().for_each(|key| writer.delete(table, vnode_of_key(key), key));
+        key.is_some()
     }
 
     /// The slots to write into a checkpoint, changed ones or all, in order; their marks are taken off.
     pub fn take_dirty(&mut self, full: bool) -> Vec<u32> {
-        let slots: Vec<u32> = if full {
-            self.used().collect()
-        } else {
-            self.tidy_dirty();
-            self.dirty.clone()
-        };
-        self.dirty.clear();
-        for &slot in &slots {
-            let entry = &mut self.slots[slot as usize];
-            entry.is_dirty = false;
-            entry.is_stored = true;
-        }
-        slots
+        self.freeze_slots(full);
+        std::iter::from_fn(|| self.next_pending()).collect()
     }
 
     /// Begins the value of a slot in a checkpoint: the version, and when it was last written.
@@ -379,9 +436,10 @@ impl GroupTable {
     }
 
     /// The keys that an earlier checkpoint holds and that are gone, to be deleted before anything is put.
-    pub fn take_removed(&mut self) -> KeyBuffer {
-        self.removed_index.clear();
-        std::mem::take(&mut self.removed)
+    pub fn take_removed(&mut self) -> &KeyBuffer {
+        self.set_gone();
+        self.gone_next = self.gone.len();
+        &self.gone
     }
 
     /// Bytes held, by capacity.
@@ -389,9 +447,12 @@ impl GroupTable {
         self.index.capacity() * (size_of::<Place>() + 1)
             + self.slots.capacity() * size_of::<Slot>()
             + self.arena.capacity()
-            + (self.free.capacity() + self.dirty.capacity() + self.created.capacity()) * size_of::<u32>()
+            + (self.free.capacity() + self.created.capacity()) * size_of::<u32>()
+            + self.dirty.bytes()
+            + self.pending.bytes()
             + self.removed.capacity_bytes()
-            + self.removed_index.capacity() * (size_of::<u32>() + 1)
+            + self.gone.capacity_bytes()
+            + (self.removed_index.capacity() + self.gone_index.capacity()) * (size_of::<u32>() + 1)
             + self.last_write_ms.capacity() * size_of::<i64>()
     }
 }

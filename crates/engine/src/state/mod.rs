@@ -6,5 +6,6 @@
 pub mod codec;
 pub mod group_table;
 pub mod ordered_table;
+pub(crate) mod slot_set;
 pub mod store;
 pub mod vnode;

@@ -71,12 +71,22 @@ pub struct OrderedTable<V> {
     tracks: bool,
     /// Keys whose entry differs from the last snapshot; one that is not in `entries` was in that snapshot and is gone.
     changed: BTreeSet<Box<[u8]>>,
+    /// What of it a snapshot that is written by and by has still to write; every entry stands for itself when `is_frozen_full`.
+    frozen: BTreeSet<Box<[u8]>>,
+    is_frozen_full: bool,
     bytes: usize,
 }
 
 impl<V> Default for OrderedTable<V> {
     fn default() -> Self {
-        OrderedTable { entries: BTreeMap::new(), tracks: false, changed: BTreeSet::new(), bytes: 0 }
+        OrderedTable {
+            entries: BTreeMap::new(),
+            tracks: false,
+            changed: BTreeSet::new(),
+            frozen: BTreeSet::new(),
+            is_frozen_full: false,
+            bytes: 0,
+        }
     }
 }
 
@@ -208,6 +218,37 @@ impl<V: StateValue> OrderedTable<V> {
         }
     }
 
+    /// Draws the line of a snapshot that is written by and by. What [`OrderedTable::write_frozen`] has not told yet must not change.
+    pub fn freeze(&mut self, full: bool) {
+        self.is_frozen_full = full || !self.tracks;
+        self.tracks = true;
+        self.frozen = std::mem::take(&mut self.changed);
+    }
+
+    /// Tells every change before the line whose key begins with `prefix`, as [`OrderedTable::take_changes`] does, and no second time.
+    pub fn write_frozen(&mut self, prefix: &[u8], mut change: impl FnMut(&[u8], Option<&V>)) {
+        let end = above(prefix);
+        let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let keys: Vec<Box<[u8]>> = self.frozen.range::<[u8], _>((Bound::Included(prefix), upper)).cloned().collect();
+        for key in keys {
+            self.frozen.remove(&key);
+            if self.is_frozen_full {
+                continue;
+            }
+            let entry = self.entries.get_mut(&key).map(|entry| {
+                entry.is_stored = true;
+                &entry.value
+            });
+            change(&key, entry);
+        }
+        if self.is_frozen_full {
+            for (key, entry) in self.entries.range_mut::<[u8], _>((Bound::Included(prefix), upper)) {
+                entry.is_stored = true;
+                change(key, Some(&entry.value));
+            }
+        }
+    }
+
     /// Tells every change since the last snapshot (every entry when `full`): the value, or `None` for a key that is gone.
     pub fn take_changes(&mut self, full: bool, mut change: impl FnMut(&[u8], Option<&V>)) {
         let full = full || !self.tracks;
@@ -250,7 +291,7 @@ impl<V: StateValue> OrderedTable<V> {
 
     /// Bytes held: those of the entries, and of the keys that changed.
     pub fn bytes(&self) -> usize {
-        self.bytes + self.changed.len() * ENTRY_BYTES
+        self.bytes + (self.changed.len() + self.frozen.len()) * ENTRY_BYTES
     }
 }
 

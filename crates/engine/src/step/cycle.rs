@@ -25,7 +25,7 @@ use crate::checkpoint::manifest::{
     SplitEntry, WatermarkEntry,
 };
 use crate::checkpoint::run::RunBuffer;
-use crate::checkpoint::writer::{Commit, Done, Work, Writer};
+use crate::checkpoint::writer::{Commit, Done, Stored, Work, Writer};
 use crate::state::store::Frozen;
 
 /// More state files than this are replaced by one full one.
@@ -92,7 +92,7 @@ struct OpenEpoch {
 pub(crate) struct Moment {
     pub(crate) kind: CheckpointKind,
     pub(crate) at: Now,
-    /// How long no row was processed because of the checkpoint.
+    /// How long no row was processed because of the checkpoint, at a time.
     pub(crate) pause: Duration,
     pub(crate) sources: Vec<SourceEntry>,
     pub(crate) watermarks: Vec<WatermarkEntry>,
@@ -200,9 +200,9 @@ impl Keeper {
         (self.next_id, self.needs_full || count >= runs_max || all > live.saturating_mul(2))
     }
 
-    /// Whether an early file is still being written: its buffers are in memory.
-    pub(crate) fn is_writing_early(&self) -> bool {
-        self.early_asked > 0
+    /// Whether a state file is still being written: its buffers are in memory, and may be on their way into the store.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.early_asked > 0 || self.in_flight.as_ref().is_some_and(|in_flight| in_flight.run.is_none())
     }
 
     /// Memory is full: what was written to make room becomes part of the next checkpoint.
@@ -220,7 +220,7 @@ impl Keeper {
     fn take_early(&mut self, done: Result<Option<RunEntry>, StoreError>) -> Result<()> {
         self.early_asked = self.early_asked.saturating_sub(1);
         // Answers come in the order of the questions: before that of the checkpoint in flight it belongs to that one.
-        let in_flight = self.in_flight.as_mut().filter(|f| f.run.is_none() && f.failure.is_none());
+        let in_flight = self.in_flight.as_mut().filter(|f| f.run.is_none());
         match done {
             Ok(run) => {
                 let (early, is_of_flight) = match in_flight {
@@ -243,8 +243,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// The workers have taken their snapshots; the helper writes them out.
-    pub(crate) fn begin(&mut self, moment: Moment, base: Option<Frozen>, buffers: Vec<RunBuffer>) -> Result<()> {
+    /// The line of a checkpoint was drawn.
+    pub(crate) fn begin(&mut self, moment: Moment) {
         let (id, is_full) = self.next();
         self.next_id += 1;
         self.needs_full = false;
@@ -262,7 +262,21 @@ impl Keeper {
             written_bytes: 0,
             manifest: None,
         });
-        self.writer.ask(Work::Run { id, base, buffers })
+    }
+
+    /// The workers have written what they froze; the helper makes a file of it. `pause` is the longest time that rows stood still for it.
+    pub(crate) fn hand_over(
+        &mut self,
+        pause: Duration,
+        base: Option<Frozen>,
+        buffers: Vec<RunBuffer>,
+        stored: Option<Stored>,
+    ) -> Result<()> {
+        let Some(in_flight) = &mut self.in_flight else {
+            return Err(Error::internal("a checkpoint ended before its state was written"));
+        };
+        in_flight.moment.pause = pause;
+        self.writer.ask(Work::Run { id: in_flight.id, base, buffers, stored })
     }
 
     /// Reads the helper's answers and moves the checkpoint on. `prepared` is emptied once all instances have handed over.
@@ -327,8 +341,7 @@ impl Keeper {
 
     /// Whether the checkpoint in flight has everything it waits for before it is published.
     pub(crate) fn is_gathered(&self, prepared: usize, instances: usize) -> bool {
-        let has_all =
-            |f: &InFlight| !f.is_publishing && (f.run.is_some() || f.failure.is_some()) && prepared >= instances;
+        let has_all = |f: &InFlight| !f.is_publishing && f.run.is_some() && prepared >= instances;
         self.in_flight.as_ref().is_some_and(has_all)
     }
 
@@ -350,7 +363,10 @@ impl Keeper {
                 in_flight.written_bytes = run.as_ref().map_or(0, |r| r.bytes);
                 in_flight.run = Some(run);
             }
-            Done::Run(Err(StoreError::Write(error))) => in_flight.failure = Some(error),
+            Done::Run(Err(StoreError::Write(error))) => {
+                in_flight.run = Some(None);
+                in_flight.failure = Some(error);
+            }
             Done::Published(Err(StoreError::Write(error))) => self.give_up(error, now_ms, view)?,
             Done::Run(Err(StoreError::Fatal(error))) | Done::Published(Err(StoreError::Fatal(error))) => {
                 return Err(error.at(format!("checkpoint {}", in_flight.id)));
@@ -463,6 +479,11 @@ impl Keeper {
             pause_us: u64::try_from(in_flight.moment.pause.as_micros()).unwrap_or(u64::MAX),
             bytes: in_flight.written_bytes,
         });
+        if !in_flight.moment.is_last {
+            view.metrics.checkpoints_taken.fetch_add(1, Relaxed);
+            let pause_us = u64::try_from(in_flight.moment.pause.as_micros()).unwrap_or(u64::MAX);
+            view.metrics.longest_pause_us.fetch_max(pause_us, Relaxed);
+        }
         view.fail_points.reach("src.offset_commit");
         for (intake, positions) in view.intakes.iter().zip(in_flight.moment.positions) {
             if let Some(fetch) = &intake.fetch {

@@ -33,6 +33,10 @@ pub struct Metrics {
     pub late_rows: AtomicU64,
     /// Checkpoints that could not be written, or took longer than their timeout.
     pub checkpoints_failed: AtomicU64,
+    /// Checkpoints that were taken while the job went on.
+    pub checkpoints_taken: AtomicU64,
+    /// The longest time in microseconds that no row was processed because of one of them, at a time.
+    pub longest_pause_us: AtomicU64,
     checkpoint: Mutex<Option<CheckpointSummary>>,
     waiting: Mutex<Option<String>>,
     notes: Mutex<VecDeque<String>>,
@@ -110,7 +114,7 @@ pub struct CheckpointSummary {
     pub time_ms: i64,
     /// From its begin until its work was committed.
     pub duration_ms: u64,
-    /// How long no row was processed because of it, in microseconds.
+    /// The longest time that no row was processed because of it, at a time, in microseconds.
     pub pause_us: u64,
     /// Bytes written for it.
     pub bytes: u64,

@@ -183,7 +183,7 @@ fn convert(spec: &JobSpec, ids: &[String], manifest: &Manifest, store: &Store) -
             let Some(operator) = ids.iter().position(|i| i == id) else { return Ok(()) };
             let operator = u16::try_from(operator).map_err(|_| Error::internal("a plan of 65536 nodes"))?;
             if entry.kind == EntryKind::DeletePrefix {
-                store.ingest(&buffer, |_| true)?;
+                store.ingest(std::slice::from_ref(&buffer), |_| true)?;
                 buffer.clear();
                 for (vnode, key) in store.keys_with_prefix(operator, entry.table, entry.key)? {
                     buffer.push(operator, &RunEntryRef { kind: EntryKind::Delete, vnode, key: &key, ..entry });
@@ -192,11 +192,11 @@ fn convert(spec: &JobSpec, ids: &[String], manifest: &Manifest, store: &Store) -
                 buffer.push(operator, &entry);
             }
             if buffer.bytes() >= CONVERT_BYTES {
-                store.ingest(&buffer, |_| true)?;
+                store.ingest(std::slice::from_ref(&buffer), |_| true)?;
                 buffer.clear();
             }
             Ok(())
         })?;
     }
-    store.ingest(&buffer, |_| true)
+    store.ingest(std::slice::from_ref(&buffer), |_| true)
 }

@@ -31,12 +31,22 @@ use super::room::Room;
 use super::worker::{Command, Shared, StepInput, Task, Worker, earliest};
 use crate::checkpoint::manifest::{InputEntry, Manifest};
 use crate::checkpoint::run::RunBuffer;
+use crate::checkpoint::writer::Stored;
+use crate::state::store::Frozen;
 use crate::time::{EdgeTime, Generator};
 
 /// The longest time a parked loop sleeps; only a bound against lost time, everything it waits for has a deadline or wakes it.
 const PARK_MAX: Duration = Duration::from_secs(60);
 /// A stop that takes longer is given up; the last checkpoint stands.
 const STOP_MAX: Duration = Duration::from_secs(10);
+
+/// A checkpoint between its line and the moment in which all workers have written what they froze.
+struct Slicing {
+    base: Option<Frozen>,
+    stored: Option<Stored>,
+    /// The longest time that rows stood still for it.
+    pause: Duration,
+}
 
 /// A job that runs.
 pub(super) struct Running {
@@ -69,6 +79,8 @@ pub(super) struct Running {
     /// The note about it was given.
     is_over_budget: bool,
     room: Room,
+    /// The checkpoint whose line is drawn and whose state is being written.
+    slicing: Option<Slicing>,
     stop_deadline: Option<Instant>,
 }
 
@@ -172,6 +184,7 @@ impl Running {
             ending: None,
             is_over_budget: false,
             room,
+            slicing: None,
             stop_deadline: None,
         };
         if let Some(manifest) = &recovered.manifest {
@@ -207,10 +220,11 @@ impl Running {
                 return Ok(end);
             }
             self.begin_if_due(now)?;
+            is_woken |= self.slice()?;
             if self.is_held_up() || (self.ending.is_some() && !self.flow.has_carry()) {
                 self.command(Command::Sinks { now })?;
                 let is_waiting = self.ending.is_some() && !self.is_gathered();
-                if self.is_held_up() || is_waiting {
+                if (self.is_held_up() || is_waiting) && self.slicing.is_none() {
                     // Timers wait as the rows do: what they would emit has no place to go.
                     let expires_ms = self.keeper.as_ref().and_then(Keeper::expires_ms);
                     is_woken |= self.park(now.left_ms(None, earliest(self.sink_deadline_ms, expires_ms)));
@@ -218,7 +232,9 @@ impl Running {
                 continue;
             }
             if self.room.is_full() && self.ending.is_none() && !self.flow.has_carry() {
-                if self.keeper.as_ref().is_some_and(Keeper::is_writing_early) {
+                if self.slicing.is_some() {
+                    // Its slices are all that is done until it is written.
+                } else if self.keeper.as_ref().is_some_and(Keeper::is_writing) {
                     // What was written out last is still in memory, so the sources wait.
                     let expires_ms = self.keeper.as_ref().and_then(Keeper::expires_ms);
                     is_woken |= self.park(now.left_ms(None, expires_ms));
@@ -321,16 +337,16 @@ impl Running {
         self.command(Command::Step(input))?;
         self.prepared.clear();
         let store = self.room.store();
-        self.command(Command::Snapshot { id, kind, full, store: store.clone() })?;
+        self.command(Command::Snapshot { id, kind, full, has_store: store.is_some() })?;
         self.letters_kept.clone_from(&self.letters);
+        let operators = self.worker.spilling(&self.shared.graph);
         // Nothing resumes from the last checkpoint of a bounded job, so what the store holds need not be in it.
-        let base = store.filter(|_| full && kind != CheckpointKind::Final);
-        let base = base.map(|store| store.freeze(self.worker.spilling(&self.shared.graph)));
-        let mut buffers = Vec::new();
+        let base = store.as_ref().filter(|_| full && kind != CheckpointKind::Final);
+        let base = base.map(|store| store.freeze(operators.clone()));
+        let stored = store.map(|store| Stored { store, operators });
         let mut inputs: Vec<InputEntry> = Vec::new();
         for report in &self.shared.reports {
             let mut report = lock(report);
-            buffers.extend(report.snapshot.take());
             for (place, watermark) in report.input_watermarks.drain(..) {
                 let operator = &self.ids[self.shared.graph.nodes[place].plan_node];
                 match inputs.iter_mut().find(|i| i.operator == *operator) {
@@ -344,7 +360,7 @@ impl Running {
         let moment = Moment {
             kind,
             at: now,
-            pause: env::monotonic().saturating_duration_since(began),
+            pause: Duration::ZERO,
             sources: source_entries(&self.flow.intakes, &source_ids),
             watermarks: self.flow.watermark_entries(&self.shared.graph, &self.ids),
             inputs,
@@ -352,9 +368,37 @@ impl Running {
             is_last: self.ending == Some(kind),
             savepoint,
         };
-        match &mut self.keeper {
-            Some(keeper) => keeper.begin(moment, base, buffers),
-            None => Ok(()),
+        if let Some(keeper) = &mut self.keeper {
+            keeper.begin(moment);
+        }
+        self.slicing = Some(Slicing { base, stored, pause: env::monotonic().saturating_duration_since(began) });
+        self.hand_over()
+    }
+
+    /// Writes a slice of the checkpoint that was begun; returns whether there was one to write.
+    fn slice(&mut self) -> Result<bool> {
+        if self.slicing.is_none() {
+            return Ok(false);
+        }
+        let began = env::monotonic();
+        self.command(Command::Slice)?;
+        if let Some(slicing) = &mut self.slicing {
+            slicing.pause = slicing.pause.max(env::monotonic().saturating_duration_since(began));
+        }
+        self.hand_over()?;
+        Ok(true)
+    }
+
+    /// Hands what the workers froze to the checkpoint once all of it is written.
+    fn hand_over(&mut self) -> Result<()> {
+        if self.shared.reports.iter().any(|report| lock(report).snapshot.is_none()) {
+            return Ok(());
+        }
+        let buffers = self.shared.reports.iter().flat_map(|report| lock(report).snapshot.take().unwrap_or_default());
+        let buffers: Vec<RunBuffer> = buffers.collect();
+        match (&mut self.keeper, self.slicing.take()) {
+            (Some(keeper), Some(Slicing { base, stored, pause })) => keeper.hand_over(pause, base, buffers, stored),
+            _ => Ok(()),
         }
     }
 
@@ -432,7 +476,7 @@ impl Running {
         self.command(Command::Step(input))?;
         self.command(Command::Spill { store, full: is_new })?;
         let buffers: Vec<RunBuffer> =
-            self.shared.reports.iter().filter_map(|report| lock(report).snapshot.take()).collect();
+            self.shared.reports.iter().flat_map(|report| lock(report).snapshot.take().unwrap_or_default()).collect();
         self.room.made();
         match &mut self.keeper {
             Some(keeper) => keeper.write_early(buffers, is_new),
@@ -493,7 +537,7 @@ impl Running {
         let metrics = &self.shared.metrics;
         let mut sums = vec![(SinkCounters::default(), None); metrics.sinks.len()];
         let mut state: Vec<(u64, u64, u64)> = vec![(0, 0, 0); metrics.nodes.len()];
-        let mut spillable_bytes = 0;
+        let (mut spillable_bytes, mut snapshot_bytes) = (0, 0);
         for report in &self.shared.reports {
             let mut report = lock(report);
             self.next_timer_ms = earliest(self.next_timer_ms, report.next_timer_ms);
@@ -503,6 +547,7 @@ impl Running {
             self.letters_kept.extend_from_slice(&report.letters);
             self.letters.append(&mut report.letters);
             self.prepared.append(&mut report.prepared);
+            snapshot_bytes += report.snapshot_bytes as u64;
             for (sink, counters, waiting) in &report.sinks {
                 let Some((sum, text)) = sums.get_mut(*sink) else { continue };
                 sum.received += counters.received;
@@ -530,7 +575,7 @@ impl Running {
             node.ignored_retractions.store(*ignored, Relaxed);
         }
         let state_bytes = state.iter().map(|s| s.0).sum();
-        self.room.note(state_bytes, spillable_bytes);
+        self.room.note(state_bytes + snapshot_bytes, spillable_bytes);
         if state_bytes > self.spec.memory_bytes && !std::mem::replace(&mut self.is_over_budget, true) {
             let (held, budget) = (state_bytes >> 20, self.spec.memory_bytes >> 20);
             metrics.note(format!("the job's state takes {held} MiB, more than its memory budget of {budget} MiB"));

@@ -30,10 +30,15 @@ use super::graph::{Graph, Place, Role};
 use super::letters::{self, Letter, Origin};
 use super::metrics::{Metrics, lock};
 use super::now::Now;
-use crate::checkpoint::run::RunBuffer;
+use crate::checkpoint::run::{RunBuffer, RunParts};
 use crate::operator::{Operator, Output, WATERMARK_MIN};
 use crate::state::store::{StateStore, Store};
 use crate::time::{self, EdgeTime};
+
+/// A worker writes so much of a checkpoint between two steps: a few milliseconds.
+const SLICE_BYTES: usize = 512 << 10;
+/// Entries asked for before the bytes are looked at.
+const PART_ENTRIES: usize = 256;
 
 /// Receives the rows of a bare SELECT.
 pub type Collector = Box<dyn FnMut(&Schema, ChangeBatch) -> Result<()> + Send>;
@@ -72,9 +77,11 @@ pub(crate) enum Command {
     Step(StepInput),
     /// Only look after the sinks (one of them is full).
     Sinks { now: Now },
-    /// Write state out and prepare the sinks for checkpoint `id`. With a store, what the operators that keep state there write goes into
-    /// it too, and they write what changed, `full` or not: the store holds the rest.
-    Snapshot { id: u64, kind: CheckpointKind, full: bool, store: Option<Arc<Store>> },
+    /// Draw the line of checkpoint `id`: operators freeze their state, the sinks prepare. With a store, the operators that keep state there
+    /// write what changed, `full` or not: the store holds the rest.
+    Snapshot { id: u64, kind: CheckpointKind, full: bool, has_store: bool },
+    /// Write a slice of what was frozen.
+    Slice,
     /// Memory is full: operators that can write what changed into the store and forget the rest. `full` is the first time: all state is
     /// written, that of the others too.
     Spill { store: Arc<Store>, full: bool },
@@ -150,7 +157,10 @@ pub(crate) struct Report {
     pub(crate) operators: Vec<OperatorReport>,
     /// By node of the graph: the watermark its input stands at.
     pub(crate) input_watermarks: Vec<(Place, i64)>,
-    pub(crate) snapshot: Option<RunBuffer>,
+    /// All that a checkpoint gets from this worker, once it is written.
+    pub(crate) snapshot: Option<Vec<RunBuffer>>,
+    /// Bytes written so far of the checkpoint whose state is being written.
+    pub(crate) snapshot_bytes: usize,
 }
 
 /// What an operator of one worker tells.
@@ -184,6 +194,9 @@ pub(crate) struct Worker {
     is_before_checkpoint: bool,
     /// What functions refused in this step.
     letters: Vec<Letter>,
+    /// What is written of the checkpoint whose line was drawn last, and the operators that have more to write.
+    parts: RunParts,
+    unwritten: Vec<Place>,
 }
 
 /// One worker's part of one node.
@@ -237,8 +250,17 @@ impl NodeState {
 impl Worker {
     pub(crate) fn new(index: usize, nodes: Vec<NodeState>, session: Session) -> Self {
         let context = EvalContext { now_ms: 0, seed: 0, watermark_ms: WATERMARK_MIN, session };
-        let output = Output::default();
-        Worker { index, nodes, context, output, split: 0, is_before_checkpoint: false, letters: Vec::new() }
+        Worker {
+            index,
+            nodes,
+            context,
+            output: Output::default(),
+            split: 0,
+            is_before_checkpoint: false,
+            parts: RunParts::default(),
+            unwritten: Vec::new(),
+            letters: Vec::new(),
+        }
     }
 
     /// The life of a worker thread.
@@ -274,9 +296,10 @@ impl Worker {
                 self.guard(shared, |w| w.finish(shared, input.now));
             }
             Command::Sinks { now } => self.guard(shared, |w| w.finish(shared, *now)),
-            Command::Snapshot { id, kind, full, store } => {
-                self.guard(shared, |w| w.snapshot(shared, *id, *kind, *full, store.as_deref()));
+            Command::Snapshot { id, kind, full, has_store } => {
+                self.guard(shared, |w| w.snapshot(shared, *id, *kind, *full, *has_store));
             }
+            Command::Slice => self.guard(shared, |w| w.slice(shared)),
             Command::Spill { store, full } => self.guard(shared, |w| w.spill(shared, store, *full)),
             Command::Exit => {}
         }
@@ -555,6 +578,7 @@ impl Worker {
         report.letters.append(&mut self.letters);
         report.sinks.clear();
         report.operators.clear();
+        report.snapshot_bytes = self.parts.bytes();
         for (place, node) in self.nodes.iter_mut().enumerate() {
             match &mut node.part {
                 Part::Operator(operator) => {
@@ -585,13 +609,13 @@ impl Worker {
     fn spill(&mut self, shared: &Shared, store: &Arc<Store>, full: bool) -> Result<()> {
         let mut buffer = RunBuffer::default();
         let spilled = self.write_out(shared, full, full, &mut buffer)?;
-        store.ingest(&buffer, |operator| spilled.iter().any(|(_, o)| *o == operator))?;
+        store.ingest(std::slice::from_ref(&buffer), |operator| spilled.iter().any(|(_, o)| *o == operator))?;
         for (place, operator_number) in spilled {
             if let Part::Operator(operator) = &mut self.nodes[place].part {
                 operator.evict(&StateStore::new(Arc::clone(store), operator_number))?;
             }
         }
-        lock(&shared.reports[self.index]).snapshot = Some(buffer);
+        lock(&shared.reports[self.index]).snapshot = Some(vec![buffer]);
         Ok(())
     }
 
@@ -619,26 +643,18 @@ impl Worker {
         Ok(spilled)
     }
 
-    fn snapshot(
-        &mut self,
-        shared: &Shared,
-        id: u64,
-        kind: CheckpointKind,
-        full: bool,
-        store: Option<&Store>,
-    ) -> Result<()> {
-        let mut buffer = RunBuffer::default();
-        let mut spilled: Vec<u16> = Vec::new();
+    fn snapshot(&mut self, shared: &Shared, id: u64, kind: CheckpointKind, full: bool, has_store: bool) -> Result<()> {
+        self.parts = RunParts::default();
+        self.unwritten.clear();
         let mut input_watermarks = Vec::new();
         for (place, node) in self.nodes.iter_mut().enumerate() {
             match &mut node.part {
                 Part::Operator(operator) => {
-                    buffer.set_operator(shared.graph.nodes[place].plan_node);
-                    let is_stored = store.is_some() && operator.spills();
-                    if is_stored {
-                        spilled.push(u16::try_from(shared.graph.nodes[place].plan_node).unwrap_or(u16::MAX));
+                    self.parts.set_operator(shared.graph.nodes[place].plan_node);
+                    let is_stored = has_store && operator.spills();
+                    if !operator.freeze(full && !is_stored, &mut self.parts)? {
+                        self.unwritten.push(place);
                     }
-                    operator.snapshot(full && !is_stored, &mut buffer)?;
                     shared.fail_points.reach("op.snapshot");
                     input_watermarks.push((place, node.input_watermark));
                 }
@@ -651,13 +667,34 @@ impl Worker {
                 _ => {}
             }
         }
-        if let Some(store) = store {
-            store.ingest(&buffer, |operator| spilled.contains(&operator))?;
-        }
-        let mut report = lock(&shared.reports[self.index]);
-        report.snapshot = Some(buffer);
-        report.input_watermarks = input_watermarks;
+        lock(&shared.reports[self.index]).input_watermarks = input_watermarks;
+        self.hand_over_written(shared);
         Ok(())
+    }
+
+    /// Writes some of what was frozen.
+    fn slice(&mut self, shared: &Shared) -> Result<()> {
+        let enough = self.parts.bytes() + SLICE_BYTES;
+        while let Some(&place) = self.unwritten.last() {
+            let Part::Operator(operator) = &mut self.nodes[place].part else { break };
+            self.parts.set_operator(shared.graph.nodes[place].plan_node);
+            if operator.snapshot_part(PART_ENTRIES, &mut self.parts)? {
+                self.unwritten.pop();
+            }
+            if self.parts.bytes() >= enough {
+                break;
+            }
+        }
+        self.hand_over_written(shared);
+        Ok(())
+    }
+
+    /// Hands the parts over once all of them are written.
+    fn hand_over_written(&mut self, shared: &Shared) {
+        let mut report = lock(&shared.reports[self.index]);
+        if self.unwritten.is_empty() && report.snapshot.is_none() {
+            report.snapshot = Some(std::mem::take(&mut self.parts).into_buffers());
+        }
     }
 }
 

@@ -27,6 +27,12 @@ pub(crate) trait History {
     fn release(&mut self, slot: u32, group: &[u8], vnode: u8);
     /// Writes changes (everything when `full`) with `prefix` in front of the group's key.
     fn snapshot(&mut self, full: bool, place: HistoryPlace<'_>, writer: &mut dyn StateWriter);
+    /// Draws the line of a snapshot that is written by and by.
+    fn freeze(&mut self, full: bool);
+    /// Deletes the next entry of a group that is gone; returns whether there was one.
+    fn write_gone(&mut self, place: HistoryPlace<'_>, writer: &mut dyn StateWriter) -> bool;
+    /// Writes what changed before the line in a slot.
+    fn write_slot(&mut self, slot: u32, place: HistoryPlace<'_>, writer: &mut dyn StateWriter);
     /// Takes an entry back and returns the highest sequence number in it.
     fn restore(&mut self, slot: u32, suffix: &[u8], value: &[u8]) -> Result<u64>;
 }
@@ -39,6 +45,34 @@ pub(crate) struct HistoryPlace<'a> {
     pub(crate) groups: &'a GroupTable,
 }
 
+impl HistoryPlace<'_> {
+    /// Writes a change of the entry that stands under the slot and a suffix.
+    fn write<V: StateValue>(
+        self,
+        entry: &[u8],
+        content: Option<&V>,
+        key: &mut Vec<u8>,
+        value: &mut Vec<u8>,
+        writer: &mut dyn StateWriter,
+    ) {
+        let Some((slot, suffix)) = entry.split_first_chunk::<4>() else { return };
+        let slot = u32::from_be_bytes(*slot);
+        key.clear();
+        key.extend_from_slice(self.prefix);
+        key.extend_from_slice(self.groups.key(slot));
+        key.extend_from_slice(suffix);
+        match content {
+            None => writer.delete(self.table, self.groups.vnode(slot), key),
+            Some(content) => {
+                value.clear();
+                value.push(STATE_VERSION);
+                content.encode(value);
+                writer.put(self.table, self.groups.vnode(slot), key, value);
+            }
+        }
+    }
+}
+
 /// Entries of groups, by slot.
 #[derive(Debug)]
 pub(crate) struct Entries<V> {
@@ -46,7 +80,12 @@ pub(crate) struct Entries<V> {
     /// Full keys of groups that are gone, as far as a checkpoint holds them.
     removed: KeyBuffer,
     removed_vnodes: Vec<u8>,
+    /// Those of the snapshot that is being written, and how many of them are.
+    gone: KeyBuffer,
+    gone_vnodes: Vec<u8>,
+    gone_next: usize,
     scratch: Vec<u8>,
+    value: Vec<u8>,
 }
 
 impl<V> Default for Entries<V> {
@@ -55,7 +94,11 @@ impl<V> Default for Entries<V> {
             table: OrderedTable::default(),
             removed: KeyBuffer::default(),
             removed_vnodes: Vec::new(),
+            gone: KeyBuffer::default(),
+            gone_vnodes: Vec::new(),
+            gone_next: 0,
             scratch: Vec::new(),
+            value: Vec::new(),
         }
     }
 }
@@ -83,7 +126,7 @@ impl<V: StateValue> Entries<V> {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.table.bytes() + self.removed.capacity_bytes()
+        self.table.bytes() + self.removed.capacity_bytes() + self.gone.capacity_bytes()
     }
 }
 
@@ -114,6 +157,29 @@ impl Entries<i64> {
 }
 
 impl<V: StateValue> History for Entries<V> {
+    fn freeze(&mut self, full: bool) {
+        self.table.freeze(full);
+        self.gone = std::mem::take(&mut self.removed);
+        self.gone_vnodes = std::mem::take(&mut self.removed_vnodes);
+        // A full snapshot begins with nothing, so there is nothing to delete.
+        self.gone_next = if full { self.gone.len() } else { 0 };
+    }
+
+    fn write_gone(&mut self, place: HistoryPlace<'_>, writer: &mut dyn StateWriter) -> bool {
+        let Some(vnode) = self.gone_vnodes.get(self.gone_next) else { return false };
+        writer.delete(place.table, *vnode, &[place.prefix, self.gone.key(self.gone_next)].concat());
+        self.gone_next += 1;
+        true
+    }
+
+    fn write_slot(&mut self, slot: u32, place: HistoryPlace<'_>, writer: &mut dyn StateWriter) {
+        let (mut key, mut value) = (std::mem::take(&mut self.scratch), std::mem::take(&mut self.value));
+        self.table.write_frozen(&slot.to_be_bytes(), |entry, content| {
+            place.write(entry, content, &mut key, &mut value, writer);
+        });
+        (self.scratch, self.value) = (key, value);
+    }
+
     fn begin_anew(&mut self) {
         *self = Entries { table: OrderedTable::tracking(), ..Entries::default() };
     }
@@ -142,21 +208,7 @@ impl<V: StateValue> History for Entries<V> {
         }
         let (mut key, mut value) = (Vec::new(), Vec::new());
         self.table.take_changes(full, |entry, content| {
-            let Some((slot, suffix)) = entry.split_first_chunk::<4>() else { return };
-            let slot = u32::from_be_bytes(*slot);
-            key.clear();
-            key.extend_from_slice(place.prefix);
-            key.extend_from_slice(place.groups.key(slot));
-            key.extend_from_slice(suffix);
-            match content {
-                None => writer.delete(place.table, place.groups.vnode(slot), &key),
-                Some(content) => {
-                    value.clear();
-                    value.push(STATE_VERSION);
-                    content.encode(&mut value);
-                    writer.put(place.table, place.groups.vnode(slot), &key, &value);
-                }
-            }
+            place.write(entry, content, &mut key, &mut value, writer);
         });
     }
 
@@ -340,6 +392,15 @@ impl History for ArrivalHistory {
     }
     fn snapshot(&mut self, full: bool, place: HistoryPlace<'_>, writer: &mut dyn StateWriter) {
         self.entries.snapshot(full, place, writer);
+    }
+    fn freeze(&mut self, full: bool) {
+        self.entries.freeze(full);
+    }
+    fn write_gone(&mut self, place: HistoryPlace<'_>, writer: &mut dyn StateWriter) -> bool {
+        self.entries.write_gone(place, writer)
+    }
+    fn write_slot(&mut self, slot: u32, place: HistoryPlace<'_>, writer: &mut dyn StateWriter) {
+        self.entries.write_slot(slot, place, writer);
     }
     fn restore(&mut self, slot: u32, suffix: &[u8], value: &[u8]) -> Result<u64> {
         let sequence = suffix

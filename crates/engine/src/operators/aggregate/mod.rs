@@ -31,6 +31,8 @@ use self::list::List;
 pub(crate) use self::values::Values;
 use self::values::{Input, Shape};
 use self::variance::{Integer, Moment, Six, Spread, Variance};
+use super::sliced::Sliced;
+use crate::checkpoint::run::RunBuffer;
 use crate::operator::StateWriter;
 pub(crate) use crate::state::codec::check_version;
 use crate::state::codec::{KeyBuffer, Reader, STATE_VERSION, decode_column, encode_keys, put_varint, split_key};
@@ -558,6 +560,8 @@ pub(crate) struct Groups {
     accumulators: Vec<Accumulator>,
     mask: Vec<bool>,
     loaded: [Loaded; 2],
+    aside: RunBuffer,
+    value: Vec<u8>,
 }
 
 impl Groups {
@@ -569,7 +573,15 @@ impl Groups {
             .map(|(call, arguments)| new_accumulator(call, arguments, spec.input_retracts))
             .collect::<Result<_>>()?;
         let table = GroupTable::new(ttl_ms);
-        Ok(Groups { table, row_counts: Vec::new(), accumulators, mask: Vec::new(), loaded: Default::default() })
+        Ok(Groups {
+            table,
+            row_counts: Vec::new(),
+            accumulators,
+            mask: Vec::new(),
+            loaded: Default::default(),
+            aside: RunBuffer::default(),
+            value: Vec::new(),
+        })
     }
 
     /// No groups in memory: all are in `store`, and are loaded by [`Groups::load_created`].
@@ -727,6 +739,7 @@ impl Groups {
 
     /// Forgets a group and frees its slot.
     pub(crate) fn release(&mut self, slot: u32) {
+        self.copy_aside(&[slot]);
         let (key, vnode) = (self.table.key(slot), self.table.vnode(slot));
         for accumulator in &mut self.accumulators {
             if let Some(column) = accumulator.column() {
@@ -785,12 +798,31 @@ impl Groups {
         Ok(())
     }
 
+    /// Draws the line of a snapshot that is written by and by.
+    pub(crate) fn freeze(&mut self, full: bool) {
+        self.table.freeze(full);
+        for history in self.accumulators.iter_mut().filter_map(|a| a.column().and_then(|column| column.history())) {
+            history.freeze(full);
+        }
+    }
+
+    fn encode(&self, slot: u32, value: &mut Vec<u8>) {
+        value.clear();
+        value.push(STATE_VERSION);
+        put_varint(self.row_counts[slot as usize].cast_unsigned(), value);
+        put_varint(self.table.last_write_ms(slot).cast_unsigned(), value);
+        for accumulator in &self.accumulators {
+            if let Accumulator::Column(column) = accumulator {
+                column.encode(slot, value);
+            }
+        }
+    }
+
     /// Writes changed groups, or all of them, with `prefix` in front of each key. Deletes come before puts.
     pub(crate) fn snapshot(&mut self, full: bool, prefix: &[u8], writer: &mut dyn StateWriter) {
         let mut key = Vec::new();
         // A full snapshot begins with nothing, so there is nothing to delete.
-        let removed = self.table.take_removed();
-        for removed in removed.iter().filter(|_| !full) {
+        for removed in self.table.take_removed().iter().filter(|_| !full) {
             key.clear();
             key.extend_from_slice(prefix);
             key.extend_from_slice(removed);
@@ -801,15 +833,7 @@ impl Groups {
             key.clear();
             key.extend_from_slice(prefix);
             key.extend_from_slice(self.table.key(slot));
-            value.clear();
-            value.push(STATE_VERSION);
-            put_varint(self.row_counts[slot as usize].cast_unsigned(), &mut value);
-            put_varint(self.table.last_write_ms(slot).cast_unsigned(), &mut value);
-            for accumulator in &self.accumulators {
-                if let Accumulator::Column(column) = accumulator {
-                    column.encode(slot, &mut value);
-                }
-            }
+            self.encode(slot, &mut value);
             writer.put(GROUPS_TABLE, self.table.vnode(slot), &key, &value);
         }
         for (accumulator, table) in self.accumulators.iter_mut().zip(GROUPS_TABLE + 1..) {
@@ -868,7 +892,43 @@ impl Groups {
             + self.row_counts.capacity() * size_of::<i64>()
             + self.mask.capacity()
             + self.loaded.iter().map(Loaded::bytes).sum::<usize>()
+            + self.aside.capacity_bytes()
             + columns.sum::<usize>()
+    }
+}
+
+/// For groups without a prefix in front of their keys. Whoever changes what stands in a history changes its group too.
+impl Sliced for Groups {
+    fn table(&mut self) -> &mut GroupTable {
+        &mut self.table
+    }
+
+    fn aside(&mut self) -> &mut RunBuffer {
+        &mut self.aside
+    }
+
+    fn write_slot(&mut self, slot: u32, writer: &mut dyn StateWriter) {
+        let mut value = std::mem::take(&mut self.value);
+        self.encode(slot, &mut value);
+        writer.put(GROUPS_TABLE, self.table.vnode(slot), self.table.key(slot), &value);
+        self.value = value;
+        for (accumulator, table) in self.accumulators.iter_mut().zip(GROUPS_TABLE + 1..) {
+            if let Some(history) = accumulator.column().and_then(|column| column.history()) {
+                history.write_slot(slot, HistoryPlace { table, prefix: &[], groups: &self.table }, writer);
+            }
+        }
+    }
+
+    fn write_gone(&mut self, writer: &mut dyn StateWriter) -> Result<bool> {
+        if self.table.write_gone(GROUPS_TABLE, writer) {
+            return Ok(true);
+        }
+        let mut histories = self.accumulators.iter_mut().zip(GROUPS_TABLE + 1..);
+        let groups = &self.table;
+        Ok(histories.any(|(accumulator, table)| {
+            let history = accumulator.column().and_then(|column| column.history());
+            history.is_some_and(|h| h.write_gone(HistoryPlace { table, prefix: &[], groups }, writer))
+        }))
     }
 }
 

@@ -102,9 +102,9 @@ impl Store {
     }
 
     /// Takes in the entries of some operators.
-    pub(crate) fn ingest(&self, buffer: &RunBuffer, takes: impl Fn(u16) -> bool) -> Result<()> {
+    pub(crate) fn ingest(&self, buffers: &[RunBuffer], takes: impl Fn(u16) -> bool) -> Result<()> {
         let mut order: Vec<Sorted> = Vec::new();
-        for entry in buffer.entries() {
+        for (number, entry) in (0..).zip(buffers).flat_map(|(n, buffer)| buffer.entries().map(move |e| (n, e))) {
             let entry = entry?;
             if !takes(entry.operator) {
                 continue;
@@ -112,12 +112,12 @@ impl Store {
             if entry.kind == EntryKind::DeletePrefix {
                 return Err(Error::internal("an operator that deletes by prefix keeps state in the store"));
             }
-            order.push(Sorted::new(&entry));
+            order.push(Sorted::new(number, &entry));
         }
         if order.is_empty() {
             return Ok(());
         }
-        let key_at = |place: u64| buffer.entry_at(place);
+        let key_at = |(buffer, place): (u32, u64)| buffers[buffer as usize].entry_at(place);
         order.sort_unstable_by(|a, b| {
             a.begin.cmp(&b.begin).then_with(|| {
                 let (left, right) = (key_at(a.place), key_at(b.place));
@@ -220,16 +220,17 @@ impl Frozen {
 /// An entry of a buffer on its way into order: the beginning of its key in the store, and its place in the buffer.
 struct Sorted {
     begin: [u64; 2],
-    place: u64,
+    /// The buffer and the place in it.
+    place: (u32, u64),
 }
 
 impl Sorted {
-    fn new(entry: &RunEntryRef<'_>) -> Sorted {
+    fn new(buffer: u32, entry: &RunEntryRef<'_>) -> Sorted {
         let mut bytes = [0; 16];
         bytes[..HEAD_BYTES].copy_from_slice(&head(entry.operator, entry.table, entry.vnode));
         let length = entry.key.len().min(bytes.len() - HEAD_BYTES);
         bytes[HEAD_BYTES..HEAD_BYTES + length].copy_from_slice(&entry.key[..length]);
         let number = |half: &[u8]| u64::from_be_bytes(half.try_into().expect("half of sixteen bytes"));
-        Sorted { begin: [number(&bytes[..8]), number(&bytes[8..])], place: entry.place }
+        Sorted { begin: [number(&bytes[..8]), number(&bytes[8..])], place: (buffer, entry.place) }
     }
 }
