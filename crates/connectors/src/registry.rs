@@ -4,6 +4,7 @@
 
 use wiesel_core::diagnostic::nearest;
 use wiesel_core::lookup::{LookupFactory, LookupRequest};
+use wiesel_core::options::{Options, WATERMARK_EMIT_STRATEGY, WATERMARK_IDLE_TIMEOUT};
 use wiesel_core::sink::SinkFactory;
 use wiesel_core::source::SourceFactory;
 use wiesel_core::table::{
@@ -190,7 +191,13 @@ impl ConnectorRegistry for Registry {
     fn info(&self, table: &TableDescriptor) -> Result<ConnectorInfo> {
         let connector = find(table)?;
         refuse_settings(table, connector.name)?;
-        (connector.info)(table, &self.context)
+        let given = watermark_options(table)?;
+        let mut info = (connector.info)(table, &self.context)?;
+        let has_effect = info.watermark_push_down;
+        info.notes.extend(given.iter().filter(|_| !has_effect).map(|key| {
+            format!("option '{key}' has no effect, as in Flink: connector '{}' makes no watermarks", connector.name)
+        }));
+        Ok(info)
     }
 
     fn source(&self, table: &TableDescriptor, request: &SourceRequest) -> Result<Box<dyn SourceFactory>> {
@@ -230,6 +237,24 @@ impl ConnectorRegistry for Registry {
     fn probe(&self, table: &TableDescriptor, as_sink: bool) -> Result<()> {
         (find(table)?.probe)(table, as_sink, &self.context)
     }
+}
+
+/// Checks the options `scan.watermark.*` and returns those that are given.
+fn watermark_options(table: &TableDescriptor) -> Result<Vec<&'static str>> {
+    let mut options = Options::new(&table.name, &table.options);
+    for key in ["group", "max-drift", "update-interval"].map(|key| format!("scan.watermark.alignment.{key}")) {
+        if options.get(&key).is_some() {
+            return Err(options.unsupported(&key, "sources are read without regard to one another's watermarks"));
+        }
+    }
+    let mut given = Vec::new();
+    if options.duration(WATERMARK_IDLE_TIMEOUT)?.is_some() {
+        given.push(WATERMARK_IDLE_TIMEOUT);
+    }
+    if options.one_of(WATERMARK_EMIT_STRATEGY, &["on-periodic", "on-event"])?.is_some() {
+        given.push(WATERMARK_EMIT_STRATEGY);
+    }
+    Ok(given)
 }
 
 /// Refuses `SET 'wiesel.sink.<table>.*'` where the connector cannot do it.

@@ -7,6 +7,12 @@ use std::time::Duration;
 use crate::diagnostic::nearest;
 use crate::error::{Error, Result};
 
+/// How long a split may be silent before it no longer holds the watermark back; goes before `table.exec.source.idle-timeout`.
+pub const WATERMARK_IDLE_TIMEOUT: &str = "scan.watermark.idle-timeout";
+
+/// When watermarks are told: `on-periodic`, or `on-event`, which is after each row.
+pub const WATERMARK_EMIT_STRATEGY: &str = "scan.watermark.emit.strategy";
+
 /// Typed access to a table's options. Every key that is read counts as known; [`Options::finish`] refuses the rest.
 pub struct Options<'a> {
     table: &'a str,
@@ -16,9 +22,10 @@ pub struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    /// Options of the named table. `connector` is always known.
+    /// Options of the named table. `connector` is always known, and so are those that the planner reads, whatever the connector.
     pub fn new(table: &'a str, values: &'a BTreeMap<String, String>) -> Self {
-        Options { table, values, known: BTreeSet::from(["connector".to_owned()]), prefixes: Vec::new() }
+        let known = ["connector", WATERMARK_IDLE_TIMEOUT, WATERMARK_EMIT_STRATEGY].map(str::to_owned);
+        Options { table, values, known: BTreeSet::from(known), prefixes: Vec::new() }
     }
 
     /// The text of a key, if it is set.

@@ -43,8 +43,6 @@ impl DatagenOptions {
                 "option 'scan.parallelism' has no effect: one thread makes the rows of a datagen table".to_owned(),
             );
         }
-        options.one_of("scan.watermark.emit.strategy", &["on-periodic", "on-event"])?;
-        options.duration("scan.watermark.idle-timeout")?;
         let mut generators = Vec::with_capacity(table.columns.len());
         for (index, column) in table.columns.iter().enumerate() {
             let prefix = format!("fields.{}", column.name);

@@ -49,13 +49,18 @@ pub(crate) fn operators(plan: &StreamPlan, ids: &[String]) -> Vec<OperatorEntry>
         .map(|(place, (node, id))| {
             let (role, table) = role(plan, node);
             let keeps_state = state_size(plan, place).is_some();
-            let inputs: Vec<&Node> = node.inputs.iter().filter_map(|i| plan.nodes.get(*i)).collect();
-            // What EXPLAIN calls it, for operators that have no name of their own.
-            let label =
-                if node.label.is_empty() { clipped(&explain::describe(node, &inputs)) } else { node.label.clone() };
-            OperatorEntry { id: id.clone(), label, role, table, keeps_state }
+            OperatorEntry { id: id.clone(), label: label(plan, node), role, table, keeps_state }
         })
         .collect()
+}
+
+/// The name of an operator in messages: its own, or what EXPLAIN calls it.
+pub(crate) fn label(plan: &StreamPlan, node: &Node) -> String {
+    if !node.label.is_empty() {
+        return node.label.clone();
+    }
+    let inputs: Vec<&Node> = node.inputs.iter().filter_map(|i| plan.nodes.get(*i)).collect();
+    clipped(&explain::describe(node, &inputs))
 }
 
 /// The beginning of a long description.

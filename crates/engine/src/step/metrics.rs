@@ -11,6 +11,8 @@ use std::sync::{Mutex, PoisonError};
 use wiesel_core::sink::SinkCounters;
 use wiesel_plan::{NodeKind, StreamPlan};
 
+use crate::checkpoint::identity::label;
+
 /// Notes kept for whoever prints them; older ones are dropped when nobody does.
 const NOTES_MAX: usize = 64;
 
@@ -125,7 +127,7 @@ impl Metrics {
     pub fn new(plan: &StreamPlan) -> Self {
         let mut metrics = Metrics { watermark_ms: AtomicI64::new(i64::MIN), ..Metrics::default() };
         for (id, node) in plan.nodes.iter().enumerate() {
-            metrics.nodes.push(NodeMetrics { label: node.label.clone(), ..NodeMetrics::default() });
+            metrics.nodes.push(NodeMetrics { label: label(plan, node), ..NodeMetrics::default() });
             if let NodeKind::Source(source) = &node.kind {
                 let table = source.table.name.clone();
                 metrics.sources.push(SourceMetrics { node: id, table, ..SourceMetrics::default() });

@@ -76,8 +76,8 @@ pub struct View {
     pub place: (String, String),
     /// COMMENT.
     pub comment: Option<String>,
-    /// The columns it gave when it was created, for DESCRIBE.
-    pub schema: Vec<(String, DataType)>,
+    /// The columns it gave when it was created, for DESCRIBE, with the kind of time attribute that they are.
+    pub schema: Vec<(String, DataType, Option<TimeAttribute>)>,
     /// CREATE TEMPORARY VIEW.
     pub temporary: bool,
 }

@@ -84,7 +84,7 @@ impl Session {
             }
             AlterView::As { query, .. } => {
                 let rel = self.binder().bind(query)?;
-                let schema = rel.columns.iter().map(|c| (c.name.clone(), c.data_type.clone())).collect();
+                let schema = rel.columns.iter().map(|c| (c.name.clone(), c.data_type.clone(), c.time)).collect();
                 let (catalog, database) = self.catalog.current();
                 let place = (catalog.to_owned(), database.to_owned());
                 let changed = View { query: (**query).clone(), columns: Vec::new(), place, schema, ..(*view).clone() };

@@ -38,7 +38,7 @@ impl Session {
         }
         let columns: Vec<String> = create.columns.iter().map(|c| c.value.clone()).collect();
         let names = rel.columns.iter().enumerate().map(|(i, c)| columns.get(i).unwrap_or(&c.name).clone());
-        let schema = names.zip(rel.columns.iter().map(|c| c.data_type.clone())).collect();
+        let schema = names.zip(&rel.columns).map(|(name, c)| (name, c.data_type.clone(), c.time)).collect();
         let (catalog, database) = self.catalog.current();
         let view = View {
             query: (*create.query).clone(),

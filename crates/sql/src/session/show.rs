@@ -149,8 +149,9 @@ impl Session {
             Some(Object::View(view)) => view
                 .schema
                 .iter()
-                .map(|(name, t)| {
-                    vec![Some(name.clone()), Some(t.kind.to_string()), Some(upper_bool(t.nullable)), None, None, None]
+                .map(|(name, t, time)| {
+                    let kind = format!("{}{}", t.kind, attribute(*time));
+                    vec![Some(name.clone()), Some(kind), Some(upper_bool(t.nullable)), None, None, None]
                 })
                 .collect(),
             None => {
@@ -198,6 +199,15 @@ impl Session {
     }
 }
 
+/// What DESCRIBE writes behind the type of a time attribute.
+fn attribute(time: Option<TimeAttribute>) -> &'static str {
+    match time {
+        Some(TimeAttribute::Rowtime) => " *ROWTIME*",
+        Some(TimeAttribute::Proctime) => " *PROCTIME*",
+        None => "",
+    }
+}
+
 fn describe_column(table: &Table, index: usize, column: &Column) -> Vec<Option<String>> {
     let key = table
         .descriptor
@@ -216,11 +226,7 @@ fn describe_column(table: &Table, index: usize, column: &Column) -> Vec<Option<S
     };
     let is_rowtime = table.watermark.as_ref().is_some_and(|(i, _)| *i == index);
     let watermark = table.definition.watermark.as_ref().filter(|_| is_rowtime).map(|w| quoted(&w.expr));
-    let attribute = match column.time {
-        Some(TimeAttribute::Rowtime) => " *ROWTIME*",
-        Some(TimeAttribute::Proctime) => " *PROCTIME*",
-        None => "",
-    };
+    let attribute = attribute(column.time);
     vec![
         Some(column.name.clone()),
         Some(format!("{}{attribute}", column.data_type.kind)),

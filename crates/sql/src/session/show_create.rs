@@ -140,7 +140,7 @@ fn column_text(table: &Table, column: &Column) -> String {
 fn view_text(view: &View, path: &crate::catalog::Path) -> String {
     let temporary = if view.temporary { "TEMPORARY " } else { "" };
     let named = view.schema.iter().enumerate();
-    let columns: Vec<String> = named.map(|(i, (name, _))| backticks(view.columns.get(i).unwrap_or(name))).collect();
+    let columns: Vec<String> = named.map(|(i, (name, ..))| backticks(view.columns.get(i).unwrap_or(name))).collect();
     let comment = view.comment.as_ref().map_or_else(String::new, |c| format!(" COMMENT {}", string(c)));
     format!("CREATE {temporary}VIEW {}({}) as\n{}{comment}\n", path_text(path), columns.join(", "), view.query)
 }
