@@ -120,6 +120,15 @@ const CONNECTORS: &[Connector] = &[
         lookup: None,
         probe: print::probe,
     },
+    #[cfg(feature = "kafka")]
+    Connector {
+        name: "upsert-kafka",
+        info: kafka::info,
+        source: Some(kafka::source),
+        sink: Some(kafka::sink),
+        lookup: None,
+        probe: kafka::probe,
+    },
 ];
 
 /// Connectors that Flink has and wiesel does not, each with what to do instead.
@@ -137,7 +146,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("postgres-cdc", "read the change stream from 'kafka'"),
     ("python-input-format", "declare the data as a table of a supported connector"),
     ("raw", "'raw' is a format, not a connector"),
-    ("upsert-kafka", "write an insert-only result to 'kafka', or the updating one to 'elasticsearch-7' or 'jdbc'"),
 ];
 
 /// The registry of all connectors that this program was built with.
@@ -166,9 +174,9 @@ fn find(table: &TableDescriptor) -> Result<&'static Connector> {
     if let Some(connector) = CONNECTORS.iter().find(|c| c.name == name) {
         return Ok(connector);
     }
-    if name == "kafka" {
+    if matches!(name.as_str(), "kafka" | "upsert-kafka") {
         return Err(unsupported(format!(
-            "table `{}`: this program was built without the connector 'kafka'",
+            "table `{}`: this program was built without the connector '{name}'",
             table.name
         ))
         .hint("install libssl-dev and a C compiler, and build with the cargo feature `kafka`"));
@@ -191,13 +199,8 @@ impl ConnectorRegistry for Registry {
     fn info(&self, table: &TableDescriptor) -> Result<ConnectorInfo> {
         let connector = find(table)?;
         refuse_settings(table, connector.name)?;
-        let given = watermark_options(table)?;
-        let mut info = (connector.info)(table, &self.context)?;
-        let has_effect = info.watermark_push_down;
-        info.notes.extend(given.iter().filter(|_| !has_effect).map(|key| {
-            format!("option '{key}' has no effect, as in Flink: connector '{}' makes no watermarks", connector.name)
-        }));
-        Ok(info)
+        check_watermark_options(table)?;
+        (connector.info)(table, &self.context)
     }
 
     fn source(&self, table: &TableDescriptor, request: &SourceRequest) -> Result<Box<dyn SourceFactory>> {
@@ -239,22 +242,17 @@ impl ConnectorRegistry for Registry {
     }
 }
 
-/// Checks the options `scan.watermark.*` and returns those that are given.
-fn watermark_options(table: &TableDescriptor) -> Result<Vec<&'static str>> {
+/// Checks the options `scan.watermark.*`, which the planner reads.
+fn check_watermark_options(table: &TableDescriptor) -> Result<()> {
     let mut options = Options::new(&table.name, &table.options);
     for key in ["group", "max-drift", "update-interval"].map(|key| format!("scan.watermark.alignment.{key}")) {
         if options.get(&key).is_some() {
             return Err(options.unsupported(&key, "sources are read without regard to one another's watermarks"));
         }
     }
-    let mut given = Vec::new();
-    if options.duration(WATERMARK_IDLE_TIMEOUT)?.is_some() {
-        given.push(WATERMARK_IDLE_TIMEOUT);
-    }
-    if options.one_of(WATERMARK_EMIT_STRATEGY, &["on-periodic", "on-event"])?.is_some() {
-        given.push(WATERMARK_EMIT_STRATEGY);
-    }
-    Ok(given)
+    options.duration(WATERMARK_IDLE_TIMEOUT)?;
+    options.one_of(WATERMARK_EMIT_STRATEGY, &["on-periodic", "on-event"])?;
+    Ok(())
 }
 
 /// Refuses `SET 'wiesel.sink.<table>.*'` where the connector cannot do it.
@@ -262,7 +260,9 @@ fn refuse_settings(table: &TableDescriptor, connector: &str) -> Result<()> {
     let (name, settings) = (&table.name, table.sink_settings);
     if settings.exactly_once && !matches!(connector, "filesystem" | "jdbc") {
         let hint = match connector {
-            "kafka" => "a kafka table says it as in Flink: 'sink.delivery-guarantee' = 'exactly-once' in its WITH list",
+            "kafka" | "upsert-kafka" => {
+                "a kafka table says it as in Flink: 'sink.delivery-guarantee' = 'exactly-once' in its WITH list"
+            }
             "elasticsearch-7" => "Elasticsearch has no transactions; the nearest is 'wiesel.sink.<table>.versioned'",
             _ => "exactly-once are 'filesystem', 'jdbc' and 'kafka'",
         };
@@ -354,7 +354,6 @@ pub(crate) mod tests {
     fn a_connector_that_is_not_there_is_refused_with_what_to_do() {
         let cases: &[(&str, &str, &str)] = &[
             ("prnt", "unknown connector 'prnt'", "did you mean 'print'?"),
-            ("upsert-kafka", "connector 'upsert-kafka' is not supported yet", "write an insert-only result"),
             ("opensearch", "connector 'opensearch' is not supported yet", "_bulk"),
         ];
         for (name, message, hint) in cases {

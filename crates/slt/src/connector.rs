@@ -27,15 +27,10 @@ use wiesel_expr::text::RowTexts;
 use crate::lookup::ScriptedLookupFactory;
 use crate::stage::{Captured, Presence, Row, Stage, Table};
 
-/// Formats whose records say what kind of change they are, with the changes that they give. `upsert-json` is the one that only data files
-/// know: rows by primary key, as a compacted topic holds them.
-const CHANGELOG_FORMATS: [(&str, ChangelogMode); 5] = [
-    ("canal-json", ChangelogMode::Full),
-    ("debezium-json", ChangelogMode::Full),
-    ("maxwell-json", ChangelogMode::Full),
-    ("ogg-json", ChangelogMode::Full),
-    ("upsert-json", ChangelogMode::Upsert),
-];
+/// Formats whose records say what kind of change they are, beyond those that the connectors have, with the changes that they give.
+/// `upsert-json` is the one that only data files know: rows by primary key, as a compacted topic holds them.
+const CHANGELOG_FORMATS: [(&str, ChangelogMode); 2] =
+    [("ogg-json", ChangelogMode::Full), ("upsert-json", ChangelogMode::Upsert)];
 
 /// The kinds by the tag of a raw record.
 const KINDS: [RowKind; 4] = [RowKind::Insert, RowKind::UpdateBefore, RowKind::UpdateAfter, RowKind::Delete];

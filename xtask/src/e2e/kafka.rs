@@ -12,7 +12,7 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -73,6 +73,16 @@ impl KafkaClient {
         let results = block_on(admin.create_topics([&wanted], &admin_options()))?;
         for result in results {
             result.map_err(|(name, code)| anyhow::anyhow!("create topic `{name}`: {code}"))?;
+        }
+        Ok(())
+    }
+
+    /// Gives a topic more partitions, so many in all.
+    pub(crate) fn create_partitions(&self, topic: &str, partition_count: usize) -> Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.config.create()?;
+        let wanted = NewPartitions::new(topic, partition_count);
+        for result in block_on(admin.create_partitions([&wanted], &admin_options()))? {
+            result.map_err(|(name, code)| anyhow::anyhow!("more partitions for `{name}`: {code}"))?;
         }
         Ok(())
     }

@@ -40,8 +40,8 @@ use anyhow::Result;
 use crate::services::Service::{self, Es7, Es8, Kafka, Objects, Postgres};
 use cases::{
     bad_input, compose, delivery, demo, elasticsearch as elasticsearch_cases, examples, filesystem, filesystem_source,
-    harness, jdbc, jdbc_source, kafka_sink, kafka_source, lookup_join, objects, options, outage, pipelines, state,
-    stop, workload,
+    harness, jdbc, jdbc_source, kafka_keys, kafka_sink, kafka_source, lookup_join, objects, options, outage, pipelines,
+    state, stop, workload,
 };
 use context::Context;
 
@@ -354,6 +354,48 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[Postgres],
         limit_s: 180,
         run: jdbc_source::parts_bring_the_rows_between_the_bounds,
+    },
+    Case {
+        name: "kafka_keys_aborted_transactions_are_hidden_on_request",
+        needs: &[Kafka],
+        limit_s: 240,
+        run: kafka_keys::aborted_transactions_are_hidden_on_request,
+    },
+    Case {
+        name: "kafka_keys_changes_are_written_as_documents",
+        needs: &[Kafka],
+        limit_s: 240,
+        run: kafka_keys::changes_are_written_as_documents,
+    },
+    Case {
+        name: "kafka_keys_keys_are_written_and_read",
+        needs: &[Kafka],
+        limit_s: 240,
+        run: kafka_keys::keys_are_written_and_read,
+    },
+    Case {
+        name: "kafka_keys_new_partitions_and_topics_are_found",
+        needs: &[Kafka],
+        limit_s: 240,
+        run: kafka_keys::new_partitions_and_topics_are_found,
+    },
+    Case {
+        name: "kafka_keys_partitions_are_chosen_as_asked",
+        needs: &[Kafka],
+        limit_s: 240,
+        run: kafka_keys::partitions_are_chosen_as_asked,
+    },
+    Case {
+        name: "kafka_keys_upserts_are_read_with_tombstones",
+        needs: &[Kafka],
+        limit_s: 240,
+        run: kafka_keys::upserts_are_read_with_tombstones,
+    },
+    Case {
+        name: "kafka_keys_upserts_are_written_exactly_once",
+        needs: &[Kafka],
+        limit_s: 240,
+        run: kafka_keys::upserts_are_written_exactly_once,
     },
     Case {
         name: "kafka_sink_rows_arrive_through_kills",

@@ -9,6 +9,8 @@ use wiesel_slt::record::{Directive, InputRow, TestFile};
 
 /// Formats whose records say what kind of change they are.
 const CHANGELOG_FORMAT: &str = "debezium-json";
+/// Formats of tables that take such changes; the rows are those of the file, whatever documents the format would make of them.
+const CHANGELOG_FORMATS: [&str; 3] = ["canal-json", CHANGELOG_FORMAT, "maxwell-json"];
 
 /// A token: where it stands, and what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,7 +175,7 @@ impl Tables {
         self.sinks.extend(written_tables(sql));
         if let Some(create) = CreateTable::find(sql) {
             let format = create.options.get("format").or_else(|| create.options.get("value.format"));
-            if format.is_some_and(|f| f == CHANGELOG_FORMAT) {
+            if format.is_some_and(|f| CHANGELOG_FORMATS.contains(&f.as_str())) {
                 self.changelogs.insert(create.name.clone());
             }
         }

@@ -75,7 +75,6 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use wiesel_core::change::ChangelogMode;
 use wiesel_core::options::Options;
 use wiesel_core::sink::SinkFactory;
 use wiesel_core::source::SourceFactory;
@@ -92,7 +91,7 @@ use self::partition::PartitionColumn;
 use self::scan::Scan;
 use self::sink::{FileEncoding, FilesystemSinkFactory};
 use self::source::{FileDecoding, FileSourceFactory, Files};
-use crate::formats::{EncoderFactory, FormatContext, decoder_factory, encoder_factory, framing};
+use crate::formats::{EncoderFactory, FormatContext, changelog_mode, decoder_factory, encoder_factory, framing};
 use crate::registry::{ConnectorContext, columns, schema};
 
 /// Checks the options and says what the connector can do.
@@ -106,14 +105,15 @@ pub fn info(table: &TableDescriptor, _context: &ConnectorContext) -> Result<Conn
             FileMetadata::of_column(&table.name, column, key)?;
         }
     }
+    let changes = changelog_mode(&mut Options::new(&table.name, &table.options), "format");
     Ok(ConnectorInfo {
         is_source: true,
         is_lookup: false,
         is_bounded: plan.options.monitor_interval.is_none(),
         watermark_push_down: false,
-        source_mode: ChangelogMode::Insert,
+        source_mode: changes,
         is_sink: true,
-        sink_mode: Some(ChangelogMode::Insert),
+        sink_mode: Some(changes),
         sink_folds_by_key: false,
         delivery: "exactly-once",
         metadata: FileMetadata::all().into_iter().map(|(_, key, t)| (key.to_owned(), t, false)).collect(),
@@ -157,6 +157,7 @@ pub fn source(
                 table: table.name.clone(),
                 schema: Schema::new(stored),
                 record: Schema::new(table.columns.iter().filter(|c| is_stored(c)).map(field).collect()),
+                metadata: Vec::new(),
                 time_zone: request.time_zone.clone(),
             };
             FileDecoding::Records {

@@ -14,7 +14,7 @@ use super::partition_commit::PartitionCommit;
 use crate::formats::refused_format;
 
 /// Formats of files.
-const FILE_FORMATS: &[&str] = &["csv", "json", "parquet", "raw"];
+const FILE_FORMATS: &[&str] = &["canal-json", "csv", "debezium-json", "json", "maxwell-json", "parquet", "raw"];
 
 /// What a part file holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl FilesystemOptions {
         let path = table_path(options.required("path")?, name)?;
         let format = match options.required("format")? {
             "parquet" => FileFormat::Parquet(ParquetOptions::read(options)?),
-            "json" | "raw" => FileFormat::Records { is_bulk: false },
+            "json" | "raw" | "canal-json" | "debezium-json" | "maxwell-json" => FileFormat::Records { is_bulk: false },
             "csv" => FileFormat::Records { is_bulk: true },
             other => return Err(refused_format(other, name, FILE_FORMATS)),
         };

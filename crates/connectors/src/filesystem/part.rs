@@ -6,7 +6,6 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
 use wiesel_core::{ChangeBatch, Error, Result};
 use wiesel_objects::ObjectUrl;
 
@@ -87,10 +86,10 @@ impl Part {
     }
 
     /// Encodes rows; what is ready goes to the file when [`Part::drain`] is called.
-    pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<()> {
+    pub(super) fn write(&mut self, changes: &ChangeBatch) -> Result<()> {
         match &mut self.format {
             PartFormat::Parquet(parquet) => {
-                parquet.write(rows)?;
+                parquet.write(&changes.rows)?;
                 if parquet.is_row_group_full() {
                     parquet.flush(&mut self.unwritten)?;
                 }
@@ -98,9 +97,8 @@ impl Part {
             }
             PartFormat::Records { encoder, ends } => {
                 ends.clear();
-                let changes = ChangeBatch::inserts(rows.clone());
                 let mut documents = Vec::new();
-                encoder.encode(&changes, &mut documents, ends)?;
+                encoder.encode(changes, &mut documents, ends)?;
                 let mut start = 0;
                 self.unwritten.reserve(documents.len() + ends.len());
                 for end in ends.iter() {

@@ -12,13 +12,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use arrow_array::RecordBatch;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use wiesel_core::env::{Waker, wall_clock_ms};
 use wiesel_core::sink::{
     CheckpointKind, Prepared, Sink, SinkContext, SinkCounters, SinkFactory, SinkParallelism, SinkStatus,
 };
 use wiesel_core::table::{SinkRequest, TableDescriptor};
-use wiesel_core::{ChangeBatch, Error, Result};
+use wiesel_core::{ChangeBatch, Error, Result, RowKind};
 use wiesel_objects::ObjectUrl;
 
 use super::SinkPlan;
@@ -280,7 +281,7 @@ struct Cut {
 }
 
 impl FilesystemSink {
-    fn write_partition(&mut self, directory: String, rows: &arrow_array::RecordBatch) -> Result<()> {
+    fn write_partition(&mut self, directory: String, rows: &ChangeBatch) -> Result<()> {
         if !self.open.contains_key(&directory) {
             if self.open.len() >= if self.store.is_some() { OPEN_OBJECTS_MAX } else { OPEN_FILES_MAX } {
                 self.close_oldest()?;
@@ -505,18 +506,34 @@ impl FilesystemSink {
     }
 }
 
+/// Rows that follow one another with the same kind.
+fn runs(batch: &ChangeBatch) -> Vec<(RecordBatch, RowKind)> {
+    let Some(kinds) = &batch.kinds else { return vec![(batch.rows.clone(), RowKind::Insert)] };
+    let mut runs = Vec::new();
+    let mut start = 0;
+    for run in kinds.chunk_by(|a, b| a == b) {
+        runs.push((batch.rows.slice(start, run.len()), run.first().copied().unwrap_or(RowKind::Insert)));
+        start += run.len();
+    }
+    runs
+}
+
 impl Sink for FilesystemSink {
     fn write(&mut self, batch: &ChangeBatch) -> Result<()> {
         if batch.is_empty() {
             return Ok(());
         }
-        if batch.kinds.is_some() {
-            return Err(Error::internal("files take inserts only, and got an update or a deletion"));
-        }
         let plan = Arc::clone(&self.plan);
-        for part in split(&plan.partition, &plan.options.default_partition, &batch.rows)? {
-            let rows = if plan.partition.is_empty() { part.rows } else { part.rows.project(&plan.stored)? };
-            self.write_partition(part.directory, &rows)?;
+        if plan.partition.is_empty() {
+            self.write_partition(String::new(), batch)?;
+        } else {
+            for (rows, kind) in runs(batch) {
+                for part in split(&plan.partition, &plan.options.default_partition, &rows)? {
+                    let rows = part.rows.project(&plan.stored)?;
+                    let kinds = vec![kind; rows.num_rows()];
+                    self.write_partition(part.directory, &ChangeBatch::new(rows, kinds))?;
+                }
+            }
         }
         self.counters.received += batch.len() as u64;
         self.bound_memory()

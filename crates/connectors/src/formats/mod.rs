@@ -7,6 +7,7 @@
 //!
 //! Parquet is no format in this sense, since a file is more than its rows one after the other; it lives with the filesystem connector.
 
+pub mod change_json;
 pub mod csv;
 pub mod json;
 pub mod raw;
@@ -14,10 +15,12 @@ pub mod raw;
 use std::ops::Range;
 use std::sync::Arc;
 
+#[cfg(feature = "kafka")]
+use wiesel_core::DataType;
 use wiesel_core::diagnostic::nearest;
 use wiesel_core::options::Options;
 use wiesel_core::source::RawBatch;
-use wiesel_core::{ChangeBatch, Error, ErrorKind, Result, Schema};
+use wiesel_core::{ChangeBatch, ChangelogMode, Error, ErrorKind, Field, Result, Schema};
 
 /// Decodes the values of records into the physical columns of a table.
 pub trait Decoder: Send {
@@ -65,6 +68,8 @@ pub struct FormatContext {
     pub schema: Schema,
     /// All fields that a record has, in order: formats without names in their records find the columns by place.
     pub record: Schema,
+    /// What is asked for beside the columns, by the format's own keys; decoders put it behind them.
+    pub metadata: Vec<Field>,
     /// The session's time zone.
     pub time_zone: String,
 }
@@ -72,7 +77,13 @@ pub struct FormatContext {
 impl FormatContext {
     /// The context of a table whose records hold just these columns.
     pub fn whole(table: &str, schema: Schema, time_zone: &str) -> Self {
-        FormatContext { table: table.to_owned(), record: schema.clone(), schema, time_zone: time_zone.to_owned() }
+        FormatContext {
+            table: table.to_owned(),
+            record: schema.clone(),
+            schema,
+            metadata: Vec::new(),
+            time_zone: time_zone.to_owned(),
+        }
     }
 }
 
@@ -114,20 +125,10 @@ impl Framing {
 }
 
 /// Formats that records of a stream can have.
-const RECORD_FORMATS: &[&str] = &["csv", "json", "raw"];
+const RECORD_FORMATS: &[&str] = &["canal-json", "csv", "debezium-json", "json", "maxwell-json", "raw"];
 
 /// Formats that Flink has and that are refused by name.
-const LATER_FORMATS: &[&str] = &[
-    "avro",
-    "avro-confluent",
-    "canal-json",
-    "debezium-avro-confluent",
-    "debezium-json",
-    "maxwell-json",
-    "ogg-json",
-    "orc",
-    "protobuf",
-];
+const LATER_FORMATS: &[&str] = &["avro", "avro-confluent", "debezium-avro-confluent", "ogg-json", "orc", "protobuf"];
 
 /// The decoder that the option `format_key` names, with its own options read.
 pub fn decoder_factory(
@@ -136,9 +137,16 @@ pub fn decoder_factory(
     context: FormatContext,
 ) -> Result<Arc<dyn DecoderFactory>> {
     let (name, prefix) = check_record_format(options, format_key, &context.table)?;
+    if let Some(first) = context.metadata.first().filter(|_| !is_changelog(name)) {
+        return Err(Error::config(format!(
+            "table `{}`: format '{name}' has no metadata, and 'value.{}' is asked for",
+            context.table, first.name
+        )));
+    }
     Ok(match name {
         "csv" => Arc::new(csv::CsvDecoderFactory::new(options, &prefix, context)?),
         "raw" => Arc::new(raw::RawFactory::new(options, &prefix, context)?),
+        name if is_changelog(name) => Arc::new(change_json::ChangeJsonFactory::new(name, options, &prefix, context)?),
         _ => Arc::new(json::JsonDecoderFactory::new(options, &prefix, context)?),
     })
 }
@@ -153,8 +161,28 @@ pub fn encoder_factory(
     Ok(match name {
         "csv" => Arc::new(csv::CsvEncoderFactory::new(options, &prefix, context)?),
         "raw" => Arc::new(raw::RawFactory::new(options, &prefix, context)?),
+        name if is_changelog(name) => Arc::new(change_json::ChangeJsonFactory::new(name, options, &prefix, context)?),
         _ => Arc::new(json::JsonEncoderFactory::new(options, &prefix, context)?),
     })
+}
+
+/// Whether the records of the named format say what kind of change they are.
+fn is_changelog(name: &str) -> bool {
+    change_json::NAMES.contains(&name)
+}
+
+/// The kinds of change that records of a format hold, read and written.
+pub(crate) fn changelog_mode(options: &mut Options<'_>, format_key: &str) -> ChangelogMode {
+    match options.get(format_key) {
+        Some(name) if is_changelog(name) => ChangelogMode::Full,
+        _ => ChangelogMode::Insert,
+    }
+}
+
+/// The metadata of a format, by its own keys.
+#[cfg(feature = "kafka")]
+pub(crate) fn metadata(options: &mut Options<'_>, format_key: &str) -> Vec<(&'static str, DataType)> {
+    options.get(format_key).map(change_json::metadata_of).unwrap_or_default()
 }
 
 /// How files of the named format are cut into records.

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use regex::Regex;
 use wiesel_core::diagnostic::nearest;
 use wiesel_core::env::monotonic;
 use wiesel_core::{Error, Result};
@@ -32,6 +33,12 @@ pub(super) struct Cluster<'a> {
     pub(super) properties: &'a Properties,
     pub(super) address_map: &'a [(String, String)],
     pub(super) job_name: &'a str,
+}
+
+/// Those of the topics that a pattern names and that are ready. Kafka's own topics are never among them.
+pub(super) fn matching(topics: Vec<TopicMetadata>, pattern: &Regex) -> Vec<TopicMetadata> {
+    let is_meant = |t: &TopicMetadata| t.error.is_none() && !t.name.starts_with("__") && pattern.is_match(&t.name);
+    topics.into_iter().filter(is_meant).collect()
 }
 
 impl Cluster<'_> {
@@ -89,6 +96,21 @@ impl Cluster<'_> {
     /// The partitions of every topic; waits for the cluster at most [`CONNECT_WAIT`].
     pub(super) fn topics(&self, client: &Client, names: &[String]) -> Result<Vec<TopicMetadata>> {
         names.iter().map(|name| self.topic(client, name)).collect()
+    }
+
+    /// The topics whose names match, with their partitions. None is an outage that may heal: one may be created.
+    pub(super) fn topics_that_match(&self, client: &Client, pattern: &Regex) -> Result<Vec<TopicMetadata>> {
+        let found = self.ask(client, monotonic() + CONNECT_WAIT, |wait| client.metadata(None, wait))?;
+        let found = matching(found, pattern);
+        if found.is_empty() {
+            return Err(Error::unavailable(format!(
+                "{} has no topic whose name matches 'topic-pattern' = '{}' of table `{}`",
+                self.brokers(),
+                pattern.as_str().trim_start_matches("^(?:").trim_end_matches(")$"),
+                self.table
+            )));
+        }
+        Ok(found)
     }
 
     /// The partitions of a topic. A client of the kind `Producer` makes a broker create it, when the broker is set up to; that is given

@@ -24,7 +24,8 @@ use wiesel_core::{ChangeBatch, Error, Result};
 use wiesel_ffi::kafka::{ClientKind, PartitionOffset, Producer, TransactionError, code};
 
 use super::cluster::ClientSettings;
-use super::sink::{Documents, Flight, KafkaSinkFactory, Target, client_settings};
+use super::reduce::{Reducer, Waiting};
+use super::sink::{Document, Documents, Flight, KafkaSinkFactory, Target, client_settings};
 use crate::epoch::{self, Pending, Record, Run};
 use crate::stage::{self, StageReader};
 use crate::stager::{StageContent, Stager};
@@ -267,6 +268,7 @@ impl SinkFactory for ExactlyOnceFactory {
         let (name, folder) = (format!("kafka-{}", self.inner.table), self.folder.clone());
         Ok(Box::new(ExactlyOnceSink {
             documents: self.inner.documents()?,
+            reducer: self.inner.reducer(),
             target: Target::new(self.inner.options.partitioner, context.instance, partitions),
             stager: Stager::start(&name, &context, folder, &self.prefix, Arc::clone(&self.run))?,
             received: 0,
@@ -387,6 +389,21 @@ struct Gathered {
     count: u64,
 }
 
+impl Gathered {
+    fn add(&mut self, record: StagedRecord<'_>) {
+        record.append_to(&mut self.frame);
+        self.count += 1;
+    }
+
+    /// Takes what waited for later records of its keys.
+    fn add_all(&mut self, reducer: &mut Reducer, target: &mut Target) {
+        for Waiting { key, value, time } in reducer.take() {
+            let (key, value) = (Some(key.as_slice()), value.as_deref());
+            self.add(StagedRecord { partition: target.next(), time, key, value });
+        }
+    }
+}
+
 impl StageContent for Gathered {
     fn is_full(&self) -> bool {
         self.frame.len() >= FRAME_BYTES
@@ -404,6 +421,7 @@ impl StageContent for Gathered {
 
 struct ExactlyOnceSink {
     documents: Documents,
+    reducer: Option<Reducer>,
     target: Target,
     stager: Stager<Gathered>,
     received: u64,
@@ -413,20 +431,37 @@ impl Sink for ExactlyOnceSink {
     fn write(&mut self, batch: &ChangeBatch) -> Result<()> {
         self.documents.encode(batch)?;
         let content = self.stager.content();
-        for (value, time) in self.documents.records() {
-            let (partition, value) = (self.target.next(), Some(value));
-            StagedRecord { partition, time, key: None, value }.append_to(&mut content.frame);
-            content.count += 1;
+        for Document { key, value, time } in self.documents.records() {
             self.received += 1;
+            match (&mut self.reducer, key) {
+                (Some(reducer), Some(key)) => {
+                    reducer.add(key, value, time);
+                    if reducer.is_full() {
+                        content.add_all(reducer, &mut self.target);
+                    }
+                }
+                _ => content.add(StagedRecord { partition: self.target.next(), time, key, value }),
+            }
         }
         Ok(())
     }
 
-    fn step_end(&mut self, _now_ms: i64) -> Result<SinkStatus> {
-        self.stager.status()
+    fn step_end(&mut self, now_ms: i64) -> Result<SinkStatus> {
+        let Some(reducer) = &mut self.reducer else { return self.stager.status() };
+        let (is_due, due) = reducer.look(now_ms);
+        if is_due {
+            self.stager.content().add_all(reducer, &mut self.target);
+        }
+        Ok(match self.stager.status()? {
+            SinkStatus::Ready(None) if !is_due => SinkStatus::Ready(due),
+            status => status,
+        })
     }
 
     fn prepare(&mut self, _checkpoint: u64, kind: CheckpointKind) -> Result<()> {
+        if let Some(reducer) = &mut self.reducer {
+            self.stager.content().add_all(reducer, &mut self.target);
+        }
         self.stager.prepare(kind)
     }
 

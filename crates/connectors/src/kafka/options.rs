@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use regex::Regex;
 use wiesel_core::options::Options;
-use wiesel_core::table::TableDescriptor;
+use wiesel_core::table::{ColumnKind, TableColumn, TableDescriptor};
 use wiesel_core::{Error, Result};
 
 use super::properties::Properties;
+use super::reduce::Flush;
+
+/// The name of the connector of upserts.
+pub(super) const UPSERT: &str = "upsert-kafka";
 
 /// Flink's default of `scan.topic-partition-discovery.interval`.
 const DISCOVERY_INTERVAL: Duration = Duration::from_secs(5 * 60);
@@ -63,10 +68,33 @@ pub(super) enum Delivery {
     ExactlyOnce(String),
 }
 
-/// All options of a kafka table but those of its format.
+/// Which columns the keys of records hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct KeyOptions {
+    /// Indices of columns of the table, in the order of the key.
+    pub(super) columns: Vec<usize>,
+    /// What their names have in front that the key's fields have not.
+    pub(super) prefix: String,
+}
+
+/// The option that names the format of keys.
+pub(super) const KEY_FORMAT: &str = "key.format";
+
+/// All options of a kafka or upsert-kafka table but those of its formats.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct KafkaOptions {
+    /// The topics by name; empty with a pattern.
     pub(super) topics: Vec<String>,
+    /// A regular expression that the names of all topics read match as a whole.
+    pub(super) topic_pattern: Option<String>,
+    /// `None` when records are read without looking at their keys and written without any.
+    pub(super) key: Option<KeyOptions>,
+    /// Indices of the columns that values hold.
+    pub(super) value_columns: Vec<usize>,
+    /// Connector upsert-kafka: the last record of a key counts, and one without a value deletes it.
+    pub(super) is_upsert: bool,
+    /// upsert-kafka: whether and when records that wait for later ones of their key are written.
+    pub(super) flush: Option<Flush>,
     pub(super) properties: Properties,
     pub(super) startup: Startup,
     pub(super) bounded: Bounded,
@@ -80,44 +108,159 @@ pub(super) struct KafkaOptions {
 
 /// Keys of later pieces of work, each with what to do instead.
 const LATER: &[(&str, &str)] = &[
-    ("key.fields", "only the value of records is written and read; leave the key options away"),
-    ("key.fields-prefix", "only the value of records is written and read; leave the key options away"),
-    ("key.format", "only the value of records is written and read; leave the key options away"),
     ("scan.parallelism", "one thread reads all partitions and every worker decodes; leave the option away"),
     ("sink.parallelism", "there is one sink instance per worker; 'parallelism.default' sets the number of workers"),
     ("sink.semantic", "its name is 'sink.delivery-guarantee' since Flink 1.14"),
     ("sink.transaction-naming-strategy", "a sink has one transactional.id; leave the option away"),
-    ("topic-pattern", "list the topics by name: 'topic' = 'a;b'"),
 ];
 
 impl KafkaOptions {
-    /// Reads the options. `options` goes on to the format, which reads its own keys, and is then finished by the caller.
+    /// Reads the options. `options` goes on to the formats, which read their own keys, and is then finished by the caller.
     pub(super) fn read(table: &TableDescriptor, options: &mut Options<'_>) -> Result<Self> {
-        let fields_include = options.one_of("value.fields-include", &["ALL", "EXCEPT_KEY"])?;
-        if fields_include == Some("EXCEPT_KEY") {
-            return Err(options.unsupported("value.fields-include", "there is no key; leave the option away"));
-        }
         for (key, instead) in LATER {
             if options.get(key).is_some() {
                 return Err(options.unsupported(key, instead));
             }
         }
+        let is_upsert = table.options.get("connector").is_some_and(|connector| connector == UPSERT);
         let properties = Properties::read(&table.name, &options.with_prefix("properties."))?;
-        let topics = read_topics(options)?;
+        let (topics, topic_pattern) = read_topics(options, is_upsert)?;
+        let key = read_key(table, options, is_upsert)?;
+        let value_columns = read_value_columns(table, options, key.as_ref())?;
+        let is_one = topics.len() == 1;
         Ok(KafkaOptions {
-            startup: read_startup(options, &topics)?,
-            bounded: read_bounded(options, &topics)?,
-            discovery_interval: read_discovery_interval(options)?,
-            partitioner: read_partitioner(options)?,
+            startup: if is_upsert { Startup::Earliest } else { read_startup(options, is_one)? },
+            bounded: read_bounded(options, is_one)?,
+            discovery_interval: if is_upsert { Some(DISCOVERY_INTERVAL) } else { read_discovery_interval(options)? },
+            partitioner: if is_upsert { Partitioner::Default } else { read_partitioner(options)? },
             delivery: read_delivery(options)?,
-            format_key: read_format_key(options)?,
+            format_key: read_format_key(options, is_upsert)?,
+            flush: if is_upsert { read_flush(options)? } else { None },
             topics,
+            topic_pattern,
+            key,
+            value_columns,
+            is_upsert,
             properties,
         })
     }
+
+    /// The pattern of topics, ready to match.
+    pub(super) fn topic_regex(&self) -> Result<Option<Regex>> {
+        let Some(pattern) = &self.topic_pattern else { return Ok(None) };
+        let regex = Regex::new(&format!("^(?:{pattern})$"));
+        regex.map(Some).map_err(|error| Error::config(format!("'topic-pattern' is no regular expression: {error}")))
+    }
 }
 
-fn read_topics(options: &mut Options<'_>) -> Result<Vec<String>> {
+/// The columns of the key: those of 'key.fields', or the primary key of a table of upserts.
+fn read_key(table: &TableDescriptor, options: &mut Options<'_>, is_upsert: bool) -> Result<Option<KeyOptions>> {
+    let has_format = options.get(KEY_FORMAT).is_some();
+    let prefix = options.get("key.fields-prefix").unwrap_or_default().to_owned();
+    let fields: Vec<String> = if is_upsert {
+        if table.primary_key.is_empty() {
+            return Err(Error::config(format!(
+                "table `{}`: 'upsert-kafka' tables require a PRIMARY KEY: it says which columns are the keys of records",
+                table.name
+            ))
+            .hint("add PRIMARY KEY (...) NOT ENFORCED to its CREATE TABLE"));
+        }
+        options.required(KEY_FORMAT)?;
+        table.primary_key.clone()
+    } else {
+        let text = options.get("key.fields");
+        let fields: Vec<String> = text.unwrap_or_default().split(';').map(|f| f.trim().to_owned()).collect();
+        let fields: Vec<String> = fields.into_iter().filter(|field| !field.is_empty()).collect();
+        match (has_format, fields.is_empty()) {
+            (false, true) => return Ok(None),
+            (true, true) => {
+                return Err(Error::config(format!(
+                    "table `{}`: a key format '{KEY_FORMAT}' requires the declaration of one or more key fields by 'key.fields'",
+                    table.name
+                )));
+            }
+            (false, false) => {
+                return Err(Error::config(format!(
+                    "table `{}`: the option 'key.fields' can only be declared with a key format, by '{KEY_FORMAT}'",
+                    table.name
+                )));
+            }
+            (true, false) => fields,
+        }
+    };
+    let is_physical = |c: &TableColumn| c.kind == ColumnKind::Physical;
+    let mut columns = Vec::with_capacity(fields.len());
+    for field in &fields {
+        if !field.starts_with(&prefix) {
+            return Err(Error::config(format!(
+                "table `{}`: all key fields must begin with '{prefix}' when 'key.fields-prefix' is set, and `{field}` does not",
+                table.name
+            )));
+        }
+        match table.columns.iter().position(|c| is_physical(c) && c.name == *field) {
+            Some(column) if columns.contains(&column) => {
+                return Err(options.invalid("key.fields", &fields.join(";"), "each column once"));
+            }
+            Some(column) => columns.push(column),
+            None => {
+                let known: Vec<&str> =
+                    table.columns.iter().filter(|c| is_physical(c)).map(|c| c.name.as_str()).collect();
+                return Err(Error::config(format!(
+                    "table `{}` has no column `{field}` for its key: a key field must be a regular, physical column",
+                    table.name
+                ))
+                .hint(format!("it has {}", known.join(", "))));
+            }
+        }
+    }
+    Ok(Some(KeyOptions { columns, prefix }))
+}
+
+/// The columns of values: all of them, or those that are not in the key.
+fn read_value_columns(
+    table: &TableDescriptor,
+    options: &mut Options<'_>,
+    key: Option<&KeyOptions>,
+) -> Result<Vec<usize>> {
+    let is_except = options.one_of("value.fields-include", &["ALL", "EXCEPT_KEY"])? == Some("EXCEPT_KEY");
+    if !is_except && key.is_some_and(|key| !key.prefix.is_empty()) {
+        return Err(options
+            .invalid("value.fields-include", "ALL", "EXCEPT_KEY, because 'key.fields-prefix' is set")
+            .hint(
+                "with a prefix the key's fields have other names than the columns, so values cannot hold them, too",
+            ));
+    }
+    let is_in_key = |index: &usize| is_except && key.is_some_and(|key| key.columns.contains(index));
+    let physical = table.columns.iter().enumerate().filter(|(_, c)| c.kind == ColumnKind::Physical);
+    Ok(physical.map(|(index, _)| index).filter(|index| !is_in_key(index)).collect())
+}
+
+fn read_flush(options: &mut Options<'_>) -> Result<Option<Flush>> {
+    let rows = options.integer("sink.buffer-flush.max-rows")?.unwrap_or(0);
+    let interval = options.duration("sink.buffer-flush.interval")?.unwrap_or_default();
+    let rows_max = usize::try_from(rows)
+        .map_err(|_| options.invalid("sink.buffer-flush.max-rows", &rows.to_string(), "a number of rows"))?;
+    match (rows_max > 0, !interval.is_zero()) {
+        (false, false) => Ok(None),
+        (true, true) => Ok(Some(Flush { rows_max, interval })),
+        _ => Err(Error::config(
+            "'sink.buffer-flush.max-rows' and 'sink.buffer-flush.interval' must be set to be greater than zero together",
+        )),
+    }
+}
+
+/// Names of topics, or a pattern of them.
+fn read_topics(options: &mut Options<'_>, is_upsert: bool) -> Result<(Vec<String>, Option<String>)> {
+    let pattern = if is_upsert { None } else { options.get("topic-pattern") };
+    if let Some(pattern) = pattern {
+        if options.get("topic").is_some() {
+            return Err(options.invalid("topic-pattern", pattern, "only one of 'topic' and 'topic-pattern'"));
+        }
+        if Regex::new(pattern).is_err() {
+            return Err(options.invalid("topic-pattern", pattern, "a regular expression"));
+        }
+        return Ok((Vec::new(), Some(pattern.to_owned())));
+    }
     let text = options.required("topic")?;
     let topics: Vec<String> = text.split(';').map(|t| t.trim().to_owned()).filter(|t| !t.is_empty()).collect();
     if topics.is_empty() {
@@ -136,10 +279,10 @@ fn read_topics(options: &mut Options<'_>) -> Result<Vec<String>> {
             ));
         }
     }
-    Ok(topics)
+    Ok((topics, None))
 }
 
-fn read_startup(options: &mut Options<'_>, topics: &[String]) -> Result<Startup> {
+fn read_startup(options: &mut Options<'_>, is_one: bool) -> Result<Startup> {
     let words = ["earliest-offset", "latest-offset", "group-offsets", "timestamp", "specific-offsets"];
     let word = options.one_of("scan.startup.mode", &words)?.unwrap_or("group-offsets");
     let timestamp = options.integer("scan.startup.timestamp-millis")?;
@@ -151,13 +294,13 @@ fn read_startup(options: &mut Options<'_>, topics: &[String]) -> Result<Startup>
         "timestamp" => Startup::Timestamp(wanted(timestamp, options, "scan.startup.timestamp-millis")?),
         _ => {
             let offsets = wanted(offsets, options, "scan.startup.specific-offsets")?;
-            one_topic(options, "scan.startup.mode", topics)?;
+            one_topic(options, "scan.startup.mode", is_one)?;
             Startup::Offsets(offsets)
         }
     })
 }
 
-fn read_bounded(options: &mut Options<'_>, topics: &[String]) -> Result<Bounded> {
+fn read_bounded(options: &mut Options<'_>, is_one: bool) -> Result<Bounded> {
     let words = ["unbounded", "latest-offset", "group-offsets", "timestamp", "specific-offsets"];
     let word = options.one_of("scan.bounded.mode", &words)?.unwrap_or("unbounded");
     let timestamp = options.integer("scan.bounded.timestamp-millis")?;
@@ -169,7 +312,7 @@ fn read_bounded(options: &mut Options<'_>, topics: &[String]) -> Result<Bounded>
         "timestamp" => Bounded::Timestamp(wanted(timestamp, options, "scan.bounded.timestamp-millis")?),
         _ => {
             let offsets = wanted(offsets, options, "scan.bounded.specific-offsets")?;
-            one_topic(options, "scan.bounded.mode", topics)?;
+            one_topic(options, "scan.bounded.mode", is_one)?;
             Bounded::Offsets(offsets)
         }
     })
@@ -182,8 +325,8 @@ fn wanted<T>(value: Option<T>, options: &mut Options<'_>, key: &str) -> Result<T
     }
 }
 
-fn one_topic(options: &Options<'_>, key: &str, topics: &[String]) -> Result<()> {
-    if topics.len() == 1 {
+fn one_topic(options: &Options<'_>, key: &str, is_one: bool) -> Result<()> {
+    if is_one {
         return Ok(());
     }
     Err(options.invalid(
@@ -254,7 +397,11 @@ fn read_delivery(options: &mut Options<'_>) -> Result<Delivery> {
     }
 }
 
-fn read_format_key(options: &mut Options<'_>) -> Result<&'static str> {
+fn read_format_key(options: &mut Options<'_>, is_upsert: bool) -> Result<&'static str> {
+    if is_upsert {
+        options.required("value.format")?;
+        return Ok("value.format");
+    }
     match (options.get("format"), options.get("value.format")) {
         (Some(_), None) => Ok("format"),
         (None, Some(_)) => Ok("value.format"),
@@ -267,6 +414,8 @@ fn read_format_key(options: &mut Options<'_>) -> Result<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use wiesel_core::DataType;
+
     use super::*;
     use crate::registry::tests::table;
 
@@ -279,7 +428,8 @@ mod tests {
         ];
         all.retain(|(key, _)| !more.iter().any(|(other, _)| other == key));
         all.extend(more.iter().filter(|(_, value)| *value != "<unset>"));
-        let table = table(&[], &[], &all);
+        let columns = [("k", DataType::int()), ("v", DataType::int())];
+        let table = table(&columns, &[], &all);
         let mut options = Options::new(&table.name, &table.options);
         let result = KafkaOptions::read(&table, &mut options)?;
         options.finish()?;
@@ -320,13 +470,34 @@ mod tests {
     }
 
     #[test]
+    fn a_key_takes_its_columns_out_of_the_value_on_request() {
+        let all = read(&[("key.format", "json"), ("key.fields", "k")]).expect("right");
+        assert_eq!((all.key.expect("a key").columns, all.value_columns), (vec![0], vec![0, 1]));
+        let except = read(&[
+            ("key.format", "json"),
+            ("key.fields", "k"),
+            ("key.fields-prefix", "k"),
+            ("value.fields-include", "EXCEPT_KEY"),
+        ])
+        .expect("right");
+        assert_eq!((except.key.expect("a key").columns, except.value_columns), (vec![0], vec![1]));
+    }
+
+    #[test]
     fn wrong_options_are_refused_by_name() {
         let cases: &[(&[(&str, &str)], &str)] = &[
             (&[("topic", "<unset>")], "lacks the required option 'topic'"),
             (&[("topic", "a b")], "option 'topic'"),
             (&[("topic", "a;a")], "each topic once"),
-            (&[("topic-pattern", "a.*")], "option 'topic-pattern' of table `t` is not supported yet"),
-            (&[("key.format", "json")], "option 'key.format' of table `t` is not supported yet"),
+            (&[("topic-pattern", "a.*")], "only one of 'topic' and 'topic-pattern'"),
+            (&[("topic", "<unset>"), ("topic-pattern", "a(")], "a regular expression"),
+            (&[("key.format", "json")], "requires the declaration of one or more key fields"),
+            (&[("key.fields", "k")], "can only be declared with a key format"),
+            (&[("key.format", "json"), ("key.fields", "kk")], "no column `kk` for its key"),
+            (&[("key.format", "json"), ("key.fields", "k;k")], "each column once"),
+            (&[("key.format", "json"), ("key.fields", "k"), ("key.fields-prefix", "x_")], "must begin with 'x_'"),
+            (&[("key.format", "json"), ("key.fields", "k"), ("key.fields-prefix", "k")], "expected EXCEPT_KEY"),
+            (&[("connector", "upsert-kafka")], "require a PRIMARY KEY"),
             (&[("sink.delivery-guarantee", "exactly-once")], "'sink.transactional-id-prefix' must be specified"),
             (&[("sink.partitioner", "org.x.P")], "'sink.partitioner' of table `t` is not supported"),
             (&[("sink.partitioner", "random")], "expected default, fixed or round-robin"),

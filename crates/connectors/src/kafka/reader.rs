@@ -15,10 +15,11 @@ use arrow_schema::{DataType as ArrowType, Field as ArrowField, TimeUnit};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use wiesel_core::source::{RawBatch, RawRecord, ReadRows, RowReader};
-use wiesel_core::table::{ColumnKind, TableColumn};
+use wiesel_core::table::TableColumn;
 use wiesel_core::types::MAX_LENGTH;
 use wiesel_core::{DataType, Error, ErrorKind, Result, Schema, TypeKind};
 
+use super::keys::KeyReader;
 use super::source::SplitNames;
 use crate::formats::Decoder;
 
@@ -52,7 +53,7 @@ impl Metadata {
     /// The metadata that a column holds, when the key exists and casts to the declared type.
     pub(super) fn of_column(table: &str, column: &TableColumn, key: &str) -> Result<Metadata> {
         let place = format!("column `{}` of table `{table}`", column.name);
-        if ["leader-epoch", "header-list"].contains(&key) || key.starts_with("value.") {
+        if ["leader-epoch", "header-list"].contains(&key) {
             return Err(Error::new(
                 ErrorKind::Config,
                 "W0503",
@@ -123,15 +124,26 @@ fn read_header(bytes: &[u8]) -> Option<(Header<'_>, &[u8])> {
 
 /// Where an output column comes from.
 #[derive(Debug, Clone)]
-enum OutputColumn {
-    /// The decoder's column of this index.
-    Decoded(usize),
+pub(super) enum OutputColumn {
+    /// The column of the values of this index.
+    Value(usize),
+    /// The column of the keys of this index.
+    Key(usize),
+    /// A column of the values; where a deletion has no value, one of the keys.
+    Either {
+        /// In the values.
+        value: usize,
+        /// In the keys.
+        key: usize,
+    },
+    /// What Kafka says about the record.
     Metadata(Metadata, DataType),
 }
 
 /// Decodes one worker's share of the records.
 pub(super) struct KafkaReader {
     decoder: Box<dyn Decoder>,
+    keys: Option<KeyReader>,
     schema: Schema,
     columns: Vec<OutputColumn>,
     names: SplitNames,
@@ -139,30 +151,16 @@ pub(super) struct KafkaReader {
 }
 
 impl KafkaReader {
-    /// A reader that delivers `columns` (with `schema`), whose physical ones `decoder` makes in the same order.
+    /// A reader that delivers `columns` (with `schema`) from what the decoders of both sides make.
     pub(super) fn new(
         decoder: Box<dyn Decoder>,
-        table: &str,
-        columns: &[&TableColumn],
+        keys: Option<KeyReader>,
+        columns: Vec<OutputColumn>,
         schema: Schema,
         names: SplitNames,
         time_zone: &str,
     ) -> Result<Self> {
-        let mut decoded = 0;
-        let columns = columns
-            .iter()
-            .map(|column| match &column.kind {
-                ColumnKind::Physical => {
-                    decoded += 1;
-                    Ok(OutputColumn::Decoded(decoded - 1))
-                }
-                ColumnKind::Metadata { key, .. } => {
-                    let metadata = Metadata::of_column(table, column, key)?;
-                    Ok(OutputColumn::Metadata(metadata, column.data_type.clone()))
-                }
-            })
-            .collect::<Result<Vec<_>>>()?;
-        Ok(KafkaReader { decoder, schema, columns, names, local_time: LocalTime::new(time_zone)? })
+        Ok(KafkaReader { decoder, keys, schema, columns, names, local_time: LocalTime::new(time_zone)? })
     }
 }
 
@@ -173,22 +171,39 @@ impl RowReader for KafkaReader {
             names.get(batch.split).cloned().ok_or_else(|| Error::internal(format!("no split {}", batch.split)))?;
         drop(names);
         let first = range.start;
-        let decoded = self.decoder.decode(batch, range).map_err(|error| error.at(format!("{topic}-{partition}")))?;
-        let rows = decoded.rows.num_rows();
-        let records = Records { batch, first, taken: decoded.taken.as_deref(), rows };
+        let place = |error: Error| error.at(format!("{topic}-{partition}"));
+        let decoded = self.decoder.decode(batch, range.clone()).map_err(place)?;
+        let matched = self.keys.as_mut().map(|keys| keys.read(batch, range, &decoded)).transpose().map_err(place)?;
+        let (taken, rows) = match &matched {
+            Some(matched) => (Some(matched.records.as_slice()), matched.records.len()),
+            None => (decoded.taken.as_deref(), decoded.rows.num_rows()),
+        };
+        let records = Records { batch, first, taken, rows };
         let columns = self
             .columns
             .iter()
-            .map(|column| match column {
-                OutputColumn::Decoded(index) => Ok(decoded.rows.column(*index).clone()),
-                OutputColumn::Metadata(metadata, data_type) => {
+            .map(|column| match (column, &matched) {
+                (OutputColumn::Metadata(metadata, data_type), _) => {
                     metadata_column(*metadata, data_type, &records, &topic, partition, &mut self.local_time)
+                }
+                (OutputColumn::Value(value), None) => Ok(decoded.rows.column(*value).clone()),
+                (OutputColumn::Value(value), Some(matched)) => matched.value_column(decoded.rows.column(*value)),
+                (OutputColumn::Key(key), Some(matched)) => matched.key_column(*key),
+                (OutputColumn::Either { value, key }, Some(matched)) => {
+                    matched.either_column(decoded.rows.column(*value), *key)
+                }
+                (OutputColumn::Key(_) | OutputColumn::Either { .. }, None) => {
+                    Err(Error::internal("a column of keys that nobody reads"))
                 }
             })
             .collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let rows = RecordBatch::try_new_with_options(self.schema.arrow().clone(), columns, &options)?;
-        Ok(ReadRows { rows, kinds: decoded.kinds, skipped: decoded.skipped })
+        let (kinds, skipped) = match matched {
+            Some(matched) => (matched.kinds.map(Into::into), matched.skipped),
+            None => (decoded.kinds, decoded.skipped),
+        };
+        Ok(ReadRows { rows, kinds, skipped })
     }
 }
 
@@ -324,6 +339,7 @@ mod tests {
     use arrow_array::types::{Int64Type, TimestampMillisecondType};
     use bytes::Bytes;
     use wiesel_core::Field;
+    use wiesel_core::table::ColumnKind;
 
     use super::*;
     use crate::formats::Decoded;
@@ -396,12 +412,25 @@ mod tests {
             metadata_column_of("tt", "timestamp-type", DataType::string()),
             metadata_column_of("h", "headers", headers_type()),
         ];
-        let columns: Vec<&TableColumn> = columns.iter().collect();
+        let output = |column: &TableColumn| match &column.kind {
+            ColumnKind::Physical => OutputColumn::Value(0),
+            ColumnKind::Metadata { key, .. } => {
+                let metadata = Metadata::of_column("t", column, key).expect("listed");
+                OutputColumn::Metadata(metadata, column.data_type.clone())
+            }
+        };
         let schema = Schema::new(columns.iter().map(|c| Field::new(&c.name, c.data_type.clone())).collect());
         let names: SplitNames = Arc::default();
         names.write().expect("not poisoned").push(("clicks".into(), 7));
-        let mut reader =
-            KafkaReader::new(Box::new(Lengths), "t", &columns, schema, names, "Europe/Berlin").expect("right");
+        let mut reader = KafkaReader::new(
+            Box::new(Lengths),
+            None,
+            columns.iter().map(output).collect(),
+            schema,
+            names,
+            "Europe/Berlin",
+        )
+        .expect("right");
         let read = reader.read(&batch(), 1..4).expect("decodes");
         assert_eq!((read.rows.num_rows(), read.skipped), (1, 2));
         assert_eq!(read.rows.column(0).as_primitive::<Int64Type>().values(), &[102]);

@@ -26,6 +26,7 @@ use wiesel_ffi::kafka::{Client, ClientKind, KafkaError, Producer, code};
 use super::cluster::{ClientSettings, Cluster, Trouble};
 use super::options::{Delivery, KafkaOptions, Partitioner};
 use super::properties::Properties;
+use super::reduce::Reducer;
 use crate::formats::{Encoder, EncoderFactory};
 
 /// Bytes of records that one sink instance may have in flight, as Java's `buffer.memory`.
@@ -44,6 +45,8 @@ pub(super) struct KafkaSinkFactory {
     pub(super) address_map: Vec<(String, String)>,
     pub(super) job_name: String,
     pub(super) encoder: Arc<dyn EncoderFactory>,
+    /// Which of a batch's columns go into the key, and its format.
+    pub(super) keys: Option<(Vec<usize>, Arc<dyn EncoderFactory>)>,
     /// Which of a batch's columns go into the document.
     pub(super) physical: Vec<usize>,
     /// Which of a batch's columns is the record's time.
@@ -67,36 +70,81 @@ impl KafkaSinkFactory {
         Ok(Documents {
             table: self.table.clone(),
             topic: self.options.topics.first().cloned().unwrap_or_default(),
-            physical: self.physical.clone(),
             timestamp: self.timestamp,
-            encoder: self.encoder.create()?,
-            bytes: Vec::new(),
-            ends: Vec::new(),
+            values: Part::of(&self.physical, &self.encoder)?,
+            keys: self.keys.as_ref().map(|(columns, encoder)| Part::of(columns, encoder)).transpose()?,
+            is_upsert: self.options.is_upsert,
+            is_deletion: Vec::new(),
             times: None,
         })
     }
+
+    /// What keeps records until a later one of their key may have come.
+    pub(super) fn reducer(&self) -> Option<Reducer> {
+        self.options.flush.map(Reducer::new)
+    }
 }
 
-/// Rows as records: their documents, and their times where a column says them.
-pub(super) struct Documents {
-    table: String,
-    topic: String,
-    physical: Vec<usize>,
-    timestamp: Option<usize>,
+/// One side of records: some columns, encoded.
+struct Part {
+    columns: Vec<usize>,
     encoder: Box<dyn Encoder>,
     /// The documents of a batch, one behind the other.
     bytes: Vec<u8>,
     ends: Vec<usize>,
+}
+
+impl Part {
+    fn of(columns: &[usize], encoder: &Arc<dyn EncoderFactory>) -> Result<Part> {
+        Ok(Part { columns: columns.to_vec(), encoder: encoder.create()?, bytes: Vec::new(), ends: Vec::new() })
+    }
+
+    fn encode(&mut self, batch: &ChangeBatch) -> Result<()> {
+        let part = ChangeBatch { rows: batch.rows.project(&self.columns)?, kinds: batch.kinds.clone() };
+        self.bytes.clear();
+        self.ends.clear();
+        self.encoder.encode(&part, &mut self.bytes, &mut self.ends)
+    }
+
+    fn document(&self, row: usize) -> Option<&[u8]> {
+        let start = row.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+        self.bytes.get(start..*self.ends.get(row)?)
+    }
+}
+
+/// A record to be written; without a value it is a tombstone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Document<'a> {
+    pub(super) key: Option<&'a [u8]>,
+    pub(super) value: Option<&'a [u8]>,
+    pub(super) time: Option<i64>,
+}
+
+/// Rows as records: their keys and values, and their times where a column says them.
+pub(super) struct Documents {
+    table: String,
+    topic: String,
+    timestamp: Option<usize>,
+    values: Part,
+    keys: Option<Part>,
+    /// A row that is taken back is a record without a value.
+    is_upsert: bool,
+    /// Of upserts: whether the row is taken back.
+    is_deletion: Vec<bool>,
     times: Option<Vec<Option<i64>>>,
 }
 
 impl Documents {
     /// Takes a batch; what was there before is gone.
     pub(super) fn encode(&mut self, batch: &ChangeBatch) -> Result<()> {
-        let documents = ChangeBatch { rows: batch.rows.project(&self.physical)?, kinds: batch.kinds.clone() };
-        self.bytes.clear();
-        self.ends.clear();
-        self.encoder.encode(&documents, &mut self.bytes, &mut self.ends)?;
+        self.values.encode(batch)?;
+        if let Some(keys) = &mut self.keys {
+            keys.encode(batch)?;
+        }
+        self.is_deletion.clear();
+        if self.is_upsert && batch.kinds.is_some() {
+            self.is_deletion.extend((0..batch.len()).map(|row| !batch.kind(row).is_add()));
+        }
         self.times = self.timestamp.map(|index| record_times(batch.rows.column(index))).transpose()?;
         if self.times.iter().flatten().flatten().any(|time| *time < 0) {
             return Err(Error::data(format!(
@@ -107,13 +155,15 @@ impl Documents {
         Ok(())
     }
 
-    /// The document of every change, with the record's time.
-    pub(super) fn records(&self) -> impl Iterator<Item = (&[u8], Option<i64>)> {
-        let mut start = 0;
-        self.ends.iter().enumerate().map(move |(row, end)| {
-            let document = self.bytes.get(start..*end).unwrap_or_default();
-            start = *end;
-            (document, self.times.as_ref().and_then(|times| times.get(row).copied().flatten()))
+    /// The record of every change.
+    pub(super) fn records(&self) -> impl Iterator<Item = Document<'_>> {
+        (0..self.values.ends.len()).map(move |row| {
+            let is_deletion = self.is_deletion.get(row).copied().unwrap_or(false);
+            Document {
+                key: self.keys.as_ref().and_then(|keys| keys.document(row)),
+                value: if is_deletion { None } else { self.values.document(row) },
+                time: self.times.as_ref().and_then(|times| times.get(row).copied().flatten()),
+            }
         })
     }
 }
@@ -169,7 +219,8 @@ impl SinkFactory for KafkaSinkFactory {
             user: self.options.properties.user.clone(),
             waits_at_checkpoints: self.options.delivery == Delivery::AtLeastOnce,
             in_flight_bytes_max: self.options.properties.buffer_memory.unwrap_or(IN_FLIGHT_BYTES_MAX),
-            documents: self.documents()?,
+            documents: Some(self.documents()?),
+            reducer: self.reducer(),
             flight: Flight::new(producer),
             target,
             must_wait: true,
@@ -310,7 +361,9 @@ struct KafkaSink {
     user: Option<String>,
     waits_at_checkpoints: bool,
     in_flight_bytes_max: u64,
-    documents: Documents,
+    /// `None` while it is written.
+    documents: Option<Documents>,
+    reducer: Option<Reducer>,
     flight: Flight,
     target: Target,
     /// Whether the checkpoint that is being prepared waits for acknowledgements.
@@ -350,6 +403,46 @@ impl KafkaSink {
         Ok(())
     }
 
+    /// Encodes a batch and sends its records, or keeps them until their flush.
+    fn write_documents(&mut self, documents: &mut Documents, batch: &ChangeBatch) -> Result<()> {
+        documents.encode(batch)?;
+        for document in documents.records() {
+            self.counters.received += 1;
+            match (&mut self.reducer, document.key) {
+                (Some(reducer), Some(key)) => {
+                    reducer.add(key, document.value, document.time);
+                    if reducer.is_full() {
+                        self.flush()?;
+                    }
+                }
+                _ => self.send(document)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what waited for later records of its keys.
+    fn flush(&mut self) -> Result<()> {
+        let waiting = self.reducer.as_mut().map(Reducer::take).unwrap_or_default();
+        for record in &waiting {
+            self.send(Document { key: Some(&record.key), value: record.value.as_deref(), time: record.time })?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, document: Document<'_>) -> Result<()> {
+        let Document { key, value, time } = document;
+        let Err(error) = self.flight.send_keyed(self.target.next(), key, value, time) else { return Ok(()) };
+        if error.code == code::MESSAGE_TOO_LARGE && self.hands_over_refused {
+            let reason = self.not_delivered(&error, -1).message().to_owned();
+            self.refused.push(RefusedRow { row: value.unwrap_or_default().to_vec(), reason });
+            self.counters.refused += 1;
+            return Ok(());
+        }
+        let bytes = value.map_or(0, <[u8]>::len);
+        Err(self.not_delivered(&error, -1).at(format!("a document of {bytes} bytes")))
+    }
+
     fn not_delivered(&self, error: &KafkaError, partition: i32) -> Error {
         let place = if partition < 0 { self.topic.clone() } else { format!("{}-{partition}", self.topic) };
         let table = &self.table;
@@ -369,30 +462,26 @@ impl KafkaSink {
 
 impl Sink for KafkaSink {
     fn write(&mut self, batch: &ChangeBatch) -> Result<()> {
-        self.documents.encode(batch)?;
-        for (document, time) in self.documents.records() {
-            if let Err(error) = self.flight.send(self.target.next(), document, time) {
-                if error.code == code::MESSAGE_TOO_LARGE && self.hands_over_refused {
-                    let reason = self.not_delivered(&error, -1).message().to_owned();
-                    self.refused.push(RefusedRow { row: document.to_vec(), reason });
-                    self.counters.received += 1;
-                    self.counters.refused += 1;
-                    continue;
-                }
-                return Err(self.not_delivered(&error, -1).at(format!("a document of {} bytes", document.len())));
-            }
-            self.counters.received += 1;
-        }
-        Ok(())
+        // Taken out, so that its records can be sent while they are borrowed from it.
+        let Some(mut documents) = self.documents.take() else { return Err(Error::internal("the sink is writing")) };
+        let written = self.write_documents(&mut documents, batch);
+        self.documents = Some(documents);
+        written
     }
 
-    fn step_end(&mut self, _now_ms: i64) -> Result<SinkStatus> {
+    fn step_end(&mut self, now_ms: i64) -> Result<SinkStatus> {
+        let (is_due, mut due) = self.reducer.as_mut().map_or((false, None), |reducer| reducer.look(now_ms));
+        if is_due {
+            self.flush()?;
+            due = None;
+        }
         self.look()?;
         let is_full = self.flight.memory_bytes() >= self.in_flight_bytes_max;
-        Ok(if is_full { SinkStatus::Full } else { SinkStatus::Ready(None) })
+        Ok(if is_full { SinkStatus::Full } else { SinkStatus::Ready(due) })
     }
 
     fn prepare(&mut self, _checkpoint: u64, kind: CheckpointKind) -> Result<()> {
+        self.flush()?;
         self.flight.next_tag();
         // At an end even a sink that promises nothing does not drop what it holds.
         self.must_wait = self.waits_at_checkpoints || kind != CheckpointKind::Periodic;

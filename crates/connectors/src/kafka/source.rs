@@ -22,7 +22,7 @@ use wiesel_ffi::kafka::{
     BATCH_MESSAGES_MAX, Client, ClientKind, Consumer, Fetched, KafkaError, PartitionOffset, Record, code,
 };
 
-use super::cluster::{ClientSettings, Cluster, Trouble, is_missing};
+use super::cluster::{ClientSettings, Cluster, Trouble, is_missing, matching};
 use super::options::{Bounded, KafkaOptions, Startup};
 use super::properties::OffsetReset;
 use super::reader::write_header;
@@ -540,6 +540,14 @@ impl KafkaSource {
         }
         self.next_topic_check = next_topic_check(&self.settings.options);
         let mut found: Vec<PartitionOffset> = Vec::new();
+        if let Some(pattern) = self.settings.options.topic_regex()? {
+            let Ok(answer) = self.consumer.client().metadata(None, DISCOVERY_WAIT) else { return Ok(()) };
+            for topic in matching(answer, &pattern) {
+                let known = |n: i32| self.partitions.iter().any(|p| *p.topic == *topic.name && p.number == n);
+                let new = topic.partitions.iter().filter(|n| !known(**n));
+                found.extend(new.map(|n| asked(&topic.name, *n, TIME_FIRST)));
+            }
+        }
         for topic in &self.settings.options.topics.clone() {
             let Ok(answer) = self.consumer.client().metadata(Some(topic), DISCOVERY_WAIT) else { return Ok(()) };
             if let Some(error) = answer.iter().find_map(|t| t.error.as_ref().filter(|e| is_missing(e.code))) {
@@ -692,7 +700,12 @@ struct Positions<'a> {
 impl Positions<'_> {
     fn find(&self, context: &SourceContext) -> Result<Vec<Partition>> {
         let mut partitions = Vec::new();
-        for topic in self.cluster.topics(self.client, &self.settings.options.topics)? {
+        let options = &self.settings.options;
+        let topics = match options.topic_regex()? {
+            Some(pattern) => self.cluster.topics_that_match(self.client, &pattern)?,
+            None => self.cluster.topics(self.client, &options.topics)?,
+        };
+        for topic in topics {
             let name: Arc<str> = topic.name.into();
             partitions.extend(topic.partitions.iter().map(|n| Partition::new(name.clone(), *n, 0, None)));
         }

@@ -275,15 +275,13 @@ impl Lowering {
             id = self.share(kind, vec![id], schema_of(columns), None, String::new());
         }
         if let Some((rowtime, expr)) = &table.watermark {
-            // As in Flink these two act where the source itself makes the watermarks.
-            let push_down = table.info.watermark_push_down;
-            let own = |key: &str| descriptor.options.get(key).filter(|_| push_down);
+            let own = |key: &str| descriptor.options.get(key);
             let own_timeout = own(WATERMARK_IDLE_TIMEOUT).and_then(|v| parse_duration(v));
             let is_on_event = own(WATERMARK_EMIT_STRATEGY).is_some_and(|v| v.eq_ignore_ascii_case("on-event"));
             let kind = NodeKind::Watermark(WatermarkNode {
                 rowtime: *rowtime,
                 expr: expr.clone(),
-                push_down,
+                push_down: table.info.watermark_push_down,
                 idle_timeout_ms: own_timeout
                     .map_or_else(|| config.idle_timeout_ms(), |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
                 interval_ms: if is_on_event { 0 } else { config.watermark_interval_ms() },

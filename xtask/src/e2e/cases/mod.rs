@@ -11,6 +11,7 @@ pub(crate) mod filesystem_source;
 pub(crate) mod harness;
 pub(crate) mod jdbc;
 pub(crate) mod jdbc_source;
+pub(crate) mod kafka_keys;
 pub(crate) mod kafka_sink;
 pub(crate) mod kafka_source;
 pub(crate) mod lookup_join;

@@ -50,6 +50,7 @@ fn decode(fields: &[Field], wanted: &[usize], options: &[(&str, &str)], text: &s
         table: "t".to_owned(),
         schema: Schema::new(wanted.iter().map(|i| fields[*i].clone()).collect()),
         record: Schema::new(fields.to_vec()),
+        metadata: Vec::new(),
         time_zone: "UTC".to_owned(),
     };
     let mut decoder = decoder_factory(&mut options, "format", context)?.create()?;

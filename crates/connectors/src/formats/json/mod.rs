@@ -78,6 +78,11 @@ impl EncoderFactory for JsonEncoderFactory {
     }
 }
 
+/// Appends a string as it stands in a document, in quotes.
+pub(crate) fn write_quoted(text: &str, out: &mut Vec<u8>) {
+    compact::write_string(text.as_bytes(), out);
+}
+
 /// Appends a date as `yyyy-MM-dd`.
 pub(crate) fn write_iso_date(days: i32, out: &mut String) {
     let mut text = Vec::with_capacity(10);
@@ -91,7 +96,7 @@ pub(crate) fn read_iso_date(text: &str) -> Option<i32> {
 }
 
 /// Refuses the types that JSON has no form for: maps whose key is no text.
-fn check_types(context: &FormatContext) -> Result<()> {
+pub(crate) fn check_types(context: &FormatContext) -> Result<()> {
     for field in context.schema.fields() {
         check_type(&field.data_type)
             .map_err(|e| e.at(format!("column `{}` of table `{}`", field.name, context.table)))?;

@@ -58,7 +58,8 @@ impl JsonOptions {
     pub fn read(options: &mut Options<'_>, prefix: &str, table: &str) -> Result<Self> {
         let key = |name: &str| format!("{prefix}{name}");
         let fail_on_missing_field = options.boolean(&key("fail-on-missing-field"), false)?;
-        let ignore_parse_errors = options.boolean(&key("ignore-parse-errors"), false)?;
+        let read = Self::read_for_changes(options, prefix)?;
+        let ignore_parse_errors = read.ignore_parse_errors;
         if fail_on_missing_field && ignore_parse_errors {
             return Err(Error::config(format!(
                 "options '{}' and '{}' of table `{table}` cannot both be true",
@@ -67,6 +68,16 @@ impl JsonOptions {
             ))
             .hint("keep one of them: the first makes a missing field an error, the second forgives errors"));
         }
+        // There is one parser here. Its answers are those of Flink's streaming parser, the default; `false` is taken because the two
+        // differ only in rare coercions.
+        options.boolean(&key("decode.json-parser.enabled"), true)?;
+        Ok(JsonOptions { fail_on_missing_field, ..read })
+    }
+
+    /// Reads those that formats around json's rows have, too (`debezium-json.`, `canal-json.`).
+    pub(crate) fn read_for_changes(options: &mut Options<'_>, prefix: &str) -> Result<Self> {
+        let key = |name: &str| format!("{prefix}{name}");
+        let ignore_parse_errors = options.boolean(&key("ignore-parse-errors"), false)?;
         let timestamp_format = match options.one_of(&key("timestamp-format.standard"), &["SQL", "ISO-8601"])? {
             Some("ISO-8601") => TimestampFormat::Iso8601,
             _ => TimestampFormat::Sql,
@@ -77,11 +88,8 @@ impl JsonOptions {
             Some("LITERAL") => MapNullKey::Literal(literal),
             _ => MapNullKey::Fail,
         };
-        // There is one parser here. Its answers are those of Flink's streaming parser, the default; `false` is taken because the two
-        // differ only in rare coercions.
-        options.boolean(&key("decode.json-parser.enabled"), true)?;
         Ok(JsonOptions {
-            fail_on_missing_field,
+            fail_on_missing_field: false,
             ignore_parse_errors,
             timestamp_format,
             map_null_key,
