@@ -213,6 +213,49 @@ fn a_commit_that_was_cut_off_is_repeated_before_anything_else() {
 }
 
 #[test]
+fn four_checkpoints_wait_for_a_sink_that_is_away_the_fifth_waits_for_them_and_all_are_shown_once_in_order() {
+    for is_killed in [false, true] {
+        let mut events = Vec::new();
+        for (gate, begin) in (0_i64..).step_by(10).take(6).enumerate() {
+            events.extend([Event::Gate(gate), Event::Rows(0, rows(begin..begin + 10))]);
+        }
+        events.extend([Event::Gate(6), Event::Finished(0)]);
+        let source = SourceScript { events, ..bounded(Vec::new()) };
+        let script = script(source, SinkScript { refusals: AtomicUsize::new(usize::MAX), ..exactly_once() });
+        let plan = copy_plan(&script);
+        let dir = tempfile::tempdir().unwrap();
+        let (input, out) = (&script.sources["t"], &script.sinks["out"]);
+        let newest = || list(dir.path()).unwrap().last().map_or(0, |checkpoint| checkpoint.id);
+        let job = start(spec(&plan, &script, dir.path(), 1));
+        for step in 1..=4_usize {
+            input.gate.change(|g| *g = step - 1);
+            out.written.wait("the rows", |w| w.len() == 10 * step);
+            job.set_time(1_000_000 + 1_000 * i64::try_from(step).unwrap());
+            out.written.wait("a checkpoint that does not wait for the sink", |_| newest() == step as u64);
+        }
+        job.set_time(1_005_000);
+        input.gate.change(|g| *g = 5);
+        out.written.wait("rows beside the open checkpoints", |w| w.len() == 60);
+        assert_eq!(newest(), 4, "the fifth waits");
+        out.visible.change(|v| assert!(v.is_empty()));
+        if is_killed {
+            job.control.abort();
+            // The newest manifest may be on the disk and its answer on the way.
+            assert!(matches!(job.end().unwrap(), JobEnd::Aborted { standing: Some(3 | 4) }));
+            out.refusals.store(0, Relaxed);
+            input.gate.change(|g| *g = 6);
+            assert_eq!(start(spec(&plan, &script, dir.path(), 1)).end().unwrap(), JobEnd::Finished);
+        } else {
+            out.refusals.store(0, Relaxed);
+            input.completed.wait("the open checkpoints", |c| c.last().is_some_and(|told| told[0].1 >= 40));
+            input.gate.change(|g| *g = 6);
+            assert_eq!(job.end().unwrap(), JobEnd::Finished);
+        }
+        out.visible.change(|v| assert_eq!(*v, row_texts(0..60)));
+    }
+}
+
+#[test]
 fn a_failing_source_ends_the_job_and_is_named() {
     let mut source = bounded(vec![rows(0..10)]);
     source.events.insert(1, Event::Fail("record 7 is no row"));

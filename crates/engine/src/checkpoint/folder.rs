@@ -146,9 +146,12 @@ impl Folder {
         self.fail_points.reach("ckpt.gc");
         // Nothing of this process is under way: checkpoints are written, and swept, by one thread.
         self.storage.give_up_unfinished()?;
+        let confirmed = newest_committed(&self.path)?;
         for name in file_names(&self.path)? {
             let is_garbage = match Name::parse(&name) {
                 Name::Temporary => true,
+                // Later manifests list what it confirms as open.
+                Name::Manifest(id) if confirmed == Some(id) && name.ends_with(".committed") => false,
                 Name::Manifest(id) => !kept.contains(&id),
                 // A file of a checkpoint to come is named by no manifest yet.
                 Name::Run(id) => !named.contains(&name) && ids.last().is_none_or(|newest| id <= *newest),
@@ -258,6 +261,15 @@ pub(crate) fn lost_ids(path: &Path) -> Result<Vec<u64>> {
 /// Whether the sinks confirmed a checkpoint.
 pub(crate) fn is_committed(path: &Path, id: u64) -> bool {
     storage::at(path).is_ok_and(|storage| storage.exists(&committed_name(id)))
+}
+
+/// The newest checkpoint that the sinks confirmed: all work of it, and of the ones before it, is visible.
+pub(crate) fn newest_committed(path: &Path) -> Result<Option<u64>> {
+    let id = |name: String| match Name::parse(&name) {
+        Name::Manifest(id) if name.ends_with(".committed") => Some(id),
+        _ => None,
+    };
+    Ok(file_names(path)?.into_iter().filter_map(id).max())
 }
 
 fn file_names(path: &Path) -> Result<Vec<String>> {

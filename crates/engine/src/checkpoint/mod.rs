@@ -5,16 +5,18 @@
 //!          -> frozen entries into buffers, slice by slice              (between later steps, a few ms at a time)
 //!          -> state run file, fsync                                    (helper thread; the loop goes on)
 //!          -> all sinks safe -> manifest-N, fsync, folder fsync        = the decision
-//!          -> sinks commit N -> committed mark -> sources told -> old files swept
+//!          -> sinks commit N -> committed mark -> sources told -> old files swept      (commit thread; up to 4 checkpoints behind)
 //! ```
 //! The manifest is the decision: what it lists counts, what it does not never happened. A commit after it is idempotent and repeated on
-//! recovery until it is marked. One checkpoint is in flight at a time.
+//! recovery until it is marked. One checkpoint is being gathered at a time; up to four durable ones may wait for their sinks, each listed in
+//! the later manifests until it is confirmed.
 //!
 //! `storage` where files lie (a folder, an object store), `manifest` what is written down, `run` state files, `folder` names, lock and
-//! sweeping, `identity` what makes an operator the same
-//! operator, `writer` the helper thread, `recovery` the way back, `change` what a changed plan takes over, `savepoint` copies that are kept elsewhere.
+//! sweeping, `identity` what makes an operator the same operator, `writer` the helper thread, `committer` the one that asks the sinks,
+//! `recovery` the way back, `change` what a changed plan takes over, `savepoint` copies that are kept elsewhere.
 
 pub(crate) mod change;
+pub(crate) mod committer;
 pub(crate) mod folder;
 pub(crate) mod identity;
 pub(crate) mod manifest;

@@ -155,6 +155,11 @@ fn settle(
     state: Option<RestoredState>,
 ) -> Result<()> {
     let id = manifest.id;
+    // Work of an earlier checkpoint may have been confirmed while this manifest was on its way.
+    let confirmed = folder::newest_committed(folder.path())?;
+    for sink in &mut manifest.sinks {
+        sink.pending.retain(|pending| confirmed.is_none_or(|confirmed| pending.checkpoint > confirmed));
+    }
     let change = Change::of(&manifest, state.as_ref(), expected.operators);
     if !folder::is_committed(folder.path(), id) {
         let mut unconfirmed = manifest.clone();

@@ -1,7 +1,8 @@
-//! The helper thread that makes checkpoints durable while the loop goes on: state files, manifests, commits, sweeping.
+//! The helper thread that makes checkpoints durable while the loop goes on: state files, manifests, sweeping.
 //!
-//! It does one thing at a time, in the order asked for, and at most four things are ever asked for before an answer is read (one early
-//! file, and what a checkpoint wants), so its channels are bounded. A commit whose system is away is retried with growing pauses for as long as it takes.
+//! It does one thing at a time, in the order asked for, and few things are ever asked for before an answer is read (one early file, what a
+//! checkpoint wants, and a sweep for each one that was confirmed), so its channels are bounded. Commits, which may take as long as a system is away, have a thread of
+//! their own (see `committer`).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,8 +12,9 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use wiesel_core::env::Waker;
 use wiesel_core::sink::SinkFactory;
-use wiesel_core::{Error, ErrorKind, Result};
+use wiesel_core::{Error, Result};
 
+use super::committer::{Commit, Committer, OPEN_EPOCHS_MAX};
 use super::folder::{Folder, StoreError};
 use super::manifest::{Manifest, RunEntry};
 use super::run::RunBuffer;
@@ -20,9 +22,7 @@ use crate::state::store::{Frozen, Store};
 use crate::step::metrics::Metrics;
 
 /// Requests that may lie unread.
-const REQUESTS_MAX: usize = 4;
-const RETRY_FIRST: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(5);
+const REQUESTS_MAX: usize = 4 + OPEN_EPOCHS_MAX;
 /// How long the end of a job waits for a helper that hangs in a call to the outside.
 const JOIN_WAIT: Duration = Duration::from_secs(2);
 
@@ -33,8 +33,8 @@ pub(crate) enum Work {
     Run { id: u64, base: Option<Frozen>, buffers: Vec<RunBuffer>, stored: Option<Stored> },
     /// Write a state file before its checkpoint begins.
     Early { id: u64, number: u64, buffers: Vec<RunBuffer> },
-    /// Write a manifest, then commit.
-    Publish { manifest: Box<Manifest>, commits: Vec<Commit> },
+    /// Write a manifest.
+    Publish { manifest: Box<Manifest> },
     /// Copy a durable checkpoint to where a savepoint is wanted.
     Export { manifest: Box<Manifest>, to: PathBuf },
     /// Remove what no manifest names.
@@ -47,18 +47,12 @@ pub(crate) struct Stored {
     pub(crate) operators: Vec<u16>,
 }
 
-/// Work of one sink and one checkpoint.
-pub(crate) struct Commit {
-    pub(crate) sink: usize,
-    pub(crate) checkpoint: u64,
-    pub(crate) work: Vec<Vec<u8>>,
-}
-
 /// What the helper did.
 pub(crate) enum Done {
     Run(Result<Option<RunEntry>, StoreError>),
     Early(Result<Option<RunEntry>, StoreError>),
     Published(Result<(), StoreError>),
+    /// The sinks have made the oldest unconfirmed checkpoint visible.
     Committed(Result<()>),
     /// The folder of the savepoint.
     Exported(Result<PathBuf>),
@@ -68,21 +62,19 @@ pub(crate) enum Done {
 pub(crate) struct Writer {
     requests: Option<Sender<Work>>,
     pub(crate) done: Receiver<Done>,
-    quit: Option<Sender<()>>,
     ended: Receiver<()>,
     thread: Option<JoinHandle<()>>,
+    committer: Committer,
 }
 
 /// The thread's side.
 struct Helper {
-    folder: Folder,
+    folder: Arc<Folder>,
     ids: Vec<String>,
-    sinks: Vec<Option<Arc<dyn SinkFactory>>>,
     metrics: Arc<Metrics>,
     waker: Waker,
     requests: Receiver<Work>,
     done: Sender<Done>,
-    quit: Receiver<()>,
 }
 
 impl Writer {
@@ -95,11 +87,12 @@ impl Writer {
         waker: Waker,
     ) -> Result<Writer> {
         let (requests, requests_in) = bounded(REQUESTS_MAX);
-        let (done_out, done) = bounded(REQUESTS_MAX);
-        let (quit, quit_in) = bounded(1);
+        let (done_out, done) = bounded(REQUESTS_MAX + OPEN_EPOCHS_MAX);
         let (ended_out, ended) = bounded(1);
-        let helper =
-            Helper { folder, ids, sinks, metrics, waker, requests: requests_in, done: done_out, quit: quit_in };
+        let folder = Arc::new(folder);
+        let committer =
+            Committer::start(Arc::clone(&folder), sinks, Arc::clone(&metrics), waker.clone(), done_out.clone())?;
+        let helper = Helper { folder, ids, metrics, waker, requests: requests_in, done: done_out };
         let thread = std::thread::Builder::new()
             .name("checkpoint".to_owned())
             .spawn(move || {
@@ -107,7 +100,7 @@ impl Writer {
                 drop(ended_out);
             })
             .map_err(|e| Error::unavailable(format!("the system refused the checkpoint thread: {e}")))?;
-        Ok(Writer { requests: Some(requests), done, quit: Some(quit), ended, thread: Some(thread) })
+        Ok(Writer { requests: Some(requests), done, ended, thread: Some(thread), committer })
     }
 
     /// Asks for something; the answer comes through [`Writer::done`] and wakes the loop.
@@ -116,10 +109,15 @@ impl Writer {
         self.requests.as_ref().ok_or_else(gone)?.send(work).map_err(|_| gone())
     }
 
-    /// Ends the thread after what it is doing, but does not wait for one that hangs in a call to the outside.
+    /// Asks for the commit of a durable checkpoint; answered in the order asked for.
+    pub(crate) fn commit(&self, id: u64, commits: Vec<Commit>) -> Result<()> {
+        self.committer.ask(id, commits)
+    }
+
+    /// Ends the threads after what they are doing, but does not wait for one that hangs in a call to the outside.
     pub(crate) fn join(&mut self) {
         self.requests = None;
-        self.quit = None;
+        self.committer.join();
         if self.ended.recv_timeout(JOIN_WAIT) != Err(RecvTimeoutError::Timeout)
             && let Some(thread) = self.thread.take()
         {
@@ -134,7 +132,8 @@ impl Helper {
         while let Ok(work) = self.requests.recv() {
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.perform(work)));
             if outcome.is_err() {
-                self.answer(Done::Committed(Err(Error::internal("the checkpoint thread panicked"))));
+                let error = Error::internal("the checkpoint thread panicked");
+                self.answer(Done::Published(Err(StoreError::Fatal(error))));
             }
         }
     }
@@ -162,14 +161,7 @@ impl Helper {
                 drop(buffers);
                 self.answer(Done::Early(written));
             }
-            Work::Publish { manifest, commits } => {
-                let published = self.folder.publish(&manifest);
-                let is_published = published.is_ok();
-                self.answer(Done::Published(published));
-                if is_published {
-                    self.answer(Done::Committed(self.commit(manifest.id, &commits)));
-                }
-            }
+            Work::Publish { manifest } => self.answer(Done::Published(self.folder.publish(&manifest))),
             Work::Export { manifest, to } => {
                 let copied = super::savepoint::copy(self.folder.path(), &manifest, &to);
                 self.answer(Done::Exported(copied));
@@ -193,37 +185,5 @@ impl Helper {
             return Ok(None);
         }
         self.folder.write_run(id, early, &self.ids, base, buffers).map(Some)
-    }
-
-    fn commit(&self, id: u64, commits: &[Commit]) -> Result<()> {
-        for commit in commits {
-            let Some(Some(factory)) = self.sinks.get(commit.sink) else { continue };
-            self.folder.fail_points().reach("sink.commit");
-            self.retry(|| factory.commit(commit.checkpoint, &commit.work))?;
-        }
-        // A mark that could not be made (the disk is full) costs a repeated commit after a crash, which changes nothing.
-        if let Err(error) = self.folder.mark_committed(id) {
-            self.metrics.note(error.to_string());
-        }
-        Ok(())
-    }
-
-    fn retry(&self, mut call: impl FnMut() -> Result<()>) -> Result<()> {
-        let mut pause = RETRY_FIRST;
-        loop {
-            match call() {
-                Err(error) if error.kind() == ErrorKind::Unavailable => {
-                    self.metrics.set_waiting(Some(format!("commit: {}", error.message())));
-                    if self.quit.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
-                        return Err(error);
-                    }
-                    pause = (pause * 2).min(RETRY_MAX);
-                }
-                other => {
-                    self.metrics.set_waiting(None);
-                    return other;
-                }
-            }
-        }
     }
 }

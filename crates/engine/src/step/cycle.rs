@@ -4,6 +4,7 @@
 //! Everything here runs on the loop thread and never waits; what takes time happens in the helper thread, whose answers are read between
 //! steps. Work of a checkpoint that could not be written stays with the next one: it is listed there under its own number.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -19,13 +20,14 @@ use super::intake::Intake;
 use super::letters::Letter;
 use super::metrics::{CheckpointSummary, Metrics};
 use super::now::Now;
+use crate::checkpoint::committer::{Commit, OPEN_EPOCHS_MAX};
 use crate::checkpoint::folder::StoreError;
 use crate::checkpoint::manifest::{
     FORMAT, InputEntry, Kind, Manifest, OperatorEntry, PROGRAM, PendingEntry, RunEntry, SinkEntry, SourceEntry,
     SplitEntry, WatermarkEntry,
 };
 use crate::checkpoint::run::RunBuffer;
-use crate::checkpoint::writer::{Commit, Done, Stored, Work, Writer};
+use crate::checkpoint::writer::{Done, Stored, Work, Writer};
 use crate::state::store::Frozen;
 
 /// More state files than this are replaced by one full one.
@@ -34,8 +36,8 @@ const RUNS_MAX: usize = 8;
 const STORE_RUNS_MAX: usize = 64;
 /// So are files with more outdated bytes than live ones, beyond this many.
 const DEAD_BYTES_ALLOWED: u64 = 4 << 20;
-/// Checkpoints whose work is not visible yet; more of them end the job, because their work grows without bound.
-const OPEN_EPOCHS_MAX: usize = 4;
+/// Checkpoints in a row that failed and left their work to the next one; more of them end the job, because their work grows without bound.
+const FAILED_EPOCHS_MAX: usize = 4;
 
 /// Keeps a job's checkpoints.
 pub(crate) struct Keeper {
@@ -64,6 +66,8 @@ pub(crate) struct Keeper {
     pub(crate) has_store: bool,
     open: Vec<OpenEpoch>,
     in_flight: Option<InFlight>,
+    /// Durable checkpoints that the sinks have not confirmed, oldest first.
+    unconfirmed: VecDeque<InFlight>,
     /// What the ending checkpoint was, once it is committed.
     pub(crate) ended: Option<u64>,
     /// The savepoint that this line of checkpoints began with.
@@ -82,10 +86,12 @@ struct EarlyRuns {
     asked_full: bool,
 }
 
-/// Work of a checkpoint that no durable manifest lists.
+/// Work of a checkpoint that the sinks have not confirmed: every manifest lists it.
 struct OpenEpoch {
     checkpoint: u64,
     work: Vec<(usize, Vec<u8>)>,
+    /// The durable checkpoint with which its commit was asked for.
+    asked_with: Option<u64>,
 }
 
 /// What the loop saw between two steps.
@@ -144,6 +150,7 @@ impl Keeper {
             has_store: false,
             open: Vec::new(),
             in_flight: None,
+            unconfirmed: VecDeque::new(),
             ended: None,
             restored_from: None,
             exporting: None,
@@ -168,9 +175,9 @@ impl Keeper {
         self.due_ms = self.interval_ms.map(|interval| now_ms.saturating_add(interval));
     }
 
-    /// When a checkpoint is due; none while one is in flight.
+    /// When a checkpoint is due; none while no other may begin.
     pub(crate) fn due_ms(&self) -> Option<i64> {
-        if self.is_in_flight() { None } else { self.due_ms }
+        if self.may_begin() { self.due_ms } else { None }
     }
 
     /// When the checkpoint in flight is given up. Once its manifest is on its way it is not: that may be durable already.
@@ -179,8 +186,19 @@ impl Keeper {
         waiting.map(|f| f.moment.at.steady_ms.saturating_add(self.timeout_ms))
     }
 
-    pub(crate) fn is_in_flight(&self) -> bool {
-        self.in_flight.is_some() || self.exporting.is_some()
+    /// Whether a checkpoint may begin: none is being gathered, the sinks are not too far behind, and nothing waits for one of those to be
+    /// confirmed.
+    pub(crate) fn may_begin(&self) -> bool {
+        let holds_up = |open: &InFlight| open.moment.is_last || open.moment.savepoint.is_some();
+        self.in_flight.is_none()
+            && self.exporting.is_none()
+            && self.unconfirmed.len() < OPEN_EPOCHS_MAX
+            && !self.unconfirmed.iter().any(holds_up)
+    }
+
+    /// Whether the sinks have confirmed every checkpoint, and none is on its way.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.may_begin() && self.unconfirmed.is_empty()
     }
 
     /// The last durable checkpoint, the helper's unread answers included: what a job that ends at once leaves behind.
@@ -328,10 +346,10 @@ impl Keeper {
         let work: Vec<(usize, Vec<u8>)> =
             prepared.into_iter().filter(has_work).map(|(sink, _, prepared)| (sink, prepared.pending)).collect();
         if !work.is_empty() {
-            self.open.push(OpenEpoch { checkpoint: in_flight.id, work });
+            self.open.push(OpenEpoch { checkpoint: in_flight.id, work, asked_with: None });
         }
-        if self.open.len() >= OPEN_EPOCHS_MAX {
-            let text = format!("{OPEN_EPOCHS_MAX} checkpoints in a row took longer than their timeout");
+        if self.failed_epochs() >= FAILED_EPOCHS_MAX {
+            let text = format!("{FAILED_EPOCHS_MAX} checkpoints in a row took longer than their timeout");
             return Err(Error::unavailable(text).hint("raise 'execution.checkpointing.timeout'"));
         }
         self.needs_full = true;
@@ -357,6 +375,11 @@ impl Keeper {
             Done::Early(early) => return self.take_early(early),
             done => done,
         };
+        if let Done::Committed(outcome) = done {
+            let id = self.unconfirmed.front().map_or(0, |open| open.id);
+            outcome.map_err(|e| e.at(format!("commit of checkpoint {id}")))?;
+            return self.complete(view);
+        }
         let Some(in_flight) = &mut self.in_flight else { return Ok(()) };
         match done {
             Done::Run(Ok(run)) => {
@@ -371,18 +394,9 @@ impl Keeper {
             Done::Run(Err(StoreError::Fatal(error))) | Done::Published(Err(StoreError::Fatal(error))) => {
                 return Err(error.at(format!("checkpoint {}", in_flight.id)));
             }
-            Done::Published(Ok(())) => {
-                self.standing = Some(in_flight.id);
-                self.open.clear();
-            }
-            Done::Early(_) => {}
-            Done::Committed(outcome) => {
-                let id = in_flight.id;
-                outcome.map_err(|e| e.at(format!("commit of checkpoint {id}")))?;
-                self.complete(now_ms, view)?;
-            }
+            Done::Published(Ok(())) => self.published(now_ms, view)?,
             // Taken above, whether or not a checkpoint is in flight.
-            Done::Exported(_) => {}
+            Done::Early(_) | Done::Exported(_) | Done::Committed(_) => {}
         }
         Ok(())
     }
@@ -399,7 +413,7 @@ impl Keeper {
             }
         }
         if !work.is_empty() {
-            self.open.push(OpenEpoch { checkpoint: in_flight.id, work });
+            self.open.push(OpenEpoch { checkpoint: in_flight.id, work, asked_with: None });
         }
         if let Some(error) = in_flight.failure.take() {
             return self.give_up(error, now_ms, view);
@@ -439,8 +453,16 @@ impl Keeper {
         if in_flight.is_full {
             self.full_bytes = self.runs.iter().map(|r| r.bytes).sum();
         }
+        self.writer.ask(Work::Publish { manifest: Box::new(manifest) })
+    }
+
+    /// The checkpoint is durable: its work, and that of the failed ones before it, becomes visible; the next one need not wait for that.
+    fn published(&mut self, now_ms: i64, view: &View<'_>) -> Result<()> {
+        let Some(in_flight) = self.in_flight.take() else { return Ok(()) };
+        self.standing = Some(in_flight.id);
         let mut commits = Vec::new();
-        for epoch in &self.open {
+        for epoch in self.open.iter_mut().filter(|epoch| epoch.asked_with.is_none()) {
+            epoch.asked_with = Some(in_flight.id);
             for sink in 0..view.plan.sinks.len() {
                 let of_sink = epoch.work.iter().filter(|(s, _)| *s == sink);
                 let work: Vec<Vec<u8>> = of_sink.map(|(_, w)| w.clone()).collect();
@@ -449,7 +471,17 @@ impl Keeper {
                 }
             }
         }
-        self.writer.ask(Work::Publish { manifest: Box::new(manifest), commits })
+        self.writer.commit(in_flight.id, commits)?;
+        let earliest = now_ms.saturating_add(self.min_pause_ms);
+        let next = self.interval_ms.map(|interval| in_flight.moment.at.steady_ms.saturating_add(interval));
+        self.due_ms = next.map(|next| next.max(earliest));
+        self.unconfirmed.push_back(in_flight);
+        Ok(())
+    }
+
+    /// Checkpoints whose work no durable manifest lists.
+    fn failed_epochs(&self) -> usize {
+        self.open.iter().filter(|epoch| epoch.asked_with.is_none()).count()
     }
 
     /// Nothing of this checkpoint became real. Its sinks' work waits for the next one; state must be written in full again.
@@ -460,7 +492,7 @@ impl Keeper {
         if let Some(request) = &in_flight.moment.savepoint {
             request.answer(Err(error.to_string()));
         }
-        if in_flight.moment.is_last || self.open.len() >= OPEN_EPOCHS_MAX {
+        if in_flight.moment.is_last || self.failed_epochs() >= FAILED_EPOCHS_MAX {
             return Err(error.at(format!("checkpoint {}; {stands}", in_flight.id)));
         }
         view.metrics.checkpoints_failed.fetch_add(1, Relaxed);
@@ -469,9 +501,10 @@ impl Keeper {
         Ok(())
     }
 
-    /// The sinks confirmed.
-    fn complete(&mut self, now_ms: i64, view: &View<'_>) -> Result<()> {
-        let Some(in_flight) = self.in_flight.take() else { return Ok(()) };
+    /// The sinks confirmed the oldest durable checkpoint.
+    fn complete(&mut self, view: &View<'_>) -> Result<()> {
+        let Some(in_flight) = self.unconfirmed.pop_front() else { return Ok(()) };
+        self.open.retain(|epoch| epoch.asked_with != Some(in_flight.id));
         view.metrics.set_checkpoint(CheckpointSummary {
             id: in_flight.id,
             time_ms: in_flight.moment.at.wall_ms,
@@ -499,9 +532,6 @@ impl Keeper {
             }
             _ => self.ended = ended,
         }
-        let earliest = now_ms.saturating_add(self.min_pause_ms);
-        let next = self.interval_ms.map(|interval| in_flight.moment.at.steady_ms.saturating_add(interval));
-        self.due_ms = next.map(|next| next.max(earliest));
         self.writer.ask(Work::Sweep)
     }
 }

@@ -48,6 +48,10 @@ struct Slicing {
     pause: Duration,
 }
 
+/// A job with dead letters takes two checkpoints before its last one: the first makes the sinks send, and commit, all they have; with the
+/// second they say what was refused then.
+const LETTER_FLUSHES: u8 = 2;
+
 /// A job that runs.
 pub(super) struct Running {
     spec: JobSpec,
@@ -67,8 +71,8 @@ pub(super) struct Running {
     /// Dead letters of sinks that wait for the next step, and those that the checkpoint in flight has to keep.
     letters: Vec<Letter>,
     letters_kept: Vec<Letter>,
-    /// A job with dead letters ends with two checkpoints: the first one makes the sinks say what is refused.
-    is_flushed: bool,
+    /// Of [`LETTER_FLUSHES`], those that were begun.
+    flushes: u8,
     next_timer_ms: Option<i64>,
     sink_deadline_ms: Option<i64>,
     prepared: Vec<(usize, usize, Prepared)>,
@@ -175,7 +179,7 @@ impl Running {
             needs_checkpoint: false,
             letters: recovered.manifest.as_ref().map_or_else(Vec::new, |m| m.letters.clone()),
             letters_kept: Vec::new(),
-            is_flushed: false,
+            flushes: 0,
             next_timer_ms: None,
             sink_deadline_ms: None,
             prepared: Vec::new(),
@@ -227,7 +231,9 @@ impl Running {
                 if (self.is_held_up() || is_waiting) && self.slicing.is_none() {
                     // Timers wait as the rows do: what they would emit has no place to go.
                     let expires_ms = self.keeper.as_ref().and_then(Keeper::expires_ms);
-                    is_woken |= self.park(now.left_ms(None, earliest(self.sink_deadline_ms, expires_ms)));
+                    let due_ms = self.keeper.as_ref().and_then(Keeper::due_ms).filter(|due| *due > now.steady_ms);
+                    is_woken |=
+                        self.park(now.left_ms(None, earliest(earliest(self.sink_deadline_ms, due_ms), expires_ms)));
                 }
                 continue;
             }
@@ -288,10 +294,16 @@ impl Running {
             // Positions of a source that never opened are unknown; what stands stays.
             return Ok(Some(stopped(self.standing())));
         }
-        if !keeper.is_in_flight() && !self.flow.has_carry() {
-            let is_first_of_two = kind == CheckpointKind::Final && self.shared.letters.is_some() && !self.is_flushed;
-            self.is_flushed = true;
-            self.begin(if is_first_of_two { CheckpointKind::Periodic } else { kind }, now)?;
+        if keeper.may_begin() && !self.flow.has_carry() {
+            if kind == CheckpointKind::Final && self.shared.letters.is_some() && self.flushes < LETTER_FLUSHES {
+                // What a commit refuses is known once it is made.
+                if keeper.is_settled() {
+                    self.flushes += 1;
+                    self.begin(CheckpointKind::Periodic, now)?;
+                }
+            } else {
+                self.begin(kind, now)?;
+            }
         }
         Ok(None)
     }
@@ -306,9 +318,9 @@ impl Running {
 
     fn begin_if_due(&mut self, now: Now) -> Result<()> {
         let Some(keeper) = &mut self.keeper else { return Ok(()) };
-        let is_wanted = self.control.wants_savepoint() && !keeper.is_in_flight();
+        let is_wanted = self.control.wants_savepoint() && keeper.may_begin();
         let is_due = keeper.due_ms().is_some_and(|due| due <= now.steady_ms);
-        let is_needed = self.needs_checkpoint && !keeper.is_in_flight();
+        let is_needed = self.needs_checkpoint && keeper.may_begin();
         if self.ending.is_some() || !(is_due || is_needed || is_wanted) || self.flow.has_carry() {
             return Ok(());
         }
