@@ -31,7 +31,7 @@ pub(crate) fn headers(request: &Unsigned<'_>, settings: &Settings) -> Vec<(&'sta
         format!("{}\n{}\n{}\nhost:{}\n", request.method, request.path, query(request.query), request.host);
     let mut signed = "host".to_owned();
     for (name, value) in &headers {
-        write!(canonical, "{name}:{value}\n").expect("a String takes everything");
+        writeln!(canonical, "{name}:{value}").expect("a String takes everything");
         write!(signed, ";{name}").expect("a String takes everything");
     }
     write!(canonical, "\n{signed}\n{hash}").expect("a String takes everything");

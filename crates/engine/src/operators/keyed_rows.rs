@@ -201,7 +201,7 @@ impl KeyedRows {
         let (mut key, mut value) = (Vec::new(), Vec::new());
         let keys = &self.keys;
         self.rows.take_changes(full, |entry, row| {
-            write_row(keys, rows_table, (entry, row), [&mut key, &mut value], writer);
+            write_row(keys, rows_table, (entry, row.map(AsRef::as_ref)), [&mut key, &mut value], writer);
         });
         for slot in self.keys.take_dirty(full) {
             self.keys.put_head(slot, &mut value);
@@ -225,7 +225,7 @@ impl KeyedRows {
         let (mut key, mut value) = (std::mem::take(&mut self.scratch), std::mem::take(&mut self.value));
         let (keys, table) = (&self.keys, self.table);
         self.rows.write_frozen(&slot.to_be_bytes(), |entry, row| {
-            write_row(keys, table + 1, (entry, row), [&mut key, &mut value], writer);
+            write_row(keys, table + 1, (entry, row.map(AsRef::as_ref)), [&mut key, &mut value], writer);
         });
         keys.put_head(slot, &mut value);
         beside(&mut value);
@@ -289,7 +289,7 @@ pub(crate) fn load<O: Operator>(operator: &mut O, rows: fn(&mut O) -> &mut Keyed
 fn write_row(
     keys: &GroupTable,
     table: u8,
-    (entry, row): (&[u8], Option<&Box<[u8]>>),
+    (entry, row): (&[u8], Option<&[u8]>),
     [key, value]: [&mut Vec<u8>; 2],
     writer: &mut dyn StateWriter,
 ) {

@@ -197,7 +197,7 @@ fn a_document_that_is_no_change_says_why() {
     for (format, line, expected) in cases {
         let error = decode(format, &[], &[line]).unwrap_err();
         assert!(error.to_string().contains(expected), "{line}: {error}");
-        assert_eq!(decode(format, &[("ignore-parse-errors", "true")], &[line]).is_ok(), true, "{line}");
+        assert!(decode(format, &[("ignore-parse-errors", "true")], &[line]).is_ok(), "{line}");
     }
 }
 
@@ -245,6 +245,9 @@ fn rows_are_written_as_flink_writes_them() {
     }
 }
 
+/// A format, its options, a line, the metadata columns, and how many rows come of it.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, Vec<(&'a str, DataType)>, usize);
+
 #[test]
 fn metadata_stands_behind_the_columns() {
     let text = || DataType::new(TypeKind::VarChar(MAX_LENGTH));
@@ -254,7 +257,7 @@ fn metadata_stands_behind_the_columns() {
     let canal = r#"{"data":[{"id":1}],"type":"INSERT","database":"d","table":"t","es":9,"ts":7}"#;
     let maxwell = r#"{"data":{"id":1},"type":"insert","database":"d","table":"t","ts":9}"#;
     let debezium = [("ingestion-timestamp", time()), ("source.table", text()), ("source.timestamp", time())];
-    let cases: &[(&str, &[(&str, &str)], &str, Vec<(&str, DataType)>, usize)] = &[
+    let cases: &[Case<'_>] = &[
         ("debezium-json", &[], line, debezium.to_vec(), 2),
         ("debezium-json", &[("schema-include", "true")], &with_schema, debezium.to_vec(), 2),
         (
