@@ -1,3 +1,5 @@
+-- The zone of the machine that wrote the checkpoint: windows over TIMESTAMP_LTZ depend on it.
+SET 'table.local-time-zone' = 'Etc/UTC';
 SET 'execution.checkpointing.interval' = '100 ms';
 SET 'parallelism.default' = '2';
 CREATE TABLE numbers (id BIGINT, pt AS PROCTIME(), ts AS TO_TIMESTAMP_LTZ(id * 100, 3), WATERMARK FOR ts AS ts) WITH (
