@@ -1,5 +1,6 @@
 # An S3 server out of moto, with faults on request: GET /_faults/A/B answers every A-th request with 503 without doing anything, and does
 # every B-th write and closes the connection without an answer; 0 is never. The answer says how many of each there were so far.
+# Requests of the harness itself, which signs with 0, are spared.
 import itertools
 import sys
 import threading
@@ -30,6 +31,8 @@ def serve(environ, start_response):
         body = f"{faults['refused']} {faults['lost']}".encode()
         start_response("200 OK", [("Content-Length", str(len(body)))])
         return [body]
+    if environ.get("HTTP_AUTHORIZATION", "").endswith("Signature=0"):
+        return application(environ, start_response)
     if is_due(faults["refuse"], "requests"):
         count("refused")
         environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
