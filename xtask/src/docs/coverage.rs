@@ -185,10 +185,7 @@ fn functions(root: &Path, program: &Program, data_files: &[String]) -> Result<Ve
     let statements_of_files: Vec<String> = data_files.iter().map(|text| statements_in(text)).collect();
     let mut found = Vec::new();
     for (fields, name) in rows.iter().zip(names) {
-        let line = match name {
-            "LATERAL TABLE" => "SELECT * FROM (VALUES (1)) AS t(x), LATERAL TABLE(TUMBLE(x));".to_owned(),
-            _ => format!("CREATE TEMPORARY VIEW v AS SELECT {}();", function_word(name)),
-        };
+        let line = format!("CREATE TEMPORARY VIEW v AS SELECT {}();", function_word(name));
         let answer = program.ask(&line, |error| error.contains("no function `"))?;
         let pattern = Regex::new(&function_pattern(name)).with_context(|| format!("the pattern of `{name}`"))?;
         let count: usize = statements_of_files.iter().map(|text| pattern.find_iter(text).count()).sum();
@@ -197,7 +194,7 @@ fn functions(root: &Path, program: &Program, data_files: &[String]) -> Result<Ve
             _ if is_operator(name) && count > 0 => Answer::Known,
             _ if is_operator(name) => Answer::Unknown,
             // A name that a passing case calls is there, whatever form a bare call has.
-            _ if count > 0 && name != "LATERAL TABLE" => Answer::Known,
+            _ if count > 0 => Answer::Known,
             answer => answer,
         };
         let cells = vec![format!("`{}`", escape(name)), count.to_string()];
