@@ -2,7 +2,7 @@
 //!
 //! Evaluation returns columns, and a refused row deep inside a CASE has no place in them. So the operator opens a list for the time of an
 //! evaluation ([`collect`]), the function puts its rows into it ([`refuse`]), and where only some rows reach an operand the evaluator says
-//! which ([`among`]). The list belongs to the thread, as the evaluation does; where nobody has opened one, [`refuse`] says so, and the
+//! which (`among`). The list belongs to the thread, as the evaluation does; where nobody has opened one, [`refuse`] says so, and the
 //! function fails instead.
 
 use std::cell::RefCell;

@@ -11,7 +11,7 @@
 //! before it looks at them. Such a table gives its memory back as a whole, by beginning anew.
 //!
 //! The table knows which slots changed since the last snapshot, and with a TTL when each was last written. It does not know what stands
-//! in the operator's columns: whoever removes a group resets them. A snapshot draws its line with [`GroupTable::freeze`]: what had changed
+//! in the operator's columns: whoever removes a group resets them. A snapshot draws its line with `freeze`: what had changed
 //! by then is *pending* until it is written, and whoever changes a pending slot copies it aside first.
 
 use hashbrown::HashTable;
