@@ -6,7 +6,6 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -15,6 +14,7 @@ use wiesel_core::sink::SinkFactory;
 use wiesel_core::{Error, ErrorKind, Result};
 
 use super::folder::Folder;
+use super::helper::HelperThread;
 use super::writer::Done;
 use crate::step::metrics::Metrics;
 
@@ -22,8 +22,6 @@ use crate::step::metrics::Metrics;
 pub(crate) const OPEN_EPOCHS_MAX: usize = 4;
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// How long the end of a job waits for a commit that hangs in a call to the outside.
-const JOIN_WAIT: Duration = Duration::from_secs(2);
 
 /// Work of one sink and one checkpoint.
 pub(crate) struct Commit {
@@ -40,10 +38,8 @@ struct Work {
 
 /// The loop's side.
 pub(crate) struct Committer {
-    requests: Option<Sender<Work>>,
+    thread: HelperThread<Work>,
     quit: Option<Sender<()>>,
-    ended: Receiver<()>,
-    thread: Option<JoinHandle<()>>,
 }
 
 /// The thread's side.
@@ -52,7 +48,6 @@ struct Helper {
     sinks: Vec<Option<Arc<dyn SinkFactory>>>,
     metrics: Arc<Metrics>,
     waker: Waker,
-    requests: Receiver<Work>,
     done: Sender<Done>,
     quit: Receiver<()>,
 }
@@ -66,42 +61,27 @@ impl Committer {
         waker: Waker,
         done: Sender<Done>,
     ) -> Result<Committer> {
-        let (requests, requests_in) = bounded(OPEN_EPOCHS_MAX);
         let (quit, quit_in) = bounded(1);
-        let (ended_out, ended) = bounded(1);
-        let helper = Helper { folder, sinks, metrics, waker, requests: requests_in, done, quit: quit_in };
-        let thread = std::thread::Builder::new()
-            .name("commit".to_owned())
-            .spawn(move || {
-                helper.run();
-                drop(ended_out);
-            })
-            .map_err(|e| Error::unavailable(format!("the system refused the commit thread: {e}")))?;
-        Ok(Committer { requests: Some(requests), quit: Some(quit), ended, thread: Some(thread) })
+        let helper = Helper { folder, sinks, metrics, waker, done, quit: quit_in };
+        let thread = HelperThread::start("commit", OPEN_EPOCHS_MAX, move |requests| helper.run(&requests))?;
+        Ok(Committer { thread, quit: Some(quit) })
     }
 
     /// Asks for the commit of a durable checkpoint; every one is answered, in the order asked for.
     pub(crate) fn ask(&self, id: u64, commits: Vec<Commit>) -> Result<()> {
-        let gone = || Error::internal("the commit thread is gone");
-        self.requests.as_ref().ok_or_else(gone)?.send(Work { id, commits }).map_err(|_| gone())
+        self.thread.ask(Work { id, commits })
     }
 
     /// Ends the thread after what it is doing, but does not wait for one that hangs in a call to the outside.
     pub(crate) fn join(&mut self) {
-        self.requests = None;
         self.quit = None;
-        if self.ended.recv_timeout(JOIN_WAIT) != Err(RecvTimeoutError::Timeout)
-            && let Some(thread) = self.thread.take()
-        {
-            // The thread catches its own panics; nothing is lost with the result.
-            drop(thread.join());
-        }
+        self.thread.join();
     }
 }
 
 impl Helper {
-    fn run(&self) {
-        while let Ok(work) = self.requests.recv() {
+    fn run(&self, requests: &Receiver<Work>) {
+        while let Ok(work) = requests.recv() {
             let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| self.commit(&work)));
             let outcome = outcome.unwrap_or_else(|_| Err(Error::internal("the commit thread panicked")));
             let has_failed = outcome.is_err();

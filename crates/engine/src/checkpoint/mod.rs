@@ -12,12 +12,13 @@
 //! the later manifests until it is confirmed.
 //!
 //! `storage` where files lie (a folder, an object store), `manifest` what is written down, `run` state files, `folder` names, lock and
-//! sweeping, `identity` what makes an operator the same operator, `writer` the helper thread, `committer` the one that asks the sinks,
+//! sweeping, `identity` what makes an operator the same operator, `writer` the helper thread, `committer` the one that asks the sinks (both a `helper`),
 //! `recovery` the way back, `change` what a changed plan takes over, `savepoint` copies that are kept elsewhere.
 
 pub(crate) mod change;
 pub(crate) mod committer;
 pub(crate) mod folder;
+mod helper;
 pub(crate) mod identity;
 pub(crate) mod manifest;
 pub(crate) mod recovery;

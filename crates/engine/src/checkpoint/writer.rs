@@ -6,16 +6,15 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use wiesel_core::env::Waker;
 use wiesel_core::sink::SinkFactory;
 use wiesel_core::{Error, Result};
 
 use super::committer::{Commit, Committer, OPEN_EPOCHS_MAX};
 use super::folder::{Folder, StoreError};
+use super::helper::HelperThread;
 use super::manifest::{Manifest, RunEntry};
 use super::run::RunBuffer;
 use crate::state::store::{Frozen, Store};
@@ -23,8 +22,6 @@ use crate::step::metrics::Metrics;
 
 /// Requests that may lie unread.
 const REQUESTS_MAX: usize = 4 + OPEN_EPOCHS_MAX;
-/// How long the end of a job waits for a helper that hangs in a call to the outside.
-const JOIN_WAIT: Duration = Duration::from_secs(2);
 
 /// What the helper is asked for.
 pub(crate) enum Work {
@@ -60,10 +57,8 @@ pub(crate) enum Done {
 
 /// The loop's side of the helper.
 pub(crate) struct Writer {
-    requests: Option<Sender<Work>>,
+    thread: HelperThread<Work>,
     pub(crate) done: Receiver<Done>,
-    ended: Receiver<()>,
-    thread: Option<JoinHandle<()>>,
     committer: Committer,
 }
 
@@ -73,7 +68,6 @@ struct Helper {
     ids: Vec<String>,
     metrics: Arc<Metrics>,
     waker: Waker,
-    requests: Receiver<Work>,
     done: Sender<Done>,
 }
 
@@ -86,27 +80,18 @@ impl Writer {
         metrics: Arc<Metrics>,
         waker: Waker,
     ) -> Result<Writer> {
-        let (requests, requests_in) = bounded(REQUESTS_MAX);
         let (done_out, done) = bounded(REQUESTS_MAX + OPEN_EPOCHS_MAX);
-        let (ended_out, ended) = bounded(1);
         let folder = Arc::new(folder);
         let committer =
             Committer::start(Arc::clone(&folder), sinks, Arc::clone(&metrics), waker.clone(), done_out.clone())?;
-        let helper = Helper { folder, ids, metrics, waker, requests: requests_in, done: done_out };
-        let thread = std::thread::Builder::new()
-            .name("checkpoint".to_owned())
-            .spawn(move || {
-                helper.run();
-                drop(ended_out);
-            })
-            .map_err(|e| Error::unavailable(format!("the system refused the checkpoint thread: {e}")))?;
-        Ok(Writer { requests: Some(requests), done, ended, thread: Some(thread), committer })
+        let helper = Helper { folder, ids, metrics, waker, done: done_out };
+        let thread = HelperThread::start("checkpoint", REQUESTS_MAX, move |requests| helper.run(&requests))?;
+        Ok(Writer { thread, done, committer })
     }
 
     /// Asks for something; the answer comes through [`Writer::done`] and wakes the loop.
     pub(crate) fn ask(&self, work: Work) -> Result<()> {
-        let gone = || Error::internal("the checkpoint thread is gone");
-        self.requests.as_ref().ok_or_else(gone)?.send(work).map_err(|_| gone())
+        self.thread.ask(work)
     }
 
     /// Asks for the commit of a durable checkpoint; answered in the order asked for.
@@ -116,20 +101,15 @@ impl Writer {
 
     /// Ends the threads after what they are doing, but does not wait for one that hangs in a call to the outside.
     pub(crate) fn join(&mut self) {
-        self.requests = None;
+        self.thread.close();
         self.committer.join();
-        if self.ended.recv_timeout(JOIN_WAIT) != Err(RecvTimeoutError::Timeout)
-            && let Some(thread) = self.thread.take()
-        {
-            // The thread catches its own panics; nothing is lost with the result.
-            drop(thread.join());
-        }
+        self.thread.join();
     }
 }
 
 impl Helper {
-    fn run(&self) {
-        while let Ok(work) = self.requests.recv() {
+    fn run(&self, requests: &Receiver<Work>) {
+        while let Ok(work) = requests.recv() {
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.perform(work)));
             if outcome.is_err() {
                 let error = Error::internal("the checkpoint thread panicked");
