@@ -102,26 +102,15 @@ impl Workflow {
                 let near = near.map_or_else(String::new, |near| format!("\nhint: did you mean `{near}`?"));
                 problems.push(format!("step `{name}` depends on `{wanted}`, which is no step{near}"));
             }
-            let resolved = Pipeline::find(&step.pipeline).and_then(|p| p.resolve(&step.values(), env_files, None));
-            if let Err(problem) = resolved {
-                problems.extend(problem.split('\n').map(|line| {
-                    if line.starts_with("hint: ") { line.to_owned() } else { format!("step `{name}`: {line}") }
-                }));
+            let resolved = Pipeline::find(&step.pipeline)
+                .map_err(|problem| vec![problem])
+                .and_then(|pipeline| pipeline.resolve(&step.values(), env_files, None));
+            for problem in resolved.err().into_iter().flatten() {
+                problems.push(format!("step `{name}`: {problem}"));
             }
         }
-        // Hints belong to the line before.
-        let mut joined: Vec<String> = Vec::new();
-        for problem in problems {
-            match joined.last_mut() {
-                Some(last) if problem.starts_with("hint: ") => {
-                    last.push('\n');
-                    last.push_str(&problem);
-                }
-                _ => joined.push(problem),
-            }
-        }
-        joined.extend(self.cycle().map(|cycle| format!("steps wait for each other: {}", cycle.join(" -> "))));
-        joined
+        problems.extend(self.cycle().map(|cycle| format!("steps wait for each other: {}", cycle.join(" -> "))));
+        problems
     }
 
     /// A circle of steps that wait for each other, if there is one.
@@ -460,9 +449,8 @@ fn stop(running: &mut Running) {
 
 /// Whether an endless step has its first checkpoint. A step with an end is ready when it has ended.
 fn is_ready(pid: u32) -> bool {
-    let Ok(processes) = door::processes() else { return false };
-    let Some(process) = processes.iter().find(|p| p.pid == pid && p.is_endless) else { return false };
-    door::ask(process, &Request::Ready, ANSWER_WAIT).is_ok_and(|(answer, _)| answer.is_ready)
+    let Ok(Some(process)) = door::process(pid) else { return false };
+    process.is_endless && door::ask(&process, &Request::Ready, ANSWER_WAIT).is_ok_and(|(answer, _)| answer.is_ready)
 }
 
 /// The lock of a workflow, which names the process that holds it.

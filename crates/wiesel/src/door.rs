@@ -245,22 +245,31 @@ pub(crate) fn processes() -> io::Result<Vec<Process>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(&folder)?.flatten().take(PROCESSES_MAX) {
         let path = entry.path();
-        if path.extension().is_none_or(|e| e != "json") {
-            continue;
-        }
-        let process = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Process>(&bytes).ok());
-        let Some(process) = process else { continue };
-        let (about, socket) = names(&folder, process.pid);
-        // A process that died closed its socket: nobody answers the knock.
-        if UnixStream::connect(&socket).is_ok() {
-            found.push(process);
-        } else {
-            drop(std::fs::remove_file(about));
-            drop(std::fs::remove_file(socket));
+        if path.extension().is_some_and(|e| e == "json") {
+            found.extend(living(&folder, &path));
         }
     }
     found.sort_by_key(|p| (p.started_ms, p.pid));
     Ok(found)
+}
+
+/// The process of this id, if its door is open.
+pub(crate) fn process(pid: u32) -> io::Result<Option<Process>> {
+    let folder = folder()?;
+    Ok(living(&folder, &names(&folder, pid).0))
+}
+
+/// The process that a file tells of; what a dead one left behind is removed.
+fn living(folder: &Path, about: &Path) -> Option<Process> {
+    let process: Process = serde_json::from_slice(&std::fs::read(about).ok()?).ok()?;
+    let (about, socket) = names(folder, process.pid);
+    // A process that died closed its socket: nobody answers the knock.
+    if UnixStream::connect(&socket).is_ok() {
+        return Some(process);
+    }
+    drop(std::fs::remove_file(about));
+    drop(std::fs::remove_file(socket));
+    None
 }
 
 /// The process that a command means: by process id, name, or file.

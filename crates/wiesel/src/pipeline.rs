@@ -232,16 +232,17 @@ impl Pipeline {
         text
     }
 
-    /// Every parameter's value. All problems are told at once.
+    /// Every parameter's value, or all problems.
     pub(crate) fn resolve(
         &self,
         given: &[(String, String)],
         env_files: &[PathBuf],
         properties: Option<&Path>,
-    ) -> Result<Values, String> {
+    ) -> Result<Values, Vec<String>> {
         let parameters = &self.declaration.parameters;
-        let below = JobVariables::beside(Path::new("."), env_files)?;
-        let properties = Properties::open(properties, self.declaration.properties.as_deref())?;
+        let alone = |problem| vec![problem];
+        let below = JobVariables::beside(Path::new("."), env_files).map_err(alone)?;
+        let properties = Properties::open(properties, self.declaration.properties.as_deref()).map_err(alone)?;
         let mut problems = Vec::new();
         for (index, (name, _)) in given.iter().enumerate() {
             if !parameters.iter().any(|p| p.name == *name) {
@@ -279,7 +280,7 @@ impl Pipeline {
                 Err(problem) => problems.push(problem),
             }
         }
-        if problems.is_empty() { Ok(Values { values, below: Arc::new(below) }) } else { Err(problems.join("\n")) }
+        if problems.is_empty() { Ok(Values { values, below: Arc::new(below) }) } else { Err(problems) }
     }
 
     fn parameter_names(&self) -> String {
@@ -472,7 +473,7 @@ parameters:
             pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
         };
         let wrong = given(&[("count", "x"), ("mode", "frist"), ("password", "hunter22"), ("cuont", "1")]);
-        let problems = pipeline.resolve(&wrong, &[], None).err().unwrap();
+        let problems = pipeline.resolve(&wrong, &[], None).err().unwrap().join("\n");
         let expected = "\
 there is no parameter `cuont`
 hint: did you mean `count`?

@@ -58,8 +58,8 @@ impl Pipeline {
         let resolved = template.resolve(&self.values, self.how.overrides().env_files(), self.properties.as_deref());
         let values = match resolved {
             Ok(values) => values,
-            Err(e) => {
-                log.error(&e);
+            Err(problems) => {
+                log.error(&problems.join("\n"));
                 return Exit::Usage;
             }
         };

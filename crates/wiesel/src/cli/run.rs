@@ -223,7 +223,7 @@ impl How {
                 // A short job may be done already.
                 return if status.success() { Ok(child.id()) } else { Err(std::io::Error::other(status.to_string())) };
             }
-            if door::processes()?.iter().any(|p| p.pid == child.id()) {
+            if door::process(child.id())?.is_some() {
                 return Ok(child.id());
             }
             waker.wait(START_LOOK);
