@@ -1,4 +1,4 @@
-//! What stands in for RocksDB in a program that was built without it: a store that cannot be made, so nothing of it is ever called.
+//! What stands in for RocksDB in a program that was built without it: a store that cannot be made, so nothing else of it is ever called.
 
 use std::ffi::CStr;
 use std::path::Path;
@@ -9,66 +9,66 @@ use std::sync::Arc;
 pub(crate) struct StoreError(pub(crate) String);
 
 #[derive(Debug)]
-pub(crate) enum Store {}
-pub(crate) enum Run {}
-pub(crate) enum Cursor {}
+pub(crate) struct Store;
+pub(crate) struct Run;
+pub(crate) struct Cursor;
 #[derive(Debug)]
-pub(crate) enum Frozen {}
+pub(crate) struct Frozen;
+
+fn absent<T>() -> Result<T, StoreError> {
+    Err(StoreError("this program was built without RocksDB, so state must fit into its memory budget".to_owned()))
+}
 
 impl Store {
     pub(crate) fn create(_: &Path, _: usize) -> Result<Store, StoreError> {
-        Err(StoreError("this program was built without RocksDB, so state must fit into its memory budget".to_owned()))
+        absent()
     }
     pub(crate) fn run(&self, _: &Path) -> Result<Run, StoreError> {
-        match *self {}
+        absent()
     }
     pub(crate) fn ingest(&self, _: &Path) -> Result<(), StoreError> {
-        match *self {}
+        absent()
     }
     pub(crate) fn get_many<E: From<StoreError>>(
         &self,
         _: &[&[u8]],
         _: impl FnMut(usize, &[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        match *self {}
+        Ok(absent()?)
     }
     pub(crate) fn cursor(&self) -> Cursor {
-        match *self {}
+        Cursor
     }
     pub(crate) fn freeze(self: &Arc<Self>) -> Frozen {
-        match **self {}
+        Frozen
     }
     pub(crate) fn property(&self, _: &CStr) -> Option<u64> {
-        match *self {}
+        None
     }
 }
 
 impl Run {
     pub(crate) fn put(&mut self, _: &[u8], _: &[u8]) -> Result<(), StoreError> {
-        match *self {}
+        absent()
     }
     pub(crate) fn delete(&mut self, _: &[u8]) -> Result<(), StoreError> {
-        match *self {}
+        absent()
     }
     pub(crate) fn finish(self) -> Result<(), StoreError> {
-        match self {}
+        absent()
     }
 }
 
 impl Cursor {
-    pub(crate) fn seek(&mut self, _: &[u8]) {
-        match *self {}
-    }
+    pub(crate) fn seek(&mut self, _: &[u8]) {}
     pub(crate) fn entry(&self) -> Result<Option<(&[u8], &[u8])>, StoreError> {
-        match *self {}
+        absent()
     }
-    pub(crate) fn next(&mut self) {
-        match *self {}
-    }
+    pub(crate) fn next(&mut self) {}
 }
 
 impl Frozen {
     pub(crate) fn cursor(&self) -> Cursor {
-        match *self {}
+        Cursor
     }
 }

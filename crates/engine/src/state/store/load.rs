@@ -76,7 +76,12 @@ impl StateStore {
         for (vnode, key) in keys {
             wanted.bytes.extend(head(self.operator, table, vnode));
             wanted.bytes.extend_from_slice(key);
-            wanted.offsets.push(wanted.bytes.len());
+            let start = wanted.offsets.last().copied().unwrap_or(0);
+            if self.store.may_hold(&wanted.bytes[start..]) {
+                wanted.offsets.push(wanted.bytes.len());
+            } else {
+                wanted.bytes.truncate(start);
+            }
         }
         let mut sorted: Vec<&[u8]> = wanted.iter().collect();
         sorted.sort_unstable();

@@ -4,7 +4,8 @@
 //! tables over the budget -> snapshot of what changed -> run file (the checkpoint's)        both from the same entries
 //!                                                    -> sorted run, ingested (the store's)
 //!                        -> the tables are emptied
-//! rows of a step -> keys that the tables do not hold -> one batched read per table and step -> entries, as a restore gives them
+//! rows of a step -> keys that the tables do not hold -> those that the filter does not rule out -> one batched read per table and step
+//!                -> entries, as a restore gives them
 //!
 //! key in the store = operator:u16 table:u8 vnode:u8 key, big-endian
 //! ```
@@ -15,6 +16,7 @@
 
 #[cfg(not(feature = "rocksdb"))]
 mod absent;
+mod filter;
 mod load;
 
 use std::fs;
@@ -31,6 +33,9 @@ use absent as runs;
 
 pub use load::{Loaded, StateStore};
 
+use xxhash_rust::xxh3::xxh3_64;
+
+use self::filter::Filter;
 use crate::checkpoint::run::{EntryKind, RunBuffer, RunEntryRef};
 
 /// The share of the memory budget that the store's cache takes, its index and filters included.
@@ -66,6 +71,7 @@ fn failed(error: runs::StoreError) -> Error {
 pub(crate) struct Store {
     /// `None` only while it is dropped.
     runs: Option<Arc<runs::Store>>,
+    filter: Filter,
     folder: PathBuf,
     files: AtomicU64,
 }
@@ -94,11 +100,21 @@ impl Store {
             Error::unavailable(format!("the job's state needs more than its memory budget, and: {}", error.0))
                 .hint("give the job more memory: --memory")
         })?;
-        Ok(Arc::new(Store { runs: Some(Arc::new(runs)), folder: folder.to_owned(), files: AtomicU64::new(0) }))
+        Ok(Arc::new(Store {
+            runs: Some(Arc::new(runs)),
+            filter: Filter::new(memory_bytes),
+            folder: folder.to_owned(),
+            files: AtomicU64::new(0),
+        }))
     }
 
     fn runs(&self) -> &Arc<runs::Store> {
         self.runs.as_ref().expect("it is taken by Drop alone")
+    }
+
+    /// Whether there may be an entry of this key of the store.
+    fn may_hold(&self, key: &[u8]) -> bool {
+        self.filter.may_hold(xxh3_64(key))
     }
 
     /// Takes in the entries of some operators.
@@ -140,7 +156,10 @@ impl Store {
             key.extend(head(entry.operator, entry.table, entry.vnode));
             key.extend_from_slice(entry.key);
             match entry.kind {
-                EntryKind::Put => run.put(&key, entry.value),
+                EntryKind::Put => {
+                    self.filter.insert(xxh3_64(&key));
+                    run.put(&key, entry.value)
+                }
                 _ => run.delete(&key),
             }
             .map_err(failed)?;
