@@ -381,7 +381,7 @@ impl Operator for GroupAggregate {
     }
 
     fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<()> {
-        self.groups.snapshot(full, &[], writer);
+        self.groups.snapshot(full, writer);
         if let Some(bundle) = &mut self.bundle {
             bundle.snapshot(full, &self.groups, writer);
         }

@@ -517,7 +517,7 @@ impl Operator for Over {
     }
 
     fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<()> {
-        self.groups.snapshot(full, &[], writer);
+        self.groups.snapshot(full, writer);
         let (keys, lags) = (&self.keys, &self.lags);
         self.rows.snapshot(full, writer, |slot, out| {
             let key = keys[slot as usize];

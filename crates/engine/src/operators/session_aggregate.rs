@@ -23,7 +23,7 @@ use super::session::{Joined, Placed, SESSIONS_TABLE, Session, Sessions};
 use super::window::Windows;
 use super::window_aggregate::WindowTime;
 use crate::operator::{Operator, Output, StateWriter, WATERMARK_MIN};
-use crate::state::codec::{decode_keys, number_i64, order_i64};
+use crate::state::codec::{decode_keys, number_i64};
 use crate::state::vnode::KeyHasher;
 
 /// See the module's head.
@@ -123,9 +123,7 @@ impl SessionAggregate {
 
     fn aggregate_pending(&mut self, batch: &ChangeBatch, now_ms: i64) -> Result<()> {
         for (level, rows) in &mut self.pending {
-            while self.levels.len() <= *level as usize {
-                self.levels.push(Groups::new(&self.spec, 0)?);
-            }
+            grow(&mut self.levels, &self.spec, *level as usize)?;
             let groups = &mut self.levels[*level as usize];
             let folded = FoldedRows {
                 rows,
@@ -147,9 +145,7 @@ impl SessionAggregate {
             return Ok(());
         }
         // A session that takes a joined one in may have no row of its own yet.
-        while self.levels.len() <= into {
-            self.levels.push(Groups::new(&self.spec, 0)?);
-        }
+        grow(&mut self.levels, &self.spec, into)?;
         let highest = from.max(into);
         let (low, high) = self.levels.split_at_mut(highest);
         let (source, target) =
@@ -217,6 +213,15 @@ pub(super) fn property_column(clock: &Windows, property: WindowProperty, session
     Arc::new(TimestampMillisecondArray::from_iter_values(sessions.iter().map(value)))
 }
 
+/// Makes the groups of a level and of those below it.
+fn grow(levels: &mut Vec<Groups>, spec: &AggregateSpec, level: usize) -> Result<()> {
+    while levels.len() <= level {
+        let number = i64::try_from(levels.len()).unwrap_or(i64::MAX);
+        levels.push(Groups::numbered(spec, number)?);
+    }
+    Ok(())
+}
+
 impl Operator for SessionAggregate {
     fn process(&mut self, _: usize, batch: ChangeBatch, context: &EvalContext, _: &mut Output) -> Result<()> {
         let row_count = u32::try_from(batch.len())
@@ -262,9 +267,7 @@ impl Operator for SessionAggregate {
     }
 
     fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<()> {
-        for (level, groups) in (0..).zip(&mut self.levels) {
-            groups.snapshot(full, &order_i64(level), writer);
-        }
+        self.levels.iter_mut().for_each(|groups| groups.snapshot(full, writer));
         self.sessions.snapshot(full, writer);
         Ok(())
     }
@@ -279,9 +282,7 @@ impl Operator for SessionAggregate {
             .ok()
             .filter(|level| *level <= u16::MAX.into())
             .ok_or_else(|| Error::internal("a checkpoint holds a session of an impossible level"))?;
-        while self.levels.len() <= level {
-            self.levels.push(Groups::new(&self.spec, 0)?);
-        }
+        grow(&mut self.levels, &self.spec, level)?;
         let sequence = self.levels[level].restore(&self.spec, table, key, value)?;
         self.sequence = self.sequence.max(sequence + 1);
         Ok(())

@@ -3,7 +3,8 @@
 //!
 //! - **Input**: any changelog; rows go into the slice of their time attribute, or of the step's clock for processing time.
 //! - **Output**: the keys, the aggregates, the window's properties; one +I per key and window, never taken back.
-//! - **State**: one table of groups per slice (a whole window for TUMBLE), dropped as a whole behind its last window. The key of an
+//! - **State**: one table of groups per slice (a whole window for TUMBLE), dropped as a whole behind its last window, and written into a
+//!   checkpoint by and by; one that is dropped before it is written leaves when it is. The key of an
 //!   entry in a checkpoint is the slice's end, then the group's key.
 //! - **Emits** in the order of window ends, when the watermark reaches the last millisecond of a window, or the clock its end. A HOP
 //!   window merges its slices then; each row was added to one slice only. Windows without rows, or with as many
@@ -25,6 +26,7 @@ use wiesel_plan::{WindowAggregateNode, WindowProperty};
 
 use super::ROWS_PER_BATCH;
 use super::aggregate::{AggregateSpec, FoldBuffers, FoldedRows, Groups, Prepared, Values, check_version};
+use super::sliced::Sliced;
 use super::window::Windows;
 use crate::operator::{Operator, OperatorContext, Output, StateWriter, WATERMARK_MIN};
 use crate::state::codec::{Reader, STATE_VERSION, decode_keys, number_i64, order_i64};
@@ -46,6 +48,9 @@ pub struct WindowAggregate {
     slices: BTreeMap<i64, Slice>,
     /// Slices that a checkpoint holds and that are gone.
     dropped: Vec<i64>,
+    /// Slices of which a checkpoint has still to write something, and those of them that are gone.
+    unwritten: Vec<i64>,
+    leaving: Vec<Groups>,
     /// Windows whose last instant is not behind this one have fired: the watermark, or the clock minus 1 ms.
     progress: i64,
     /// No window that ends before this one is left to fire.
@@ -134,6 +139,8 @@ impl WindowAggregate {
             hasher: KeyHasher::new(node.keys.clone()),
             slices: BTreeMap::new(),
             dropped: Vec::new(),
+            unwritten: Vec::new(),
+            leaving: Vec::new(),
             progress: WATERMARK_MIN,
             next_end: i64::MIN,
             fired_until: i64::MIN,
@@ -236,7 +243,10 @@ impl WindowAggregate {
             if entry.get().is_stored {
                 self.dropped.push(*entry.key());
             }
-            entry.remove();
+            let groups = entry.remove().groups;
+            if groups.table.is_frozen() {
+                self.leaving.push(groups);
+            }
         }
         Ok(())
     }
@@ -262,11 +272,30 @@ impl WindowAggregate {
         Ok(())
     }
 
+    /// Writes what is small of a checkpoint: which slices are gone, and how far processing-time windows have fired.
+    fn write_head(&mut self, full: bool, writer: &mut dyn StateWriter) {
+        // A full snapshot begins with nothing, so there is nothing to delete.
+        for slice_end in self.dropped.drain(..).filter(|_| !full) {
+            for table in (0_u8..).take(self.spec.len() + 1) {
+                writer.delete_prefix(table, &order_i64(slice_end));
+            }
+        }
+        if !self.time.is_event_time && self.windows.is_sliced() {
+            let mut value = vec![STATE_VERSION];
+            value.extend(self.progress.to_le_bytes());
+            for vnode in 0..=u8::MAX {
+                if worker_of_vnode(vnode, self.context.workers) == self.context.worker {
+                    writer.put(PROGRESS_TABLE, vnode, &[], &value);
+                }
+            }
+        }
+    }
+
     fn aggregate_slice(&mut self, slice_end: i64, rows: &[u32], batch: &ChangeBatch, now_ms: i64) -> Result<()> {
         let slice = match self.slices.entry(slice_end) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(Slice { groups: Groups::new(&self.spec, 0)?, is_stored: false })
+                entry.insert(Slice { groups: Groups::numbered(&self.spec, slice_end)?, is_stored: false })
             }
         };
         let folded = FoldedRows {
@@ -335,26 +364,39 @@ impl Operator for WindowAggregate {
     }
 
     fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<()> {
-        // A full snapshot begins with nothing, so there is nothing to delete.
-        for slice_end in self.dropped.drain(..).filter(|_| !full) {
-            for table in (0_u8..).take(self.spec.len() + 1) {
-                writer.delete_prefix(table, &order_i64(slice_end));
-            }
-        }
-        for (slice_end, slice) in &mut self.slices {
-            slice.groups.snapshot(full, &order_i64(*slice_end), writer);
+        self.write_head(full, writer);
+        for slice in self.slices.values_mut() {
+            slice.groups.snapshot(full, writer);
             slice.is_stored = true;
         }
-        if !self.time.is_event_time && self.windows.is_sliced() {
-            let mut value = vec![STATE_VERSION];
-            value.extend(self.progress.to_le_bytes());
-            for vnode in 0..=u8::MAX {
-                if worker_of_vnode(vnode, self.context.workers) == self.context.worker {
-                    writer.put(PROGRESS_TABLE, vnode, &[], &value);
-                }
+        Ok(())
+    }
+
+    fn freeze(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<bool> {
+        self.write_head(full, writer);
+        for (slice_end, slice) in &mut self.slices {
+            slice.groups.freeze(full);
+            slice.is_stored = true;
+            self.unwritten.push(*slice_end);
+        }
+        Ok(self.unwritten.is_empty())
+    }
+
+    fn snapshot_part(&mut self, entries: usize, writer: &mut dyn StateWriter) -> Result<bool> {
+        if let Some(groups) = self.leaving.last_mut() {
+            if groups.write_part(entries, writer)? {
+                self.leaving.pop();
+            }
+        } else if let Some(slice_end) = self.unwritten.last() {
+            let is_written = match self.slices.get_mut(slice_end) {
+                Some(slice) => slice.groups.write_part(entries, writer)?,
+                None => true,
+            };
+            if is_written {
+                self.unwritten.pop();
             }
         }
-        Ok(())
+        Ok(self.leaving.is_empty() && self.unwritten.is_empty())
     }
 
     fn restore(&mut self, table: u8, _: u8, key: &[u8], value: &[u8]) -> Result<()> {
@@ -371,7 +413,7 @@ impl Operator for WindowAggregate {
         let slice = match self.slices.entry(slice_end) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(Slice { groups: Groups::new(&self.spec, 0)?, is_stored: true })
+                entry.insert(Slice { groups: Groups::numbered(&self.spec, slice_end)?, is_stored: true })
             }
         };
         let sequence = slice.groups.restore(&self.spec, table, key, value)?;
@@ -387,7 +429,7 @@ impl Operator for WindowAggregate {
     }
 
     fn state_bytes(&self) -> usize {
-        self.slices.values().map(|slice| slice.groups.bytes()).sum::<usize>()
+        self.slices.values().map(|slice| &slice.groups).chain(&self.leaving).map(Groups::bytes).sum::<usize>()
             + self.hasher.bytes()
             + self.slice_ends.capacity() * size_of::<i64>()
             + self.rows.capacity() * size_of::<u32>()

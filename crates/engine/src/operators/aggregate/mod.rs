@@ -35,10 +35,12 @@ use super::sliced::Sliced;
 use crate::checkpoint::run::RunBuffer;
 use crate::operator::StateWriter;
 pub(crate) use crate::state::codec::check_version;
-use crate::state::codec::{KeyBuffer, Reader, STATE_VERSION, decode_column, encode_keys, put_varint, split_key};
+use crate::state::codec::{
+    KeyBuffer, Reader, STATE_VERSION, decode_column, encode_keys, order_i64, put_varint, split_key,
+};
 use crate::state::group_table::GroupTable;
 use crate::state::store::{Loaded, StateStore};
-use crate::state::vnode::{KeyHasher, hash_key};
+use crate::state::vnode::{KeyHasher, hash_key, vnode_of_key};
 
 /// The table of groups in a checkpoint; the history of aggregate `i` is table `i + 1`.
 pub(crate) const GROUPS_TABLE: u8 = 0;
@@ -555,12 +557,15 @@ fn column<F: Fold>(call: &AggregateCall, argument: &DataType, fold: F) -> Box<dy
 /// A table of groups with its aggregates.
 pub(crate) struct Groups {
     pub(crate) table: GroupTable,
+    /// What stands in front of every key in a checkpoint.
+    prefix: Vec<u8>,
     /// Rows per slot; 0 = the slot holds no group.
     row_counts: Vec<i64>,
     accumulators: Vec<Accumulator>,
     mask: Vec<bool>,
     loaded: [Loaded; 2],
     aside: RunBuffer,
+    key: Vec<u8>,
     value: Vec<u8>,
 }
 
@@ -575,19 +580,26 @@ impl Groups {
         let table = GroupTable::new(ttl_ms);
         Ok(Groups {
             table,
+            prefix: Vec::new(),
             row_counts: Vec::new(),
             accumulators,
             mask: Vec::new(),
             loaded: Default::default(),
             aside: RunBuffer::default(),
+            key: Vec::new(),
             value: Vec::new(),
         })
     }
 
+    /// Groups whose keys stand behind a number in a checkpoint: the end of a slice, the level of a session.
+    pub(crate) fn numbered(spec: &AggregateSpec, number: i64) -> Result<Self> {
+        Ok(Groups { prefix: order_i64(number).to_vec(), ..Groups::new(spec, 0)? })
+    }
+
     /// No groups in memory: all are in `store`, and are loaded by [`Groups::load_created`].
     pub(crate) fn begin_anew(&mut self, spec: &AggregateSpec, store: &StateStore) -> Result<()> {
-        let table = self.table.begin_anew(store);
-        *self = Groups { table, ..Groups::new(spec, 0)? };
+        let (table, prefix) = (self.table.begin_anew(store), std::mem::take(&mut self.prefix));
+        *self = Groups { table, prefix, ..Groups::new(spec, 0)? };
         for column in self.accumulators.iter_mut().filter_map(Accumulator::column) {
             if let Some(history) = column.history() {
                 history.begin_anew();
@@ -711,6 +723,7 @@ impl Groups {
         let (keys, hashes) = rows.hasher.keys_and_hashes();
         buffers.slots.clear();
         self.assign(keys, hashes, rows.rows, &mut buffers.slots);
+        self.copy_aside(&buffers.slots);
         buffers.plan.clear();
         let keeps_steps = self.has_columns();
         for (&row, &slot) in rows.rows.iter().zip(&buffers.slots) {
@@ -818,27 +831,35 @@ impl Groups {
         }
     }
 
-    /// Writes changed groups, or all of them, with `prefix` in front of each key. Deletes come before puts.
-    pub(crate) fn snapshot(&mut self, full: bool, prefix: &[u8], writer: &mut dyn StateWriter) {
-        let mut key = Vec::new();
-        // A full snapshot begins with nothing, so there is nothing to delete.
-        for removed in self.table.take_removed().iter().filter(|_| !full) {
-            key.clear();
-            key.extend_from_slice(prefix);
-            key.extend_from_slice(removed);
-            writer.delete(GROUPS_TABLE, crate::state::vnode::vnode_of_key(removed), &key);
-        }
-        let mut value = Vec::new();
-        for slot in self.table.take_dirty(full) {
-            key.clear();
-            key.extend_from_slice(prefix);
-            key.extend_from_slice(self.table.key(slot));
-            self.encode(slot, &mut value);
-            writer.put(GROUPS_TABLE, self.table.vnode(slot), &key, &value);
+    /// Deletes the next group that an earlier checkpoint holds and that is gone; returns whether there was one.
+    fn write_gone_group(&mut self, writer: &mut dyn StateWriter) -> bool {
+        let Some(key) = self.table.next_gone() else { return false };
+        writer.delete(GROUPS_TABLE, vnode_of_key(&key), &[&self.prefix, &key[..]].concat());
+        true
+    }
+
+    /// Writes a group without its histories.
+    fn write_group(&mut self, slot: u32, writer: &mut dyn StateWriter) {
+        let (mut key, mut value) = (std::mem::take(&mut self.key), std::mem::take(&mut self.value));
+        key.clear();
+        key.extend_from_slice(&self.prefix);
+        key.extend_from_slice(self.table.key(slot));
+        self.encode(slot, &mut value);
+        writer.put(GROUPS_TABLE, self.table.vnode(slot), &key, &value);
+        (self.key, self.value) = (key, value);
+    }
+
+    /// Writes changed groups, or all of them. Deletes come before puts.
+    pub(crate) fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) {
+        self.table.freeze(full);
+        while self.write_gone_group(writer) {}
+        while let Some(slot) = self.table.next_pending() {
+            self.write_group(slot, writer);
         }
         for (accumulator, table) in self.accumulators.iter_mut().zip(GROUPS_TABLE + 1..) {
             if let Some(history) = accumulator.column().and_then(|column| column.history()) {
-                history.snapshot(full, HistoryPlace { table, prefix, groups: &self.table }, writer);
+                let place = HistoryPlace { table, prefix: &self.prefix, groups: &self.table };
+                history.snapshot(full, place, writer);
             }
         }
     }
@@ -897,7 +918,7 @@ impl Groups {
     }
 }
 
-/// For groups without a prefix in front of their keys. Whoever changes what stands in a history changes its group too.
+/// Whoever changes what stands in a history changes its group too.
 impl Sliced for Groups {
     fn table(&mut self) -> &mut GroupTable {
         &mut self.table
@@ -908,26 +929,24 @@ impl Sliced for Groups {
     }
 
     fn write_slot(&mut self, slot: u32, writer: &mut dyn StateWriter) {
-        let mut value = std::mem::take(&mut self.value);
-        self.encode(slot, &mut value);
-        writer.put(GROUPS_TABLE, self.table.vnode(slot), self.table.key(slot), &value);
-        self.value = value;
+        self.write_group(slot, writer);
         for (accumulator, table) in self.accumulators.iter_mut().zip(GROUPS_TABLE + 1..) {
             if let Some(history) = accumulator.column().and_then(|column| column.history()) {
-                history.write_slot(slot, HistoryPlace { table, prefix: &[], groups: &self.table }, writer);
+                let place = HistoryPlace { table, prefix: &self.prefix, groups: &self.table };
+                history.write_slot(slot, place, writer);
             }
         }
     }
 
     fn write_gone(&mut self, writer: &mut dyn StateWriter) -> Result<bool> {
-        if self.table.write_gone(GROUPS_TABLE, writer) {
+        if self.write_gone_group(writer) {
             return Ok(true);
         }
         let mut histories = self.accumulators.iter_mut().zip(GROUPS_TABLE + 1..);
-        let groups = &self.table;
+        let (prefix, groups) = (&self.prefix, &self.table);
         Ok(histories.any(|(accumulator, table)| {
             let history = accumulator.column().and_then(|column| column.history());
-            history.is_some_and(|h| h.write_gone(HistoryPlace { table, prefix: &[], groups }, writer))
+            history.is_some_and(|h| h.write_gone(HistoryPlace { table, prefix, groups }, writer))
         }))
     }
 }
