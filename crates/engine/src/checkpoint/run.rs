@@ -55,13 +55,6 @@ pub(crate) struct RunEntryRef<'a> {
     pub(crate) place: u64,
 }
 
-impl RunEntryRef<'_> {
-    /// What entries of a store are sorted by.
-    pub(crate) fn sort_key(&self) -> (u16, u8, u8, &[u8]) {
-        (self.operator, self.table, self.vnode, self.key)
-    }
-}
-
 /// Entries on their way into a run file, written by one worker.
 #[derive(Debug, Default)]
 pub(crate) struct RunBuffer {

@@ -19,6 +19,7 @@ mod absent;
 mod filter;
 mod load;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -119,7 +120,8 @@ impl Store {
 
     /// Takes in the entries of some operators.
     pub(crate) fn ingest(&self, buffers: &[RunBuffer], takes: impl Fn(u16) -> bool) -> Result<()> {
-        let mut order: Vec<Sorted> = Vec::new();
+        // By operator, table and vnode, so that what is sorted at a time is small.
+        let mut shelves: BTreeMap<[u8; HEAD_BYTES], Vec<Place>> = BTreeMap::new();
         for (number, entry) in (0..).zip(buffers).flat_map(|(n, buffer)| buffer.entries().map(move |e| (n, e))) {
             let entry = entry?;
             if !takes(entry.operator) {
@@ -128,44 +130,42 @@ impl Store {
             if entry.kind == EntryKind::DeletePrefix {
                 return Err(Error::internal("an operator that deletes by prefix keeps state in the store"));
             }
-            order.push(Sorted::new(number, &entry));
+            let shelf = head(entry.operator, entry.table, entry.vnode);
+            shelves.entry(shelf).or_default().push(Place::new(number, entry.place));
         }
-        if order.is_empty() {
+        if shelves.is_empty() {
             return Ok(());
         }
-        let key_at = |(buffer, place): (u32, u64)| buffers[buffer as usize].entry_at(place);
-        order.sort_unstable_by(|a, b| {
-            a.begin.cmp(&b.begin).then_with(|| {
-                let (left, right) = (key_at(a.place), key_at(b.place));
-                left.sort_key().cmp(&right.sort_key()).then(a.place.cmp(&b.place))
-            })
-        });
         let path = self.folder.join(format!("{}.sst", self.files.fetch_add(1, Relaxed)));
         let mut run = self.runs().run(&path).map_err(failed)?;
-        let mut key = Vec::new();
-        for (index, sorted) in order.iter().enumerate() {
-            let entry = key_at(sorted.place);
-            // Of several entries of a key the last one counts.
-            if order
-                .get(index + 1)
-                .is_some_and(|next| next.begin == sorted.begin && key_at(next.place).sort_key() == entry.sort_key())
-            {
-                continue;
-            }
-            key.clear();
-            key.extend(head(entry.operator, entry.table, entry.vnode));
-            key.extend_from_slice(entry.key);
-            match entry.kind {
-                EntryKind::Put => {
-                    self.filter.insert(xxh3_64(&key));
-                    run.put(&key, entry.value)
+        let (mut order, mut key) = (Vec::new(), Vec::new());
+        for (shelf, places) in shelves {
+            order.clear();
+            order.extend(places.into_iter().map(|place| (beginning(place.entry(buffers).key), place)));
+            order.sort_unstable_by(|(a, left), (b, right)| {
+                a.cmp(b).then_with(|| (left.entry(buffers).key, left).cmp(&(right.entry(buffers).key, right)))
+            });
+            for (index, (begin, place)) in order.iter().enumerate() {
+                let entry = place.entry(buffers);
+                // Of several entries of a key the last one counts.
+                let next = order.get(index + 1).filter(|(next, _)| next == begin);
+                if next.is_some_and(|(_, next)| next.entry(buffers).key == entry.key) {
+                    continue;
                 }
-                _ => run.delete(&key),
+                key.clear();
+                key.extend(shelf);
+                key.extend_from_slice(entry.key);
+                match entry.kind {
+                    EntryKind::Put => {
+                        self.filter.insert(xxh3_64(&key));
+                        run.put(&key, entry.value)
+                    }
+                    _ => run.delete(&key),
+                }
+                .map_err(failed)?;
             }
-            .map_err(failed)?;
         }
         run.finish().map_err(failed)?;
-        drop(order);
         while self.runs().property(ARRIVED_RUNS).is_some_and(|count| count > ARRIVED_RUNS_MAX) {
             std::thread::park_timeout(COMPACTION_WAIT);
         }
@@ -236,20 +236,28 @@ impl Frozen {
     }
 }
 
-/// An entry of a buffer on its way into order: the beginning of its key in the store, and its place in the buffer.
-struct Sorted {
-    begin: [u64; 2],
-    /// The buffer and the place in it.
-    place: (u32, u64),
+/// Where an entry stands: the number of its buffer, and the place in it. Later entries stand higher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place(u64);
+
+impl Place {
+    /// Bits of the place in a buffer; a checkpoint has far fewer than 2^24 buffers.
+    const BITS: u32 = 40;
+
+    fn new(buffer: u64, place: u64) -> Place {
+        Place(buffer << Self::BITS | place)
+    }
+
+    fn entry(self, buffers: &[RunBuffer]) -> RunEntryRef<'_> {
+        let buffer = usize::try_from(self.0 >> Self::BITS).expect("it is below the number of buffers");
+        buffers[buffer].entry_at(self.0 & ((1 << Self::BITS) - 1))
+    }
 }
 
-impl Sorted {
-    fn new(buffer: u32, entry: &RunEntryRef<'_>) -> Sorted {
-        let mut bytes = [0; 16];
-        bytes[..HEAD_BYTES].copy_from_slice(&head(entry.operator, entry.table, entry.vnode));
-        let length = entry.key.len().min(bytes.len() - HEAD_BYTES);
-        bytes[HEAD_BYTES..HEAD_BYTES + length].copy_from_slice(&entry.key[..length]);
-        let number = |half: &[u8]| u64::from_be_bytes(half.try_into().expect("half of sixteen bytes"));
-        Sorted { begin: [number(&bytes[..8]), number(&bytes[8..])], place: (buffer, entry.place) }
-    }
+/// The first eight bytes of a key as a number that sorts as they do; a shorter key is filled up with zeros.
+fn beginning(key: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    let length = key.len().min(bytes.len());
+    bytes[..length].copy_from_slice(&key[..length]);
+    u64::from_be_bytes(bytes)
 }
