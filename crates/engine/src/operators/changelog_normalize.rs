@@ -27,7 +27,6 @@ use wiesel_plan::ChangelogNormalizeNode;
 use super::aggregate::{Cells, FieldCells};
 use super::picked::Picked;
 use super::sliced::Sliced;
-use crate::checkpoint::run::RunBuffer;
 use crate::operator::{Operator, Output, StateWriter};
 use crate::state::codec::{Reader, encode_row};
 use crate::state::group_table::GroupTable;
@@ -54,7 +53,6 @@ pub struct ChangelogNormalize {
     changes: Picked,
     gone: Vec<u32>,
     loaded: Loaded,
-    aside: RunBuffer,
     value: Vec<u8>,
 }
 
@@ -79,7 +77,6 @@ impl ChangelogNormalize {
             changes: Picked::default(),
             gone: Vec::new(),
             loaded: Loaded::default(),
-            aside: RunBuffer::default(),
             value: Vec::new(),
         })
     }
@@ -120,10 +117,6 @@ impl ChangelogNormalize {
 impl Sliced for ChangelogNormalize {
     fn table(&mut self) -> &mut GroupTable {
         &mut self.table
-    }
-
-    fn aside(&mut self) -> &mut RunBuffer {
-        &mut self.aside
     }
 
     fn write_slot(&mut self, slot: u32, writer: &mut dyn StateWriter) {
@@ -238,12 +231,7 @@ impl Operator for ChangelogNormalize {
     }
 
     fn state_bytes(&self) -> usize {
-        self.table.bytes()
-            + self.hasher.bytes()
-            + self.is_kept.capacity()
-            + self.kept.bytes()
-            + self.changes.bytes()
-            + self.aside.capacity_bytes()
+        self.table.bytes() + self.hasher.bytes() + self.is_kept.capacity() + self.kept.bytes() + self.changes.bytes()
     }
 }
 

@@ -25,7 +25,6 @@ use wiesel_plan::DeduplicateNode;
 use super::aggregate::{Cells, FieldCells};
 use super::picked::Picked;
 use super::sliced::Sliced;
-use crate::checkpoint::run::RunBuffer;
 use crate::operator::{Operator, Output, StateWriter};
 use crate::state::codec::{Reader, encode_row};
 use crate::state::group_table::GroupTable;
@@ -55,7 +54,6 @@ pub struct Deduplicate {
     changes: Picked,
     sweep: Vec<u32>,
     loaded: Loaded,
-    aside: RunBuffer,
     value: Vec<u8>,
 }
 
@@ -88,7 +86,6 @@ impl Deduplicate {
             changes: Picked::default(),
             sweep: Vec::new(),
             loaded: Loaded::default(),
-            aside: RunBuffer::default(),
             value: Vec::new(),
         })
     }
@@ -171,10 +168,6 @@ impl Deduplicate {
 impl Sliced for Deduplicate {
     fn table(&mut self) -> &mut GroupTable {
         &mut self.table
-    }
-
-    fn aside(&mut self) -> &mut RunBuffer {
-        &mut self.aside
     }
 
     fn write_slot(&mut self, slot: u32, writer: &mut dyn StateWriter) {
@@ -282,7 +275,6 @@ impl Operator for Deduplicate {
             + self.times.capacity() * size_of::<i64>()
             + self.kept.bytes()
             + self.changes.bytes()
-            + self.aside.capacity_bytes()
     }
 }
 

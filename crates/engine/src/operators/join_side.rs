@@ -15,7 +15,6 @@ use wiesel_plan::{JoinKey, JoinSide as SideSpec};
 
 use super::aggregate::{Cells, FieldCells};
 use super::sliced::Sliced;
-use crate::checkpoint::run::RunBuffer;
 use crate::operator::StateWriter;
 use crate::state::codec::{KeyBuffer, Reader, decode_rows, encode_keys, encode_row, put_varint, split_key};
 use crate::state::group_table::GroupTable;
@@ -56,17 +55,12 @@ pub(crate) struct JoinSide {
     loaded: Loaded,
     /// The number of its table in a checkpoint.
     number: u8,
-    aside: RunBuffer,
     value: Vec<u8>,
 }
 
 impl Sliced for JoinSide {
     fn table(&mut self) -> &mut GroupTable {
         &mut self.entries
-    }
-
-    fn aside(&mut self) -> &mut RunBuffer {
-        &mut self.aside
     }
 
     fn write_slot(&mut self, entry: u32, writer: &mut dyn StateWriter) {
@@ -127,7 +121,6 @@ impl JoinSide {
             sweep: Vec::new(),
             loaded: Loaded::default(),
             number: u8::try_from(port).unwrap_or(u8::MAX),
-            aside: RunBuffer::default(),
             value: Vec::new(),
         })
     }
@@ -346,7 +339,6 @@ impl JoinSide {
             + self.suffixes.capacity_bytes()
             + self.payloads.capacity_bytes()
             + self.loaded.bytes()
-            + self.aside.capacity_bytes()
     }
 
     /// Puts the entry's key of a prepared row into `self.key`.

@@ -25,7 +25,6 @@ use wiesel_plan::MaterializeNode;
 use super::keyed_rows::{self, KeyedRows, Restored, arrival_of};
 use super::picked::Picked;
 use super::sliced::Sliced;
-use crate::checkpoint::run::RunBuffer;
 use crate::operator::{Operator, Output, StateWriter};
 use crate::state::codec::{KeyBuffer, Reader, encode_keys, encode_row, put_bytes};
 use crate::state::group_table::GroupTable;
@@ -37,7 +36,6 @@ pub struct Materialize {
     schema: Schema,
     types: Vec<DataType>,
     rows: KeyedRows,
-    aside: RunBuffer,
     sequence: u64,
     ignored_retractions: u64,
     // Buffers that are used again for every batch.
@@ -58,7 +56,6 @@ impl Materialize {
             schema: input.clone(),
             types: input.fields().iter().map(|field| field.data_type.clone()).collect(),
             rows: KeyedRows::new(&node.primary_key, input, node.state_ttl_ms, 0)?,
-            aside: RunBuffer::default(),
             sequence: 0,
             ignored_retractions: 0,
             slots: Vec::new(),
@@ -130,10 +127,6 @@ impl Materialize {
 impl Sliced for Materialize {
     fn table(&mut self) -> &mut GroupTable {
         &mut self.rows.keys
-    }
-
-    fn aside(&mut self) -> &mut RunBuffer {
-        &mut self.aside
     }
 
     fn write_slot(&mut self, slot: u32, writer: &mut dyn StateWriter) {

@@ -29,7 +29,6 @@ use super::keyed_rows::{self, KeyedRows, Restored, arrival_of};
 use super::picked::Picked;
 use super::sliced::Sliced;
 use super::sort_key::SortKeys;
-use crate::checkpoint::run::RunBuffer;
 use crate::operator::{Operator, Output, StateWriter};
 use crate::state::codec::{KeyBuffer, Reader, encode_keys, encode_row, put_bytes, put_varint};
 use crate::state::group_table::GroupTable;
@@ -47,7 +46,6 @@ pub struct Rank {
     types: Vec<DataType>,
     sort_keys: SortKeys,
     rows: KeyedRows,
-    aside: RunBuffer,
     /// By slot: rows kept (or seen, for the first strategy), and the last rank.
     counts: Vec<u64>,
     ends: Vec<u64>,
@@ -104,7 +102,6 @@ impl Rank {
             types: input.fields().iter().map(|field| field.data_type.clone()).collect(),
             sort_keys: SortKeys::new(node.order.clone()),
             rows: KeyedRows::new(&node.partition, input, node.state_ttl_ms, 0)?,
-            aside: RunBuffer::default(),
             node: node.clone(),
             counts: Vec::new(),
             ends: Vec::new(),
@@ -465,10 +462,6 @@ impl Sliced for Rank {
         &mut self.rows.keys
     }
 
-    fn aside(&mut self) -> &mut RunBuffer {
-        &mut self.aside
-    }
-
     fn write_slot(&mut self, slot: u32, writer: &mut dyn StateWriter) {
         let (count, end) = (self.counts[slot as usize], self.ends[slot as usize]);
         self.rows.write_slot(slot, writer, |out| {
@@ -590,7 +583,6 @@ impl Operator for Rank {
 
     fn state_bytes(&self) -> usize {
         self.rows.bytes()
-            + self.aside.capacity_bytes()
             + self.sort_keys.bytes()
             + (self.counts.capacity() + self.ends.capacity()) * size_of::<u64>()
             + self.changes.picked.bytes()

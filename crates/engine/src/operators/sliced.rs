@@ -10,7 +10,6 @@
 
 use wiesel_core::Result;
 
-use crate::checkpoint::run::RunBuffer;
 use crate::operator::StateWriter;
 use crate::state::group_table::GroupTable;
 
@@ -18,8 +17,6 @@ use crate::state::group_table::GroupTable;
 pub(crate) trait Sliced {
     /// The table that knows which slots a checkpoint has to write.
     fn table(&mut self) -> &mut GroupTable;
-    /// Where slots are copied to.
-    fn aside(&mut self) -> &mut RunBuffer;
     /// Writes all that stands by a slot.
     fn write_slot(&mut self, slot: u32, writer: &mut dyn StateWriter);
     /// Deletes the next key that an earlier checkpoint holds and that is gone; returns whether there was one.
@@ -33,16 +30,16 @@ pub(crate) trait Sliced {
         for &slot in slots {
             if self.table().is_pending(slot) {
                 self.table().settle(slot);
-                let mut aside = std::mem::take(self.aside());
+                let mut aside = std::mem::take(self.table().aside());
                 self.write_slot(slot, &mut aside);
-                *self.aside() = aside;
+                *self.table().aside() = aside;
             }
         }
     }
 
     /// Writes what was copied aside and so many entries more; returns whether that was all.
     fn write_part(&mut self, entries: usize, writer: &mut dyn StateWriter) -> Result<bool> {
-        std::mem::take(self.aside()).replay(writer)?;
+        std::mem::take(self.table().aside()).replay(writer)?;
         for _ in 0..entries {
             if self.write_gone(writer)? {
                 continue;

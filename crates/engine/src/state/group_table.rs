@@ -22,6 +22,7 @@ use super::codec::{KeyBuffer, Reader, STATE_VERSION, check_version, put_varint};
 use super::slot_set::SlotSet;
 use super::store::{Loaded, StateStore};
 use super::vnode::{hash_key, vnode_of_hash, vnode_of_key};
+use crate::checkpoint::run::RunBuffer;
 use crate::operator::StateWriter;
 
 /// Garbage below this is not worth a compaction.
@@ -43,6 +44,8 @@ pub struct GroupTable {
     pending: SlotSet,
     pending_next: u32,
     is_frozen: bool,
+    /// Slots that changed before a snapshot wrote them, as they stood at the line.
+    aside: RunBuffer,
     /// Keys that were written into a checkpoint and are gone since.
     removed: KeyBuffer,
     /// With a store: finds a key in `removed`, because the store holds it still.
@@ -358,6 +361,11 @@ impl GroupTable {
         self.gone_index = std::mem::take(&mut self.removed_index);
     }
 
+    /// Where slots are copied to that change before a snapshot has written them.
+    pub(crate) fn aside(&mut self) -> &mut RunBuffer {
+        &mut self.aside
+    }
+
     /// Whether a snapshot has something left to write.
     pub(crate) fn is_frozen(&self) -> bool {
         self.is_frozen
@@ -450,6 +458,7 @@ impl GroupTable {
             + (self.free.capacity() + self.created.capacity()) * size_of::<u32>()
             + self.dirty.bytes()
             + self.pending.bytes()
+            + self.aside.capacity_bytes()
             + self.removed.capacity_bytes()
             + self.gone.capacity_bytes()
             + (self.removed_index.capacity() + self.gone_index.capacity()) * (size_of::<u32>() + 1)

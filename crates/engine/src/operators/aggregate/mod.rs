@@ -32,7 +32,6 @@ pub(crate) use self::values::Values;
 use self::values::{Input, Shape};
 use self::variance::{Integer, Moment, Six, Spread, Variance};
 use super::sliced::Sliced;
-use crate::checkpoint::run::RunBuffer;
 use crate::operator::StateWriter;
 pub(crate) use crate::state::codec::check_version;
 use crate::state::codec::{
@@ -564,7 +563,6 @@ pub(crate) struct Groups {
     accumulators: Vec<Accumulator>,
     mask: Vec<bool>,
     loaded: [Loaded; 2],
-    aside: RunBuffer,
     key: Vec<u8>,
     value: Vec<u8>,
 }
@@ -585,7 +583,6 @@ impl Groups {
             accumulators,
             mask: Vec::new(),
             loaded: Default::default(),
-            aside: RunBuffer::default(),
             key: Vec::new(),
             value: Vec::new(),
         })
@@ -913,7 +910,6 @@ impl Groups {
             + self.row_counts.capacity() * size_of::<i64>()
             + self.mask.capacity()
             + self.loaded.iter().map(Loaded::bytes).sum::<usize>()
-            + self.aside.capacity_bytes()
             + columns.sum::<usize>()
     }
 }
@@ -922,10 +918,6 @@ impl Groups {
 impl Sliced for Groups {
     fn table(&mut self) -> &mut GroupTable {
         &mut self.table
-    }
-
-    fn aside(&mut self) -> &mut RunBuffer {
-        &mut self.aside
     }
 
     fn write_slot(&mut self, slot: u32, writer: &mut dyn StateWriter) {
