@@ -8,7 +8,9 @@
 
 mod first_row;
 mod measure;
+pub(crate) mod python;
 pub(crate) mod report;
+pub(crate) mod sections;
 pub(crate) mod state;
 pub(crate) mod topic;
 

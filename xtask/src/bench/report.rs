@@ -6,7 +6,8 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::measure::Usage;
-use super::{Settings, WORKLOADS, Workload, state, topic};
+use super::sections::sections_of;
+use super::{Settings, WORKLOADS, Workload, topic};
 use crate::services::flink::Release;
 use crate::services::kafka;
 use crate::services::process::run_tool;
@@ -225,10 +226,10 @@ pub(super) fn machine() -> Result<String> {
     ))
 }
 
-/// Writes the page into the repository; the section of the state, which is measured apart, stays as it is.
+/// Writes the page into the repository; the sections that are measured apart stay as they are.
 pub(crate) fn write(report: &Report, repository: &Path) -> Result<()> {
     let path = repository.join("bench/RESULTS.md");
-    let section = std::fs::read_to_string(&path).map_or_else(|_| String::new(), |page| state::section_of(&page));
-    std::fs::write(path, report.markdown() + &section)?;
+    let sections = std::fs::read_to_string(&path).map_or_else(|_| String::new(), |page| sections_of(&page));
+    std::fs::write(path, report.markdown() + &sections)?;
     Ok(())
 }

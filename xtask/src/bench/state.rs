@@ -1,6 +1,6 @@
 //! State: larger than the memory it may use, in memory with and without the store, and how long a checkpoint stops the workers.
 //!
-//! Rows come from the engines' own generators, so no broker takes part. The measurements stand in a section of their own at the end of
+//! Rows come from the engines' own generators, so no broker takes part. The measurements stand in a section of their own in
 //! `bench/RESULTS.md`, which this part alone writes: it takes many minutes, and the rest of the page another afternoon.
 
 use std::fmt::Write as _;
@@ -8,15 +8,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::measure::Usage;
 use super::report::{machine, median, minimum, sorted, yes_or_no};
 use super::{copy, run_flink, run_to_the_end};
 use crate::services::flink::{Flink, Release};
 
-/// Where the section begins in `bench/RESULTS.md`; it goes to the end of the page.
-const HEADING: &str = "\n## State\n";
 /// The keys that `large_state.sql` counts.
 const KEYS_IN_FILE: &str = "50000000";
 /// Peak memory may be so many times the budget.
@@ -48,7 +46,7 @@ pub(crate) struct StateSettings {
 /// Measures everything and returns the section.
 pub(crate) fn run(settings: &StateSettings, repository: &Path) -> Result<String> {
     let folder = tempfile::Builder::new().prefix("wiesel-bench-").tempdir()?;
-    let mut text = format!("{HEADING}\nMade by `{}`. {}.\n", settings.command_line, machine()?);
+    let mut text = format!("\nMade by `{}`. {}.\n", settings.command_line, machine()?);
     let keys = settings.keys;
     let large = |engine: &str| {
         copy(repository, folder.path(), "large_state", engine, |text| text.replace(KEYS_IN_FILE, &keys.to_string()))
@@ -86,7 +84,8 @@ pub(crate) fn run(settings: &StateSettings, repository: &Path) -> Result<String>
     Ok(text)
 }
 
-fn wiesel(binary: &Path, job: &Path, more: &[&str]) -> Command {
+/// `wiesel run` without a broker, starting anew each time.
+pub(super) fn wiesel(binary: &Path, job: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(binary);
     command.arg("run").arg(job).arg("--fresh").args(more);
     if let Some(folder) = job.parent() {
@@ -156,20 +155,6 @@ fn longest_pause_ms(line: &str) -> Option<f64> {
     rest.split(' ').next()?.parse().ok()
 }
 
-/// Puts the section into the page, in place of the one that was there.
-pub(crate) fn write(section: &str, repository: &Path) -> Result<()> {
-    let path = repository.join("bench/RESULTS.md");
-    let page = fs::read_to_string(&path).with_context(|| format!("read `{}`", path.display()))?;
-    let rest = page.split_once(HEADING).map_or(page.as_str(), |(rest, _)| rest);
-    fs::write(&path, format!("{}\n{section}", rest.trim_end()))?;
-    Ok(())
-}
-
-/// The section as it stands in a page.
-pub(crate) fn section_of(page: &str) -> String {
-    page.split_once(HEADING).map_or_else(String::new, |(_, section)| format!("{HEADING}{section}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,12 +164,5 @@ mod tests {
         let line = "job `x`: finished; 5 rows in, 5 changes out, 7 checkpoints, longest pause 3.4 ms";
         assert_eq!(longest_pause_ms(line), Some(3.4));
         assert_eq!(longest_pause_ms("finished; 5 rows in"), None);
-    }
-
-    #[test]
-    fn a_page_keeps_its_section() {
-        let page = format!("# page\n{HEADING}\nfigures\n");
-        assert_eq!(section_of(&page), format!("{HEADING}\nfigures\n"));
-        assert_eq!(section_of("# page\n"), "");
     }
 }

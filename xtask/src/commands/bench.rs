@@ -1,10 +1,11 @@
 //! `cargo xtask bench`: wiesel and Apache Flink on the same topic; writes `bench/RESULTS.md`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use crate::bench::{self, Settings, state};
+use crate::bench::sections::Section;
+use crate::bench::{self, Settings, python, state};
 use crate::commands::test::repository;
 use crate::services::flink::Release;
 use crate::services::process::catch_interrupts;
@@ -29,6 +30,12 @@ pub(crate) struct BenchCommand {
     /// Measures state instead: larger than memory, the price of the store, the pauses of checkpoints; writes its section of the page.
     #[arg(long)]
     state: bool,
+    /// A program built without the store, to compare `--binary` with, instead of building both.
+    #[arg(long, value_name = "FILE", requires = "state", requires = "binary")]
+    without_store: Option<PathBuf>,
+    /// Measures the call of a Python function instead, beside PyFlink; writes its section of the page.
+    #[arg(long, conflicts_with = "state")]
+    python: bool,
     /// Keys of the state that is larger than memory; the section is only written for the default.
     #[arg(long, default_value_t = KEYS, requires = "state")]
     keys: u64,
@@ -58,10 +65,13 @@ impl BenchCommand {
         if self.state {
             return self.run_state();
         }
+        if self.python {
+            return self.run_python();
+        }
         let wants = |engine| self.engine.is_empty() || self.engine.contains(&engine);
         let wiesel = match &self.binary {
             _ if !wants(EngineChoice::Wiesel) => None,
-            Some(binary) => Some(binary.canonicalize().with_context(|| format!("find `{}`", binary.display()))?),
+            Some(binary) => Some(program(binary)?),
             None => Some(super::test::build_binary(&["--release", "--package", "wiesel"])?),
         };
         let mut flink = Vec::new();
@@ -91,9 +101,7 @@ impl BenchCommand {
         let wants = |engine| self.engine.is_empty() || self.engine.contains(&engine);
         let wiesel = match &self.binary {
             _ if !wants(EngineChoice::Wiesel) => None,
-            Some(binary) => {
-                Some((binary.canonicalize().with_context(|| format!("find `{}`", binary.display()))?, None))
-            }
+            Some(binary) => Some((program(binary)?, self.without_store.as_deref().map(program).transpose()?)),
             None => {
                 // Both are built in one place, so the first is put aside.
                 let features = ["--no-default-features", "--features", "kafka"];
@@ -114,10 +122,25 @@ impl BenchCommand {
         };
         let section = state::run(&settings, &repository()?)?;
         print!("{section}");
-        let is_whole = self.engine.is_empty() && self.binary.is_none();
+        let is_whole = self.engine.is_empty() && (self.binary.is_none() || self.without_store.is_some());
         if is_whole && (self.keys, self.memory) == (KEYS, MEMORY_MB) {
-            state::write(&section, &repository()?)?;
+            Section::State.write(&section, &repository()?)?;
         }
         Ok(())
     }
+
+    fn run_python(&self) -> Result<()> {
+        let wiesel = match &self.binary {
+            Some(binary) => program(binary)?,
+            None => super::test::build_binary(&["--release", "--package", "wiesel"])?,
+        };
+        let runs = self.runs.max(1);
+        let section = python::run(&wiesel, runs, &format!("cargo xtask bench --python --runs {runs}"), &repository()?)?;
+        print!("{section}");
+        Section::Python.write(&section, &repository()?)
+    }
+}
+
+fn program(file: &Path) -> Result<PathBuf> {
+    file.canonicalize().with_context(|| format!("find `{}`", file.display()))
 }

@@ -168,6 +168,14 @@ impl Flink {
         })
     }
 
+    /// The jar with the operators that run functions in Python.
+    pub(crate) fn python_jar(&self) -> Result<PathBuf> {
+        let jar = self.distribution.join("client").read_dir()?.filter_map(Result::ok).map(|entry| entry.path());
+        let mut jars =
+            jar.filter(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("flink-python")));
+        jars.next().context("the distribution has no flink-python jar")
+    }
+
     /// Process ids of the JobManager and the TaskManager.
     pub(crate) fn pids(&self) -> [u32; 2] {
         [self.job_manager.pid(), self.task_manager.pid()]

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::cache;
+use super::flink::Release;
 
 /// What the environment holds; pip verifies what it downloads.
 const PACKAGES: [&str; 3] = ["duckdb==2.0.0", "pyarrow==26.0.1", "pandas==3.1.1"];
@@ -56,6 +57,12 @@ pub(crate) fn parquet_rows(folder: &Path, reader: &str) -> Result<Vec<Value>> {
 /// The environment's Python, for the tests of functions in Python: pyarrow is all that they need.
 pub(crate) fn interpreter() -> Result<PathBuf> {
     Ok(environment("parquet", &PACKAGES)?.join("bin/python"))
+}
+
+/// The Python of an environment with PyFlink, which wiesel is compared with; pyarrow comes with it.
+pub(crate) fn pyflink() -> Result<PathBuf> {
+    let flink = format!("apache-flink=={}", Release::V1.version());
+    Ok(environment("pyflink", &[&flink])?.join("bin/python"))
 }
 
 /// An environment with these packages, made at first use and kept in the cache.
