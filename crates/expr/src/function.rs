@@ -13,6 +13,7 @@ mod define;
 mod elt;
 mod encode;
 mod extreme;
+mod geoip;
 mod hash;
 mod in_list;
 mod json;
@@ -42,6 +43,7 @@ mod trim;
 mod type_of;
 mod url;
 mod url_code;
+mod user_agent;
 
 use arrow_array::ArrayRef;
 use wiesel_core::{DataType, Result, Value};
@@ -95,6 +97,11 @@ pub trait ScalarFunction: Send + Sync + std::fmt::Debug {
     fn doc(&self) -> &'static str;
     /// Decides argument and result types.
     fn bind(&self, args: &[Argument<'_>]) -> std::result::Result<Signature, FunctionError>;
+    /// Opens what a call with these arguments needs besides its rows, such as a file. Asked once while the plan is made, so that what is
+    /// missing is an error with a place in the text.
+    fn open(&self, _args: &[Argument<'_>]) -> Result<()> {
+        Ok(())
+    }
     /// Evaluates on columns.
     fn eval(&self, args: &[Operand], call: &Signature, rows: usize, context: &EvalContext) -> Result<ArrayRef>;
     /// Whether equal arguments give equal results (RAND, NOW, UUID do not): only then may the planner fold constants.
@@ -211,6 +218,7 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &datetime::floor::FLOOR_TO,
     &hash::FROM_BASE64,
     &datetime::epoch::FROM_UNIXTIME,
+    &geoip::Geoip,
     &extreme::GREATEST,
     &encode::HEX,
     &datetime::extract::HOUR,
@@ -334,6 +342,7 @@ static REGISTRY: &[&dyn ScalarFunction] = &[
     &case::UPPER,
     &url_code::URL_DECODE,
     &url_code::URL_ENCODE,
+    &user_agent::USER_AGENT,
     &random::UUID,
     &datetime::extract::WEEK,
     &datetime::extract::YEAR,

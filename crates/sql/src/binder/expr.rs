@@ -988,6 +988,7 @@ fn call_at(name: &str, args: Vec<ScalarExpr>, span: Span, name_span: Span) -> Bo
                 .label(format!("expected {}", e.expected)),
         ]
     })?;
+    function.open(&arguments).map_err(|e| vec![super::query::from_connector(&e, span)])?;
     let args = args.into_iter().zip(&signature.args).map(|(arg, wanted)| cast_to(arg, wanted)).collect();
     Ok(ScalarExpr::Call { function, args, data_type: signature.returns })
 }
