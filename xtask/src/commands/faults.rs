@@ -57,6 +57,7 @@ impl FaultsCommand {
         while Instant::now() < deadline && !interrupted() {
             outcomes.extend(runner::run_again(faults::RANDOM, LISTS_PER_START, deadline, &binary)?);
         }
+        ensure!(!outcomes.is_empty() || !interrupted(), "interrupted before anything ran");
         let failed = outcomes.iter().filter(|outcome| !outcome.is_passed).count();
         let totals = totals::totals();
         let file = repository()?.join("docs/faults.md");

@@ -180,12 +180,18 @@ impl KafkaClient {
 
     /// Whether a reader of committed rows sees as far as one who sees everything: false while a transaction is open.
     pub(crate) fn is_all_committed(&self, topic: &str) -> Result<bool> {
+        let [committed, written] = self.ends(topic)?;
+        Ok(committed == written)
+    }
+
+    /// The ends of the partitions: for readers of committed rows, and of all rows.
+    pub(crate) fn ends(&self, topic: &str) -> Result<[Vec<i64>; 2]> {
         let ends = |level: &str| -> Result<Vec<i64>> {
             let consumer: BaseConsumer = self.config.clone().set("isolation.level", level).create()?;
             let end = |partition| Ok(consumer.fetch_watermarks(topic, partition, REQUEST_LIMIT)?.1);
             self.partitions(topic)?.into_iter().map(end).collect()
         };
-        Ok(ends("read_committed")? == ends("read_uncommitted")?)
+        Ok([ends("read_committed")?, ends("read_uncommitted")?])
     }
 
     /// Subscribes as a member of a group, reads up to `count` messages and leaves; how many came. Meanwhile `between` is called.

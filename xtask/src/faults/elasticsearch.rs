@@ -105,3 +105,42 @@ pub(super) fn node_restarts_and_blocks(context: &Context) -> Result<()> {
     }
     Ok(())
 }
+
+/// Row 39: somebody deletes the index. A server that makes indices by itself makes it anew, without a word; one that does not refuses the
+/// next row, and the job ends with the index's name; once the index may be made again, the job's next start goes on. What the deleted
+/// index held is gone with it; every row since is there.
+pub(super) fn index_deleted(context: &Context) -> Result<()> {
+    for (index, sink) in [Sink::Elasticsearch, Sink::ElasticsearchByKey].into_iter().enumerate() {
+        let mut world = World::new(context, &[sink], true, super::seed_of(3_900 + index as u64))?;
+        let client = context.elasticsearch(Line::Seven)?;
+        let place = world.place().to_owned();
+        let delete = |world: &mut World<'_>| -> Result<()> {
+            context.wait_until(60, "all rows in the index", || world.is_whole_by_now())?;
+            client.expect("DELETE", &format!("/{place}"), None)?;
+            world.forget()
+        };
+        let may_make_it = |may: bool| {
+            let patterns = if may { "null".to_owned() } else { format!("\"-{place},+*\"") };
+            let body = format!(r#"{{"persistent":{{"action.auto_create_index":{patterns}}}}}"#);
+            client.expect("PUT", "/_cluster/settings", Some(&body)).map(drop)
+        };
+        world.produce(200)?;
+        let program = world.start(&[])?;
+        world.wait_back(&program, 0)?;
+        delete(&mut world)?;
+        may_make_it(false)?;
+        world.produce(100)?;
+        let ended = program.wait(60);
+        may_make_it(true)?;
+        let ended = ended?;
+        ensure!(ended.code.is_some_and(|code| code != 0), "{sink:?}: it ended with {:?}", ended.code);
+        for part in [place.as_str(), "index_not_found_exception", "create the index"] {
+            ensure!(ended.stderr.contains(part), "{sink:?}: `{part}` is missing in: {}", ended.stderr);
+        }
+        world.run_through(|world, _| {
+            delete(world)?;
+            world.produce(100)
+        })?;
+    }
+    Ok(())
+}

@@ -16,6 +16,7 @@ mod pressure;
 mod process;
 mod proxy;
 pub(crate) mod random;
+mod store;
 mod topic;
 pub(crate) mod totals;
 mod world;
@@ -23,7 +24,7 @@ mod world;
 use std::sync::OnceLock;
 
 use crate::e2e::Case;
-use crate::services::Service::{Es7, Kafka, Postgres};
+use crate::services::Service::{Es7, Kafka, Objects, Postgres};
 
 static SEED: OnceLock<u64> = OnceLock::new();
 
@@ -77,6 +78,14 @@ const KILLS: &[Case] = kill_cells![
     14 "14_dies_while_it_restores",
 ];
 
+/// Rows 3 to 9 and 13 once more, in an object store.
+const IN_STORE: Case = Case {
+    name: "fault_03_to_13_in_an_object_store",
+    needs: &[Kafka, Postgres, Objects],
+    limit_s: 900,
+    run: store::kills,
+};
+
 /// The other rows, as far as they need servers; the rest of the matrix lies in the tests of the crates and in `tests/sql`.
 const OTHERS: &[Case] = &[
     Case { name: "fault_17_many_restarts", needs: &[Kafka, Postgres], limit_s: 2_400, run: process::many_restarts },
@@ -95,13 +104,13 @@ const OTHERS: &[Case] = &[
     Case {
         name: "fault_22_broker_restarts",
         needs: &[Kafka, Postgres],
-        limit_s: 300,
+        limit_s: 500,
         run: network::broker_restarts::<22>,
     },
     Case {
         name: "fault_23_broker_is_killed",
         needs: &[Kafka, Postgres],
-        limit_s: 300,
+        limit_s: 500,
         run: network::broker_restarts::<23>,
     },
     Case { name: "fault_24_network_partition", needs: &[Kafka, Postgres], limit_s: 300, run: network::partition },
@@ -156,6 +165,12 @@ const OTHERS: &[Case] = &[
         needs: &[Kafka, Postgres, Es7],
         limit_s: 600,
         run: elasticsearch::node_restarts_and_blocks,
+    },
+    Case {
+        name: "fault_39_index_is_deleted",
+        needs: &[Kafka, Postgres, Es7],
+        limit_s: 400,
+        run: elasticsearch::index_deleted,
     },
     Case {
         name: "fault_40_postgres_restarts",
@@ -220,7 +235,7 @@ pub(crate) fn short_set() -> Vec<Case> {
 
 /// Every case of the matrix, sorted by name.
 pub(crate) fn cases() -> Vec<Case> {
-    let mut cases: Vec<Case> = KILLS.iter().chain(OTHERS).copied().collect();
+    let mut cases: Vec<Case> = KILLS.iter().chain(OTHERS).chain([&IN_STORE]).copied().collect();
     cases.sort_by_key(|case| case.name);
     cases
 }

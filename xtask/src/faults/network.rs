@@ -6,18 +6,27 @@ use super::proxy::{Mode, Proxy};
 use super::world::{Sink, World};
 use crate::e2e::context::Context;
 
+/// Restarts of the broker in one case.
+const RESTARTS: usize = 3;
+
 /// Rows 22 and 23: the broker stops in good order, or is killed, and comes back.
 pub(super) fn broker_restarts<const ROW: u8>(context: &Context) -> Result<()> {
     let mut world = World::new(context, &[Sink::Files, Sink::Kafka], true, super::seed_of(u64::from(ROW)))?;
     world.run_through(|world, _| {
-        world.produce(100)?;
-        let services = context.services();
-        if ROW == 22 {
-            services.kafka()?.stop()?
-        } else {
-            services.kafka()?.kill()?
+        for _ in 0..RESTARTS {
+            world.produce(100)?;
+            let services = context.services();
+            if ROW == 22 {
+                services.kafka()?.stop()?
+            } else {
+                services.kafka()?.kill()?
+            }
+            services.kafka()?.restart()?;
+            let before = world.newest_checkpoint()?;
+            let program = world.program()?;
+            world.wait_back(&program, before)?;
         }
-        services.kafka()?.restart()
+        Ok(())
     })
 }
 

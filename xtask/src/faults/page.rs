@@ -53,8 +53,8 @@ pub(crate) fn page(old: &str, run: &Run<'_>) -> Result<String, std::fmt::Error> 
     }
     write!(
         page,
-        "\n{RUNS}\nCases are rows of the matrix; a list is a process with four loops (files, Kafka, PostgreSQL, Elasticsearch) and 150 actions drawn \
-         from\nthe seed: ingest, compare, kill, restart of a server, fault of the network.\n\n\
+        "\n{RUNS}\nCases are rows of the matrix; a list is a process with four loops (files, Kafka, PostgreSQL, Elasticsearch) and 100 actions drawn \
+         from\nthe seed: ingest, compare, kill several times, restart a server, break the network.\n\n\
          | command | minutes | cases | failed | lists | failed | rows | kills | at a step | from outside | restarts of servers | faults of the network | comparisons |\n\
          |---|---|---|---|---|---|---|---|---|---|---|---|---|\n"
     )?;

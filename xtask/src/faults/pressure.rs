@@ -101,7 +101,7 @@ pub(super) fn burst(context: &Context) -> Result<()> {
         let before = world.newest_checkpoint()?;
         world.produce(BURST)?;
         // Nothing more comes; what lies there is written at the pace of the sink.
-        context.wait_until(180, "the burst in the table", || world.check_whole().map(|()| true))?;
+        context.wait_until(180, "the burst in the table", || world.is_whole_by_now())?;
         proxy.set(Mode::Pass);
         let most = peak_memory_kb(program.pid())?;
         context.note(format!("the burst took {most} kB, checkpoints {before} to {}", world.newest_checkpoint()?));

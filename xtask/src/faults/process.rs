@@ -116,7 +116,7 @@ pub(super) fn twins<const ROW: u8>(context: &Context) -> Result<()> {
         world.wait_back(&first, 0)?;
         if ROW == 20 {
             // What the first one commits behind the copy would be written again by the second, which is then refused.
-            context.wait_until(60, "all rows in the sink", || world.check_whole().map(|()| true))?;
+            context.wait_until(60, "all rows in the sink", || world.is_whole_by_now())?;
         }
         signal(first.pid(), Signal::Stop)?;
         let other = context.folder().join(format!("other-{index}"));

@@ -8,6 +8,7 @@
 //! sinks. *Safety* (nothing wrong is ever visible) is asked at any time: what a sink shows is a part of what must be there in the end.
 //! *Wholeness* is asked when the job has ended.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::e2e::context::Context;
 use crate::e2e::program::Program;
 use crate::e2e::program::newest_manifest;
 use crate::services::elasticsearch::Line;
+use crate::services::objects::BUCKET;
 use crate::services::{postgres, python};
 
 /// Different keys of the rows.
@@ -61,6 +63,8 @@ pub(crate) enum Sink {
     Elasticsearch,
     /// An index at its default delivery.
     ElasticsearchByKey,
+    /// Parquet files in an object store; the job's state lies there too.
+    Objects,
 }
 
 impl Sink {
@@ -73,6 +77,7 @@ impl Sink {
             Sink::PostgresByKey => "PostgreSQL, by key",
             Sink::Elasticsearch => "Elasticsearch, versioned",
             Sink::ElasticsearchByKey => "Elasticsearch, by key",
+            Sink::Objects => "files in an object store",
         }
     }
 }
@@ -89,6 +94,17 @@ struct Target {
 
 /// A row as every sink must show it.
 type Row = (i64, i64, String, i64, i64);
+
+/// What a comparison asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// What is there is right, and there once.
+    NothingWrong,
+    /// The same, and everything is there.
+    All,
+    /// What `All` asks for, while rows may still come.
+    AllSoon,
+}
 
 /// Where the job finds its systems; a case may put a proxy in between.
 pub(crate) struct Addresses {
@@ -107,8 +123,11 @@ pub(crate) struct World<'a> {
     addresses: Addresses,
     produced: usize,
     random: fastrand::Rng,
+    is_one_loop: bool,
     running: Option<Arc<Program>>,
     environment: Vec<(&'static str, String)>,
+    /// Offsets below which rows are no longer asked for, by partition.
+    forgotten: Vec<(i32, i64)>,
 }
 
 impl<'a> World<'a> {
@@ -150,7 +169,7 @@ impl<'a> World<'a> {
                         "CREATE TABLE {place} (part INT, off BIGINT, k TEXT, v BIGINT, total BIGINT{key})"
                     ))?;
                 }
-                Sink::Files | Sink::Elasticsearch | Sink::ElasticsearchByKey => {}
+                Sink::Files | Sink::Elasticsearch | Sink::ElasticsearchByKey | Sink::Objects => {}
             }
             targets.push(Target { sink: *sink, place });
         }
@@ -162,10 +181,12 @@ impl<'a> World<'a> {
             addresses,
             produced: 0,
             random: fastrand::Rng::with_seed(seed),
+            is_one_loop,
             running: None,
             environment: Vec::new(),
+            forgotten: Vec::new(),
         };
-        let text = world.sql(is_one_loop, options)?;
+        let text = world.sql(options)?;
         world.file = context.write(&format!("{}.sql", world.topic), &text)?;
         context.note(format!("seed {seed}"));
         Ok(world)
@@ -186,6 +207,11 @@ impl<'a> World<'a> {
         &mut self.addresses
     }
 
+    /// Room for more rows: one answer of Elasticsearch must hold them all.
+    pub(crate) fn has_room_for(&self, count: usize) -> bool {
+        self.produced + count <= ROWS_MAX
+    }
+
     /// The topic that the job reads.
     pub(crate) fn topic(&self) -> &str {
         &self.topic
@@ -196,9 +222,13 @@ impl<'a> World<'a> {
         &self.targets[0].place
     }
 
-    fn sql(&self, is_one_loop: bool, options: &str) -> Result<String> {
+    fn sql(&self, options: &str) -> Result<String> {
+        let settings = match self.is_in_store() {
+            true => self.context.services().objects()?.settings(),
+            false => String::new(),
+        };
         let mut text = format!(
-            "SET 'pipeline.name' = '{}';\n\
+            "{settings}SET 'pipeline.name' = '{}';\n\
              SET 'execution.checkpointing.interval' = '100 ms';\n\
              SET 'parallelism.default' = '2';\n\
              CREATE TABLE src (k STRING, v BIGINT, part INT METADATA FROM 'partition' VIRTUAL, off BIGINT METADATA FROM 'offset' VIRTUAL,\n  \
@@ -212,7 +242,7 @@ impl<'a> World<'a> {
                 Sink::PostgresByKey | Sink::Elasticsearch | Sink::ElasticsearchByKey => {
                     ", PRIMARY KEY (part, off) NOT ENFORCED"
                 }
-                Sink::Files | Sink::Kafka | Sink::Postgres => "",
+                Sink::Files | Sink::Objects | Sink::Kafka | Sink::Postgres => "",
             };
             match sink {
                 Sink::Postgres => writeln!(text, "SET 'wiesel.sink.out{index}.delivery' = 'exactly-once';")?,
@@ -225,6 +255,9 @@ impl<'a> World<'a> {
                         "'connector' = 'filesystem', 'path' = '{}', 'format' = 'parquet'",
                         self.files(place).display()
                     )
+                }
+                Sink::Objects => {
+                    format!("'connector' = 'filesystem', 'path' = 's3://{BUCKET}/{place}/out', 'format' = 'parquet'")
                 }
                 Sink::Kafka => format!(
                     "'connector' = 'kafka', 'topic' = '{place}', 'properties.bootstrap.servers' = 'kafka:9092', 'format' = 'json', \
@@ -248,7 +281,7 @@ impl<'a> World<'a> {
                 "CREATE TABLE out{index} (part INT, off BIGINT, k STRING, v BIGINT, total BIGINT{key}) WITH ({options});"
             )?;
         }
-        if is_one_loop {
+        if self.is_one_loop {
             text += "EXECUTE STATEMENT SET BEGIN\n";
         }
         for index in 0..self.targets.len() {
@@ -258,7 +291,7 @@ impl<'a> World<'a> {
                  AND CURRENT ROW) FROM src;"
             )?;
         }
-        if is_one_loop {
+        if self.is_one_loop {
             text += "END;\n";
         }
         Ok(text)
@@ -273,8 +306,15 @@ impl<'a> World<'a> {
         self.files(self.place())
     }
 
+    fn is_in_store(&self) -> bool {
+        self.targets.iter().any(|target| target.sink == Sink::Objects)
+    }
+
     /// Where the job keeps its checkpoints.
     pub(crate) fn state(&self) -> PathBuf {
+        if self.is_in_store() {
+            return PathBuf::from(format!("s3://{BUCKET}/{}/state", self.place()));
+        }
         self.context.folder().join(format!("{}-state", self.topic))
     }
 
@@ -324,6 +364,11 @@ impl<'a> World<'a> {
 
     /// The newest checkpoint that is whole, of any loop.
     pub(crate) fn newest_checkpoint(&self) -> Result<u64> {
+        if self.is_in_store() {
+            let keys = self.context.services().objects()?.keys(&format!("{}/state/", self.place()))?;
+            let id = |key: &String| key.rsplit_once("/manifest-")?.1.parse().ok();
+            return Ok(keys.iter().filter_map(id).max().unwrap_or(0));
+        }
         newest_manifest(&self.state())
     }
 
@@ -403,31 +448,67 @@ impl<'a> World<'a> {
     fn finish_in(&self, state: &Path, limit_s: u64) -> Result<()> {
         let mut arguments = self.arguments_with(state);
         arguments.extend(["--table-option".to_owned(), "src.scan.bounded.mode=latest-offset".to_owned()]);
-        self.context.run(&arguments, limit_s)?.expect_code(0)?;
+        let finished = self.context.run(&arguments, limit_s)?.expect_code(0)?;
+        self.check_counters(&finished.stderr)
+    }
+
+    /// What the program says at its end adds up: no operator here drops or adds a row, so each sink of a loop takes what its source gave.
+    fn check_counters(&self, said: &str) -> Result<()> {
+        let sinks_per_loop = if self.is_one_loop { self.targets.len() } else { 1 };
+        let mut loops = 0;
+        for line in said.lines().filter(|line| line.contains("finished; ")) {
+            let before = |text: &str| -> Result<usize> {
+                let number = line.split(text).next().and_then(|left| left.rsplit(' ').next());
+                number
+                    .and_then(|number| number.parse().ok())
+                    .with_context(|| format!("a number before `{text}` in: {line}"))
+            };
+            let (rows, changes) = (before(" rows in")?, before(" changes out")?);
+            ensure!(rows * sinks_per_loop == changes, "counters do not add up ({sinks_per_loop} sinks): {line}");
+            ensure!(!line.contains("skipped") && !line.contains("late"), "no row was to be left out: {line}");
+            loops += 1;
+        }
+        let wanted = self.targets.len() / sinks_per_loop;
+        ensure!(loops == wanted, "{loops} of {wanted} loops said what they did: {said}");
+        Ok(())
+    }
+
+    /// Somebody else has removed what the sinks held: the rows of the topic so far are no longer asked for.
+    pub(crate) fn forget(&mut self) -> Result<()> {
+        let mut ends = BTreeMap::new();
+        for message in self.context.kafka()?.consume_all(&self.topic)? {
+            ends.insert(message.partition, message.offset + 1);
+        }
+        self.forgotten = ends.into_iter().collect();
         Ok(())
     }
 
     /// What every sink shows is a part of what must be there in the end, nothing twice.
     pub(crate) fn check_safety(&self) -> Result<()> {
-        self.compare(false)
+        self.compare(Wanted::NothingWrong)
     }
 
     /// Every sink shows exactly what must be there.
     pub(crate) fn check_whole(&self) -> Result<()> {
-        self.compare(true)
+        self.compare(Wanted::All)
     }
 
-    fn compare(&self, is_whole: bool) -> Result<()> {
+    /// For a wait: the same, but rows that have yet to come are an error without being a finding.
+    pub(crate) fn is_whole_by_now(&self) -> Result<bool> {
+        self.compare(Wanted::AllSoon).map(|()| true)
+    }
+
+    fn compare(&self, wanted: Wanted) -> Result<()> {
         let mut database = self.context.postgres()?;
         let name = self.context.unique("oracle");
         database.execute(&format!(
-            "DROP TABLE IF EXISTS {name}_topic, {name}_expected, {name}_found;
+            "DROP TABLE IF EXISTS {name}_topic, {name}_expected, {name}_asked, {name}_found;
              CREATE TABLE {name}_topic (part INT, off BIGINT, k TEXT, v BIGINT);
              CREATE TABLE {name}_found (part INT, off BIGINT, k TEXT, v BIGINT, total BIGINT)"
         ))?;
         // What the sinks show is read before the topic is, so a running job cannot be ahead of the oracle.
         let found: Vec<Vec<Row>> =
-            self.targets.iter().map(|target| self.rows(target, is_whole)).collect::<Result<_>>()?;
+            self.targets.iter().map(|target| self.rows(target, wanted == Wanted::All)).collect::<Result<_>>()?;
         let messages = self.context.kafka()?.consume_all(&self.topic)?;
         for part in messages.chunks(ROWS_PER_INSERT) {
             let values: Vec<String> = part
@@ -444,6 +525,12 @@ impl<'a> World<'a> {
         database.execute(&format!(
             "CREATE TABLE {name}_expected AS SELECT part, off, k, v, (SUM(v) OVER (PARTITION BY k ORDER BY part, off
              ROWS UNBOUNDED PRECEDING))::BIGINT AS total FROM {name}_topic"
+        ))?;
+        let forgotten: Vec<String> =
+            self.forgotten.iter().map(|(part, end)| format!(" AND NOT (part = {part} AND off < {end})")).collect();
+        database.execute(&format!(
+            "CREATE TABLE {name}_asked AS SELECT * FROM {name}_expected WHERE TRUE{}",
+            forgotten.concat()
         ))?;
         for (target, rows) in self.targets.iter().zip(found) {
             count_sink(target.sink.word(), |sink| sink.checks += 1);
@@ -473,11 +560,13 @@ impl<'a> World<'a> {
                 Ok(())
             };
             differ("rows that must not be there, or are there twice", "found", "expected", |s| s.doubled += 1)?;
-            if is_whole {
-                differ("rows that are missing", "expected", "found", |s| s.lost += 1)?;
+            match wanted {
+                Wanted::NothingWrong => {}
+                Wanted::AllSoon => differ("rows that have yet to come", "asked", "found", |_| {})?,
+                Wanted::All => differ("rows that are missing", "asked", "found", |s| s.lost += 1)?,
             }
         }
-        database.execute(&format!("DROP TABLE {name}_topic, {name}_expected, {name}_found"))
+        database.execute(&format!("DROP TABLE {name}_topic, {name}_expected, {name}_asked, {name}_found"))
     }
 
     fn rows(&self, target: &Target, is_whole: bool) -> Result<Vec<Row>> {
@@ -488,6 +577,11 @@ impl<'a> World<'a> {
                     return Ok(Vec::new());
                 }
                 python::parquet_rows(&folder, "duckdb")?.iter().map(json_row).collect()
+            }
+            Sink::Objects => {
+                let folder = tempfile::tempdir()?;
+                self.context.services().objects()?.download(&format!("{}/out/", target.place), folder.path())?;
+                python::parquet_rows(folder.path(), "duckdb")?.iter().map(json_row).collect()
             }
             Sink::Kafka => {
                 if is_whole {
@@ -519,9 +613,14 @@ impl<'a> World<'a> {
     fn wait_visible(&self, topic: &str) -> Result<()> {
         let kafka = self.context.kafka()?;
         let start = Instant::now();
-        self.context.wait_until(VISIBLE_LIMIT_S, &format!("the end of `{topic}` for committed readers"), || {
-            kafka.is_all_committed(topic)
-        })?;
+        let seen =
+            self.context.wait_until(VISIBLE_LIMIT_S, &format!("the end of `{topic}` for committed readers"), || {
+                kafka.is_all_committed(topic)
+            });
+        if seen.is_err() {
+            self.context.note(format!("partitions of `{topic}`, committed and written: {:?}", kafka.ends(topic)));
+        }
+        seen?;
         self.context.note(format!("`{topic}` was visible to its end after {:?}", start.elapsed()));
         Ok(())
     }
@@ -531,7 +630,7 @@ impl<'a> World<'a> {
         self.context.kafka()?.delete_topic(&self.topic)?;
         for Target { sink, place } in &self.targets {
             match sink {
-                Sink::Files => {}
+                Sink::Files | Sink::Objects => {}
                 Sink::Kafka => self.context.kafka()?.delete_topic(place)?,
                 Sink::Postgres | Sink::PostgresByKey => {
                     self.context.postgres()?.execute(&format!("DROP TABLE {place}"))?;
@@ -550,6 +649,18 @@ impl<'a> World<'a> {
             let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
             name.contains(".tmp") || name.contains("inprogress") || name.ends_with(".pending")
         };
+        if self.is_in_store() {
+            let prefix = format!("{}/", self.place());
+            let objects = self.context.services().objects()?;
+            let is_begun = |key: &String| key.ends_with(".tail") || is_leftover(Path::new(key));
+            let mut left: Vec<String> = objects.keys(&prefix)?.into_iter().filter(is_begun).collect();
+            left.extend(objects.uploads(&prefix)?.into_iter().map(|upload| format!("upload {upload}")));
+            if !left.is_empty() {
+                count_sink(Sink::Objects.word(), |s| s.leftovers += 1);
+            }
+            ensure!(left.is_empty(), "left over in the object store: {left:?}");
+            return Ok(());
+        }
         let mut roots = vec![(None, self.state())];
         roots.extend(
             self.targets.iter().filter(|t| t.sink == Sink::Files).map(|t| (Some(t.sink), self.files(&t.place))),
