@@ -3,13 +3,16 @@ SET 'parallelism.default' = '1';
 SET 'execution.checkpointing.interval' = '5 s';
 SET 'table.exec.state.ttl' = '1 h';
 
+-- The function lies beside this file, in edge_logs.py.
+CREATE FUNCTION extract_date AS 'edge_logs.extract_date' LANGUAGE PYTHON;
+
 CREATE TABLE edge_logs (
     EdgeEndTimestamp STRING,
     ClientRequestURI STRING,
     EdgeResponseStatus INT,
     ResponseHeaders ROW<`x-org-uid` STRING>,
     OrgUID AS ResponseHeaders.`x-org-uid`,
-    DateStr AS SUBSTRING(EdgeEndTimestamp, 1, 10)
+    DateStr AS extract_date(EdgeEndTimestamp)
 ) WITH (
     'connector' = 'kafka',
     'topic' = 'test-logs',

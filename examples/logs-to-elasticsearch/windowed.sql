@@ -1,6 +1,11 @@
 -- The windowed variant: requests per organisation and URL in the last hour, every ten minutes.
 SET 'parallelism.default' = '1';
 SET 'execution.checkpointing.interval' = '10 s';
+-- EventTime is a point in time; windows of it begin and end by this zone's clock.
+SET 'table.local-time-zone' = 'UTC';
+
+-- The function lies beside this file, in edge_logs.py.
+CREATE FUNCTION extract_event_time AS 'edge_logs.extract_event_time' LANGUAGE PYTHON;
 
 CREATE TABLE edge_logs (
     EdgeEndTimestamp STRING,
@@ -8,7 +13,7 @@ CREATE TABLE edge_logs (
     EdgeResponseStatus INT,
     ResponseHeaders ROW<`x-org-uid` STRING>,
     OrgUID AS ResponseHeaders.`x-org-uid`,
-    EventTime AS TO_TIMESTAMP(EdgeEndTimestamp, 'yyyy-MM-dd''T''HH:mm:ss''Z'''),
+    EventTime AS extract_event_time(EdgeEndTimestamp),
     WATERMARK FOR EventTime AS EventTime - INTERVAL '1' SECOND
 ) WITH (
     'connector' = 'kafka',
@@ -35,6 +40,6 @@ CREATE TABLE url_counts_windowed (
 );
 
 INSERT INTO url_counts_windowed
-SELECT OrgUID, ClientRequestURI, window_start, window_end, MIN(EventTime) AS first_seen, COUNT(*) AS url_count
+SELECT OrgUID, ClientRequestURI, window_start, window_end, CAST(MIN(EventTime) AS TIMESTAMP(3)) AS first_seen, COUNT(*) AS url_count
 FROM TABLE(HOP(TABLE edge_logs, DESCRIPTOR(EventTime), INTERVAL '10' MINUTE, INTERVAL '60' MINUTE))
 GROUP BY OrgUID, ClientRequestURI, window_start, window_end;

@@ -1,4 +1,7 @@
 -- Payments of ten branches, summed per branch, in Elasticsearch. The running total of a branch is one document.
+-- The function lies beside this file, in payment_msg_processing.py.
+CREATE FUNCTION branch_id_to_name AS 'payment_msg_processing.branch_id_to_name' LANGUAGE PYTHON;
+
 CREATE TABLE payment_msg(
     createTime VARCHAR,
     orderId BIGINT,
@@ -29,8 +32,7 @@ CREATE TABLE es_sink(
     'format' = 'json'
 );
 
--- The Python function of the original maps 0 to 'Branch_0' and so on.
 INSERT INTO es_sink
 SELECT branch, SUM(payAmount) AS pay_amount
-FROM (SELECT CONCAT('Branch_', CAST(branchId AS STRING)) AS branch, payAmount FROM payment_msg)
+FROM (SELECT branch_id_to_name(branchId) AS branch, payAmount FROM payment_msg)
 GROUP BY branch;

@@ -17,6 +17,7 @@ mod faults;
 mod nexmark;
 mod peers;
 mod services;
+mod systems;
 mod tidy;
 
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ enum Xtask {
     Nexmark(commands::nexmark::NexmarkCommand),
     Peers(commands::peers::PeersCommand),
     Services(commands::services::ServicesCommand),
+    Systems(commands::systems::SystemsCommand),
     Test(commands::test::TestCommand),
     Tidy(commands::tidy::TidyCommand),
 }
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Xtask::Nexmark(command) => command.run(),
         Xtask::Peers(command) => command.run(),
         Xtask::Services(command) => command.run(),
+        Xtask::Systems(command) => command.run(),
         Xtask::Test(command) => command.run(),
         Xtask::Tidy(command) => command.run(),
     };

@@ -108,7 +108,7 @@ impl Generator {
 }
 
 /// A date and time in UTC: `separator` between the two, `ending` behind them; with milliseconds on request.
-fn time_text(ms: i64, separator: char, with_ms: bool, ending: &str) -> String {
+pub(crate) fn time_text(ms: i64, separator: char, with_ms: bool, ending: &str) -> String {
     let (days, of_day) = (ms.div_euclid(86_400_000), ms.rem_euclid(86_400_000));
     let civil::Date { year, month, day } = civil::date_from_days(days);
     let (hour, minute, second) = (of_day / 3_600_000, of_day / 60_000 % 60, of_day / 1000 % 60);

@@ -6,9 +6,13 @@ mod cli;
 mod dag;
 mod door;
 mod generator;
+#[cfg(feature = "kafka")]
+mod guess;
 mod jobs;
+mod kibana;
 mod log;
 mod pipeline;
+mod places;
 mod restart;
 mod schedule;
 mod script;

@@ -7,7 +7,7 @@
 //! workload is not counted. Every wiesel run is a new process, as it is in use.
 
 mod first_row;
-mod measure;
+pub(crate) mod measure;
 pub(crate) mod python;
 pub(crate) mod report;
 pub(crate) mod sections;

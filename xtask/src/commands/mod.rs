@@ -8,5 +8,6 @@ pub(crate) mod fuzz;
 pub(crate) mod nexmark;
 pub(crate) mod peers;
 pub(crate) mod services;
+pub(crate) mod systems;
 pub(crate) mod test;
 pub(crate) mod tidy;

@@ -27,7 +27,7 @@
 //! a case uses names of its own (`unique`), and may stop or kill a server only if it starts it again (`context.services()`). A case
 //! that fails or panics does not stop the others; what wiesel printed in it is shown then.
 
-mod cases;
+pub(crate) mod cases;
 pub(crate) mod context;
 pub(crate) mod elasticsearch;
 pub(crate) mod kafka;
@@ -40,8 +40,8 @@ use anyhow::Result;
 use crate::services::Service::{self, Es7, Es8, Kafka, Objects, Postgres};
 use cases::{
     bad_input, compose, delivery, demo, elasticsearch as elasticsearch_cases, examples, filesystem, filesystem_source,
-    harness, jdbc, jdbc_source, kafka_keys, kafka_sink, kafka_source, lookup_join, objects, options, outage, pipelines,
-    state, stop, workload,
+    harness, jdbc, jdbc_source, kafka_keys, kafka_sink, kafka_source, lookup_join, objects, options, outage, peek,
+    pipelines, state, stop, workload,
 };
 use context::Context;
 
@@ -481,6 +481,18 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "options_of_jdbc_sinks", needs: &[Postgres], limit_s: 120, run: options::of_jdbc_sinks },
     Case { name: "options_of_json", needs: &[], limit_s: 120, run: options::of_json },
     Case { name: "options_of_shown_columns", needs: &[], limit_s: 120, run: options::of_shown_columns },
+    Case {
+        name: "peek_shows_keys_tombstones_and_what_is_no_text",
+        needs: &[Kafka],
+        limit_s: 120,
+        run: peek::shows_keys_tombstones_and_what_is_no_text,
+    },
+    Case {
+        name: "peek_shows_the_newest_records_and_a_table_that_reads_them",
+        needs: &[Kafka],
+        limit_s: 120,
+        run: peek::shows_the_newest_records_and_a_table_that_reads_them,
+    },
     Case {
         name: "pipeline_flink_kafka_to_parquet_runs_as_its_document_says",
         needs: &[Kafka],

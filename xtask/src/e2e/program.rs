@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::services::process::{POLL_INTERVAL, Signal, guarded, interrupted, signal, spawn};
+use crate::services::python;
 
 /// How much of each output a failure shows, from its end.
 const REPORT_BYTES_MAX: usize = 6000;
@@ -79,7 +80,10 @@ impl Program {
         let stdout = folder.join(format!("wiesel-{ordinal}.stdout"));
         let stderr = folder.join(format!("wiesel-{ordinal}.stderr"));
         let mut command = Command::new(binary);
-        command.args(arguments).envs(environment.iter().map(|(name, value)| (*name, value))).current_dir(folder);
+        command.args(arguments);
+        // The interpreter of functions in Python, with pyarrow in it; a case may say another one.
+        command.env("PYFLINK_EXECUTABLE", python::interpreter()?);
+        command.envs(environment.iter().map(|(name, value)| (*name, value))).current_dir(folder);
         let mut command = guarded(&command, Signal::Kill);
         command.stdin(Stdio::null()).stdout(output).stderr(File::create(&stderr)?).process_group(0);
         let child = spawn(command).with_context(|| format!("start `{}`", binary.display()))?;

@@ -17,6 +17,7 @@ use super::context::Context;
 use super::{CASES, Case};
 use crate::faults;
 use crate::services::process::{POLL_INTERVAL, interrupted};
+use crate::services::python;
 use crate::services::{Service, Services};
 
 /// How many cases passed and failed.
@@ -71,6 +72,8 @@ pub(crate) fn run_again(case: Case, most: usize, deadline: Instant, binary: &Pat
 
 /// Starts the servers that some case of `all` needs, and runs those that come; an interrupt ends that early.
 fn run_each(all: &[Case], cases: impl Iterator<Item = Case>, binary: &Path) -> Result<Vec<Outcome>> {
+    // Made before the first case needs it, so that no case's time limit pays for a download.
+    python::interpreter()?;
     let wanted: BTreeSet<Service> = all.iter().flat_map(|case| case.needs).copied().collect();
     println!("starting {wanted:?}");
     let start = Instant::now();

@@ -176,6 +176,17 @@ impl Flink {
         jars.next().context("the distribution has no flink-python jar")
     }
 
+    /// How much of a disk the distribution's jars and the Kafka connector take, in MB.
+    pub(crate) fn disk_mb(&self) -> Result<f64> {
+        let mut bytes = 0;
+        for entry in self.class_path.split(':').filter_map(|entry| entry.strip_suffix("/*")) {
+            for file in fs::read_dir(entry)? {
+                bytes += file?.metadata()?.len();
+            }
+        }
+        Ok(crate::systems::megabytes(bytes))
+    }
+
     /// Process ids of the JobManager and the TaskManager.
     pub(crate) fn pids(&self) -> [u32; 2] {
         [self.job_manager.pid(), self.task_manager.pid()]

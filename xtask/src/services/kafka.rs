@@ -76,6 +76,11 @@ impl Kafka {
         self.process.take().map_or(Ok(()), |mut process| process.stop())
     }
 
+    /// The process id, while it runs.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::pid)
+    }
+
     /// `kill -9`: what a crash of the broker looks like.
     pub(crate) fn kill(&mut self) -> Result<()> {
         self.process.take().map_or(Ok(()), |mut process| process.kill())

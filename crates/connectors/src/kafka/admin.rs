@@ -17,7 +17,7 @@ const IN_FLIGHT_BYTES_MAX: u64 = 64 << 20;
 /// How long one look for delivery reports may take while there is no room.
 const LOOK_WAIT: Duration = Duration::from_millis(20);
 
-/// A topic to fill, and how to reach it.
+/// A topic to fill or to look into, and how to reach it.
 pub struct Target {
     topic: String,
     properties: Properties,
@@ -37,18 +37,19 @@ impl Target {
         Ok(Target { topic: topic.to_owned(), properties: Properties::read(topic, &all)?, address_map })
     }
 
-    fn cluster(&self) -> Cluster<'_> {
-        Cluster {
-            table: &self.topic,
-            properties: &self.properties,
-            address_map: &self.address_map,
-            job_name: "generate",
-        }
+    /// The topic's name.
+    pub(super) fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The cluster, for a client of the command of this name.
+    pub(super) fn cluster<'a>(&'a self, command: &'a str) -> Cluster<'a> {
+        Cluster { table: &self.topic, properties: &self.properties, address_map: &self.address_map, job_name: command }
     }
 
     /// Waits for the broker at most `wait` and creates the topic with `partitions` when it is not there. Says whether it did.
     pub fn ensure_topic(&self, partitions: i32, wait: Duration) -> Result<bool> {
-        let cluster = self.cluster();
+        let cluster = self.cluster("generate");
         let settings = ClientSettings { defaults: Vec::new(), fixed: Vec::new() };
         // A producer's question alone would make the broker create the topic, with a number of partitions of its own.
         let client = cluster.client(ClientKind::Consumer, settings, None)?;
@@ -72,7 +73,7 @@ impl Target {
 
     /// A producer of lines for the topic.
     pub fn lines(&self) -> Result<LineProducer> {
-        let cluster = self.cluster();
+        let cluster = self.cluster("generate");
         let client = cluster.client(ClientKind::Producer, client_settings(&self.properties), None)?;
         cluster.topic(&client, &self.topic)?;
         let producer = Producer::new(client, &self.topic).map_err(|error| cluster.failed(&error))?;

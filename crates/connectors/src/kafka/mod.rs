@@ -43,6 +43,7 @@ mod cluster;
 mod exactly_once;
 mod keys;
 mod options;
+pub mod peek;
 mod properties;
 mod reader;
 mod reduce;

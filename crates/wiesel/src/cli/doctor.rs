@@ -246,15 +246,26 @@ fn runtime_folder() -> Finding {
     }
 }
 
+/// The interpreter that a job without 'python.executable' would start.
 fn python() -> Finding {
+    let program = std::env::var("PYFLINK_EXECUTABLE").unwrap_or_else(|_| "python3".to_owned());
     let script = "import sys, pyarrow; print(sys.version.split()[0], 'with pyarrow', pyarrow.__version__)";
-    let output = Command::new("python3").args(["-c", script]).stdin(Stdio::null()).output();
+    let output = Command::new(&program).args(["-c", script]).stdin(Stdio::null()).output();
+    let other = "or name another interpreter: SET 'python.executable' = '...', or PYFLINK_EXECUTABLE";
     match output {
         Ok(output) if output.status.success() => {
-            fine("python3", String::from_utf8_lossy(&output.stdout).trim().to_owned())
+            fine("python", format!("`{program}` {}", String::from_utf8_lossy(&output.stdout).trim()))
         }
-        Ok(_) => warning("python3", "no pyarrow", "only Python functions need it: `python3 -m pip install pyarrow`"),
-        Err(_) => warning("python3", "none", "only Python functions need it"),
+        Ok(_) => warning(
+            "python",
+            format!("`{program}` without pyarrow"),
+            format!("functions in Python need it: `{program} -m pip install pyarrow`, {other}"),
+        ),
+        Err(_) => warning(
+            "python",
+            format!("no `{program}`"),
+            format!("functions in Python need it, with pyarrow; install it, {other}"),
+        ),
     }
 }
 

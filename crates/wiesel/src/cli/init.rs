@@ -10,20 +10,20 @@ use crate::log::Log;
 
 macro_rules! files {
     ($folder:literal: $($file:literal),+) => {
-        ($folder, &[$(($file, include_str!(concat!("../../../../examples/", $folder, "/", $file)))),+])
+        ($folder, &[$(($file, include_bytes!(concat!("../../../../examples/", $folder, "/", $file)).as_slice())),+])
     };
 }
 
-/// A system: its name, and its files with their texts.
-type System = (&'static str, &'static [(&'static str, &'static str)]);
+/// A system: its name, and its files with what is in them.
+type System = (&'static str, &'static [(&'static str, &'static [u8])]);
 
 /// Every system, sorted by name.
 const SYSTEMS: [System; 5] = [
-    files!("logs-to-elasticsearch": "Makefile", "README.md", "compose.yaml", "job.sql", "test.slt", "windowed.sql", "windowed.slt"),
+    files!("logs-to-elasticsearch": "Makefile", "README.md", "compose.yaml", "edge_logs.py", "job.sql", "kibana-7.8.ndjson", "kibana-8.0.ndjson", "test.slt", "windowed.sql", "windowed.slt"),
     files!("logs-to-parquet": "Makefile", "README.md", "compose.yaml", "job.sql", "partitioned.sql", "partitioned.slt", "test.slt", "workflow.yaml"),
-    files!("payments-to-elasticsearch": "Makefile", "README.md", "compose.yaml", "job.sql", "test.slt"),
-    files!("web-traffic-to-postgresql": "Makefile", "README.md", "analysis.sql", "analysis.slt", "compose.yaml", "init.sql", "job.sql", "test.slt"),
-    files!("windowed-amounts-to-elasticsearch": "Makefile", "README.md", "compose.yaml", "job.sql", "test.slt"),
+    files!("payments-to-elasticsearch": "Makefile", "README.md", "compose.yaml", "job.sql", "kibana-7.8.ndjson", "kibana-8.0.ndjson", "payment_msg_processing.py", "test.slt"),
+    files!("web-traffic-to-postgresql": "Makefile", "README.md", "analysis.sql", "analysis.slt", "cities.sql", "cities.slt", "compose.yaml", "init.sql", "job.sql", "places.csv", "places.mmdb", "test.slt"),
+    files!("windowed-amounts-to-elasticsearch": "Makefile", "README.md", "compose.yaml", "job.sql", "kibana-7.8.ndjson", "kibana-8.0.ndjson", "test.slt"),
 ];
 
 /// Write a ready folder for one of the five systems: job, tests, compose file, Makefile
@@ -65,14 +65,14 @@ impl Init {
 }
 
 /// Writes all files, or none: what is there already is never replaced.
-fn write(folder: &Path, files: &[(&str, &str)]) -> Result<(), String> {
+fn write(folder: &Path, files: &[(&str, &[u8])]) -> Result<(), String> {
     if let Some((file, _)) = files.iter().find(|(file, _)| folder.join(file).exists()) {
         return Err(format!("`{}` is there already\nhint: give another folder", folder.join(file).display()));
     }
     std::fs::create_dir_all(folder).map_err(|e| format!("cannot make `{}`: {e}", folder.display()))?;
-    for (file, text) in files {
+    for (file, bytes) in files {
         let path = folder.join(file);
-        std::fs::write(&path, text).map_err(|e| format!("cannot write `{}`: {e}", path.display()))?;
+        std::fs::write(&path, bytes).map_err(|e| format!("cannot write `{}`: {e}", path.display()))?;
     }
     Ok(())
 }

@@ -9,8 +9,12 @@ mod explain;
 mod explain_error;
 mod generate;
 mod init;
+mod kibana;
 mod list;
+#[cfg(feature = "kafka")]
+mod peek;
 mod pipeline;
+mod places;
 mod run;
 mod savepoint;
 mod stop;
@@ -43,8 +47,12 @@ enum Command {
     ExplainError(explain_error::ExplainError),
     Generate(generate::Generate),
     Init(init::Init),
+    Kibana(kibana::Kibana),
     List(list::List),
+    #[cfg(feature = "kafka")]
+    Peek(peek::Peek),
     Pipeline(pipeline::Pipeline),
+    Places(places::Places),
     Run(run::Run),
     Savepoint(savepoint::Savepoint),
     Stop(stop::Stop),
@@ -77,8 +85,12 @@ pub(crate) fn run(cli: Cli) -> Exit {
         Command::ExplainError(command) => command.run(),
         Command::Generate(command) => command.run(),
         Command::Init(command) => command.run(),
+        Command::Kibana(command) => command.run(),
         Command::List(command) => command.run(),
+        #[cfg(feature = "kafka")]
+        Command::Peek(command) => command.run(),
         Command::Pipeline(command) => command.run(),
+        Command::Places(command) => command.run(),
         Command::Run(command) => command.run(),
         Command::Savepoint(command) => command.run(),
         Command::Stop(command) => command.run(),

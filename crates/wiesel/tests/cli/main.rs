@@ -5,6 +5,7 @@
 mod dag;
 mod init;
 mod jobs;
+mod kibana;
 mod pipeline;
 mod program;
 mod secrets;

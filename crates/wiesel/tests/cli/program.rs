@@ -8,6 +8,17 @@ pub(crate) struct Place {
     folder: tempfile::TempDir,
 }
 
+/// The Python of the tests, with pyarrow in it: what the environment names, else what `cargo xtask test` has made.
+pub(crate) fn interpreter() -> String {
+    let made = || {
+        let cache = std::env::var_os("WIESEL_CACHE").map(PathBuf::from);
+        let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/wiesel")))?;
+        let python = cache.join("python-parquet/bin/python");
+        python.exists().then(|| python.display().to_string())
+    };
+    std::env::var("PYFLINK_EXECUTABLE").ok().or_else(made).unwrap_or_else(|| "python3".to_owned())
+}
+
 /// What a run gave.
 #[derive(Debug)]
 pub(crate) struct Output {

@@ -128,7 +128,8 @@ fn payments(context: &Context, course: Course) -> Result<()> {
         .into_iter()
         .map(|(branch, total)| (branch.clone(), json!({ "branch": branch, "pay_amount": total })))
         .collect();
-    same_documents(context, &index, expected)
+    same_documents(context, &index, expected)?;
+    pictures_have_groups(context, "payments-to-elasticsearch", &[("platform_pay_amount_*", &index)])
 }
 
 fn amounts(context: &Context, course: Course) -> Result<()> {
@@ -151,7 +152,8 @@ fn amounts(context: &Context, course: Course) -> Result<()> {
         });
         expected.insert(client.to_string(), document);
     }
-    same_documents(context, &index, expected)
+    same_documents(context, &index, expected)?;
+    pictures_have_groups(context, "windowed-amounts-to-elasticsearch", &[("total_amount", &index)])
 }
 
 fn edge_logs(context: &Context, course: Course) -> Result<()> {
@@ -188,7 +190,9 @@ fn edge_logs(context: &Context, course: Course) -> Result<()> {
     elasticsearch.refresh(&indices[2])?;
     let found: BTreeSet<String> = elasticsearch.documents(&indices[2])?.into_iter().map(|(id, _)| id).collect();
     ensure!(found == organisations, "organisations: expected {organisations:?}, found {found:?}");
-    Ok(())
+    let patterns = ["url_counts", "status_counts", "org_latest"];
+    let indices: Vec<(&str, &str)> = patterns.into_iter().zip(indices.iter().map(String::as_str)).collect();
+    pictures_have_groups(context, "logs-to-elasticsearch", &indices)
 }
 
 pub(crate) fn edge_logs_windowed_give_their_hours(context: &Context) -> Result<()> {
@@ -341,33 +345,58 @@ fn example_path(example: &Example, file: &str) -> Result<PathBuf> {
     Ok(repository()?.join("examples").join(example.folder).join(file))
 }
 
+/// The bounded run of a system over `count` generated rows that are in its topic, everything pointed at the test servers: the words behind
+/// `wiesel`. For who measures it.
+pub(crate) fn bounded_run(context: &Context, system: &str, count: usize) -> Result<Vec<String>> {
+    let all = [PAYMENTS, AMOUNTS, EDGE_LOGS, APPLICATION_LOGS, WEB_TRAFFIC];
+    let example = all.into_iter().find(|example| example.folder == system).context("no such system")?;
+    let names: Vec<String>;
+    let options: Vec<(&str, &str)> = match system {
+        "payments-to-elasticsearch" | "windowed-amounts-to-elasticsearch" => {
+            names = vec![context.unique("measured")];
+            vec![("es_sink.index", names[0].as_str())]
+        }
+        "logs-to-elasticsearch" => {
+            names = ["urls", "statuses", "latest"].map(|name| context.unique(name)).to_vec();
+            let tables = ["url_counts.index", "status_counts.index", "org_latest.index"];
+            tables.into_iter().zip(names.iter().map(String::as_str)).collect()
+        }
+        "logs-to-parquet" => {
+            names = vec![context.folder().join("parquet").display().to_string()];
+            vec![("parquet_sink.path", names[0].as_str())]
+        }
+        _ => {
+            let table = context.unique("measured");
+            let init = std::fs::read_to_string(example_path(&example, "init.sql")?)?;
+            context.postgres()?.execute(&init.replace("aggregated_web_traffic", &table))?;
+            let url = format!("jdbc:postgresql://{}/{}", context.services().postgres()?.address(), postgres::DATABASE);
+            names = vec![table, url];
+            vec![
+                ("aggregated_web_traffic.table-name", names[0].as_str()),
+                ("aggregated_web_traffic.url", names[1].as_str()),
+                ("aggregated_web_traffic.username", postgres::USER),
+                ("aggregated_web_traffic.password", postgres::PASSWORD),
+            ]
+        }
+    };
+    let lines = generate(context, &example, count)?;
+    let topic = context.unique(example.source);
+    let kafka = context.kafka()?;
+    kafka.create_topic(&topic, 4)?;
+    kafka.produce(&topic, &lines)?;
+    let file = example_path(&example, example.file)?.display().to_string();
+    let mut run = arguments(context, &example, &file, &topic, &options)?;
+    run.extend(bounded_option(&example));
+    Ok(run)
+}
+
 /// Runs an example over generated rows, in one run or through kills; gives back the rows.
 fn play(context: &Context, example: &Example, course: Course, options: &[(&str, &str)]) -> Result<Vec<Value>> {
     let count = match course {
         Course::OneRun => 2000,
         Course::Kills => ROWS_PER_KILL * (KILLS + 2),
     };
-    let generated = context
-        .run(
-            [
-                "generate",
-                example.folder,
-                "--to",
-                "file",
-                "--seed",
-                "7",
-                "--start",
-                START_MS,
-                "--rate",
-                example.rate,
-                "--count",
-                &count.to_string(),
-            ],
-            60,
-        )?
-        .expect_code(0)?;
-    let lines: Vec<String> = generated.stdout.lines().map(str::to_owned).collect();
-    ensure!(lines.len() == count, "{} lines were generated", lines.len());
+    let lines = generate(context, example, count)?;
     let topic = context.unique(example.source);
     let kafka = context.kafka()?;
     kafka.create_topic(&topic, 4)?;
@@ -377,6 +406,7 @@ fn play(context: &Context, example: &Example, course: Course, options: &[(&str, 
             let text = std::fs::read_to_string(example_path(example, example.file)?)?;
             let without: Vec<&str> = text.lines().filter(|l| !l.contains("execution.checkpointing.")).collect();
             let text = format!("SET 'execution.checkpointing.interval' = '200 ms';\n{}", without.join("\n"));
+            beside(context, example)?;
             context.write("job.sql", &text)?
         }
     };
@@ -391,6 +421,28 @@ fn play(context: &Context, example: &Example, course: Course, options: &[(&str, 
         Course::Kills => kills(context, example, &topic, &lines, &arguments)?,
     }
     lines.iter().map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
+
+fn generate(context: &Context, example: &Example, count: usize) -> Result<Vec<String>> {
+    let number = count.to_string();
+    let shape = ["--to", "file", "--seed", "7", "--start", START_MS, "--rate", example.rate, "--count", &number];
+    let arguments = ["generate", example.folder].into_iter().chain(shape);
+    let generated = context.run(arguments, 60)?.expect_code(0)?;
+    let lines: Vec<String> = generated.stdout.lines().map(str::to_owned).collect();
+    ensure!(lines.len() == count, "{} lines were generated", lines.len());
+    Ok(lines)
+}
+
+/// Puts what a job looks for beside its file beside the copy, too: Python modules and files of places.
+fn beside(context: &Context, example: &Example) -> Result<()> {
+    for entry in std::fs::read_dir(example_path(example, "")?)? {
+        let path = entry?.path();
+        let is_wanted = path.extension().is_some_and(|extension| extension == "py" || extension == "mmdb");
+        if let Some(name) = path.file_name().filter(|_| is_wanted) {
+            std::fs::copy(&path, context.folder().join(name))?;
+        }
+    }
+    Ok(())
 }
 
 fn bounded_option(example: &Example) -> [String; 2] {
@@ -464,6 +516,83 @@ fn same_documents(context: &Context, index: &str, expected: BTreeMap<String, Val
     let found: BTreeMap<String, Value> = elasticsearch.documents(index)?.into_iter().collect();
     ensure!(found == expected, "documents of {index} differ: {}", difference(&expected, &found));
     Ok(())
+}
+
+/// Every picture of the system's dashboard has something to show: what it asks of Elasticsearch is asked here, of the index that stands for
+/// its pattern.
+fn pictures_have_groups(context: &Context, system: &str, indices: &[(&str, &str)]) -> Result<()> {
+    let file = repository()?.join("examples").join(system).join("kibana-7.8.ndjson");
+    let mut patterns: BTreeMap<String, String> = BTreeMap::new();
+    let mut pictures = 0;
+    for line in std::fs::read_to_string(&file)?.lines() {
+        let object: Value = serde_json::from_str(line)?;
+        match object["type"].as_str() {
+            Some("index-pattern") => {
+                patterns.insert(text(&object, "id")?.to_owned(), text(&object["attributes"], "title")?.to_owned());
+            }
+            Some("visualization") => {
+                let pattern = patterns.get(text(&object["references"][0], "id")?).context("a picture of no index")?;
+                let (_, index) =
+                    indices.iter().find(|(of, _)| of == pattern).with_context(|| format!("no `{pattern}`"))?;
+                let state: Value = serde_json::from_str(text(&object["attributes"], "visState")?)?;
+                let mut question = Value::Null;
+                for part in state["aggs"].as_array().context("a picture without aggregations")?.iter().rev() {
+                    let field = &part["params"]["field"];
+                    let own = match part["type"].as_str() {
+                        Some("sum") => json!({ "sum": { "field": field } }),
+                        Some("count") => continue,
+                        // The metric is the innermost: what was built so far is below this one.
+                        _ => json!({ "terms": { "field": field } }),
+                    };
+                    if part["type"] == "sum" {
+                        innermost(&mut question, own);
+                    } else {
+                        question = outermost(&own, question);
+                    }
+                }
+                let answer = context
+                    .elasticsearch(Line::Seven)?
+                    .search(index, &json!({ "size": 0, "aggs": { "part": question } }))?;
+                let buckets = answer["aggregations"]["part"]["buckets"].as_array().context("buckets")?;
+                ensure!(!buckets.is_empty(), "`{}` shows nothing of {index}: {answer}", object["attributes"]["title"]);
+                let sums = buckets.iter().filter(|bucket| !answer_has_sum(bucket)).count();
+                ensure!(sums == 0, "`{}`: groups without a sum: {answer}", object["attributes"]["title"]);
+                pictures += 1;
+            }
+            _ => {}
+        }
+    }
+    ensure!(pictures > 0, "`{}` has no pictures", file.display());
+    Ok(())
+}
+
+/// An aggregation with another one below it.
+fn outermost(own: &Value, below: Value) -> Value {
+    let mut own = own.clone();
+    if !below.is_null() {
+        own["aggs"] = json!({ "part": below });
+    }
+    own
+}
+
+/// Puts the metric below the last group.
+fn innermost(question: &mut Value, metric: Value) {
+    if question.is_null() {
+        return;
+    }
+    if question["aggs"].is_null() {
+        question["aggs"] = json!({ "metric": metric });
+    } else {
+        innermost(&mut question["aggs"]["part"], metric);
+    }
+}
+
+/// Whether each group below has its metric, or is one of documents that are counted.
+fn answer_has_sum(bucket: &Value) -> bool {
+    match bucket["part"]["buckets"].as_array() {
+        Some(below) => !below.is_empty() && below.iter().all(answer_has_sum),
+        None => bucket["metric"].is_null() || bucket["metric"]["value"].is_number(),
+    }
 }
 
 pub(crate) fn same_parquet_rows(folder: &Path, expected: BTreeMap<String, i64>) -> Result<()> {

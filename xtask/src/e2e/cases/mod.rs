@@ -18,6 +18,7 @@ pub(crate) mod lookup_join;
 pub(crate) mod objects;
 pub(crate) mod options;
 pub(crate) mod outage;
+pub(crate) mod peek;
 pub(crate) mod pipelines;
 pub(crate) mod state;
 pub(crate) mod stop;
