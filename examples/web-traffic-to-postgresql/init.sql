@@ -1,4 +1,5 @@
--- The sink table. A row is one window of one host and referrer; the key makes a repeated write an update.
+-- The sink table. A row is one window of one host, referrer and place; the key makes a repeated write an update. `headers` holds the place
+-- as JSON: headers::json->>'city'.
 CREATE TABLE IF NOT EXISTS aggregated_web_traffic (
     url TEXT,
     referrer TEXT NOT NULL DEFAULT '',
@@ -6,7 +7,9 @@ CREATE TABLE IF NOT EXISTS aggregated_web_traffic (
     host TEXT NOT NULL,
     ip TEXT,
     headers TEXT,
+    city TEXT NOT NULL DEFAULT '',
+    country TEXT NOT NULL DEFAULT '',
     event_time TIMESTAMP NOT NULL,
     num_hits INT,
-    PRIMARY KEY (event_time, host, referrer)
+    PRIMARY KEY (event_time, host, referrer, city, country)
 );

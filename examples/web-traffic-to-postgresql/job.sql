@@ -1,4 +1,4 @@
--- Hits per host and referrer in windows of five minutes, in PostgreSQL. init.sql creates the table.
+-- Hits per host, referrer and place in windows of five minutes, in PostgreSQL. init.sql creates the table.
 CREATE TABLE web_traffic (
     url STRING,
     referrer STRING,
@@ -21,9 +21,12 @@ CREATE TABLE web_traffic (
 CREATE TABLE aggregated_web_traffic (
     host STRING,
     referrer STRING,
+    city STRING,
+    country STRING,
+    headers STRING,
     event_time TIMESTAMP(3),
     num_hits INT,
-    PRIMARY KEY (event_time, host, referrer) NOT ENFORCED
+    PRIMARY KEY (event_time, host, referrer, city, country) NOT ENFORCED
 ) WITH (
     'connector' = 'jdbc',
     'url' = 'jdbc:postgresql://localhost:5432/postgres',
@@ -33,8 +36,25 @@ CREATE TABLE aggregated_web_traffic (
     'password' = 'postgres'
 );
 
+-- Where a visitor is, by the file beside this one; an address without a place has empty texts, because they are part of the key.
+CREATE VIEW located_traffic AS
+SELECT
+    host,
+    COALESCE(referrer, '') AS referrer,
+    COALESCE(place.city, '') AS city,
+    COALESCE(place.country, '') AS country,
+    ts
+FROM (SELECT *, GEOIP(ip, 'places.mmdb') AS place FROM web_traffic)
+WHERE host IS NOT NULL;
+
 INSERT INTO aggregated_web_traffic
-SELECT host, COALESCE(referrer, '') AS referrer, window_start AS event_time, CAST(COUNT(*) AS INT) AS num_hits
-FROM TABLE(TUMBLE(TABLE web_traffic, DESCRIPTOR(ts), INTERVAL '5' MINUTE))
-WHERE host IS NOT NULL
-GROUP BY host, COALESCE(referrer, ''), window_start, window_end;
+SELECT
+    host,
+    referrer,
+    city,
+    country,
+    JSON_OBJECT('city' VALUE NULLIF(city, ''), 'country' VALUE NULLIF(country, '') ABSENT ON NULL) AS headers,
+    window_start AS event_time,
+    CAST(COUNT(*) AS INT) AS num_hits
+FROM TABLE(TUMBLE(TABLE located_traffic, DESCRIPTOR(ts), INTERVAL '5' MINUTE))
+GROUP BY host, referrer, city, country, window_start, window_end;

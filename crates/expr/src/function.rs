@@ -50,6 +50,8 @@ use wiesel_core::{DataType, Result, Value};
 
 use crate::eval::EvalContext;
 
+pub use geoip::look_beside as look_for_places_beside;
+
 /// Why a call does not bind; the binder adds place and caret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FunctionError {

@@ -71,6 +71,7 @@ pub(crate) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(crate) fn new(opened: &'a Opened, options: &RunOptions) -> Self {
+        wiesel_expr::function::look_for_places_beside(&opened.place);
         let stage = Arc::new(Stage::default());
         let registry = Arc::new(ScriptedRegistry { stage: Arc::clone(&stage), real: Registry::default() });
         let clock = Arc::new(ScriptedClock(AtomicI64::new(CLOCK_START_MS)));

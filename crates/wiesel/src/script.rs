@@ -8,6 +8,7 @@ use wiesel_core::diagnostic::{Diagnostic, SourceFile};
 use wiesel_core::secret::keep_from_text;
 use wiesel_core::table::ConnectorRegistry;
 use wiesel_core::variable::{SharedVariables, expand};
+use wiesel_expr::function::look_for_places_beside;
 use wiesel_python::Python;
 use wiesel_sql::parser::ast::{Statement, StatementKind};
 use wiesel_sql::parser::parse_script;
@@ -48,6 +49,7 @@ pub(crate) fn load(
             Exit::Usage
         })?;
     }
+    look_for_places_beside(path.parent().unwrap_or_else(|| Path::new("")));
     let session = Session::new(registry, given)
         .with_variables(SharedVariables(variables.clone()))
         .with_python(Arc::new(Python::beside(path)));
@@ -69,6 +71,7 @@ pub(crate) fn load_pipeline(
     let mut options = values.table_options();
     options.extend(overrides.table_options());
     let name = pipeline.template_name();
+    look_for_places_beside(Path::new(&name).parent().unwrap_or_else(|| Path::new("")));
     let session = Session::new(registry, options)
         .with_variables(SharedVariables(values.variables()))
         .with_python(Arc::new(Python::beside(Path::new(&name))));

@@ -99,7 +99,22 @@ fn links(markdown: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::links;
+    use super::{links, repository};
+
+    #[test]
+    fn the_workflow_runs_the_test_command_of_the_readme_and_every_part() {
+        let root = repository().expect("xtask lies in the repository");
+        let text = std::fs::read_to_string(root.join(".github/workflows/ci.yml")).expect("the workflow is there");
+        let workflow: serde_json::Value = serde_saphyr::from_str(&text).expect("the workflow is YAML");
+        let steps = workflow["jobs"]["test"]["steps"].as_array().expect("the job has steps");
+        let commands: Vec<&str> = steps.iter().filter_map(|step| step["run"].as_str()).collect();
+        let readme = std::fs::read_to_string(root.join("README.md")).expect("there is a README");
+        assert!(readme.contains("\nmake test ") && commands.contains(&"make test"), "{commands:?}");
+        for part in <super::Part as clap::ValueEnum>::value_variants() {
+            let name = clap::ValueEnum::to_possible_value(part).expect("no part is hidden").get_name().to_owned();
+            assert!(commands.contains(&format!("cargo xtask ci {name}").as_str()), "no `{name}` in {commands:?}");
+        }
+    }
 
     #[test]
     fn links_are_found_in_prose_and_not_in_code() {

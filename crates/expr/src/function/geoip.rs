@@ -21,6 +21,7 @@ use arrow_array::{ArrayRef, StructArray};
 use arrow_schema::DataType as ArrowType;
 use wiesel_core::{DataType, Error, Field, Result, TypeKind, Value};
 
+pub use self::database::look_beside;
 use self::database::{Database, Places, opened};
 use crate::eval::EvalContext;
 use crate::function::binding::{Param, accept, takes};

@@ -1,7 +1,9 @@
 //! Files in MaxMind's format: opened once per process, and places decoded once per call.
 
+use std::cell::RefCell;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use maxminddb::{PathElement, Reader};
@@ -41,21 +43,42 @@ pub(super) fn opened(path: &str) -> Result<Arc<Database>> {
     Ok(database)
 }
 
+thread_local! {
+    /// Where the SQL file lies whose statements this thread plans.
+    static BESIDE: RefCell<Option<PathBuf>> = const { RefCell::new(None) };
+}
+
+/// From now on files that this thread's plans name are looked for in this folder, too, where the working directory does not have them.
+/// A file is opened while the plan is made and known by its name from then on, so that this is the only time a folder is asked for.
+pub fn look_beside(folder: &Path) {
+    BESIDE.set(Some(folder.to_owned()));
+}
+
+fn placed(path: &str) -> PathBuf {
+    let own = PathBuf::from(path);
+    let beside = BESIDE.with_borrow(|folder| folder.as_ref().map(|folder| folder.join(&own)));
+    match beside {
+        Some(beside) if !own.exists() && beside.exists() => beside,
+        _ => own,
+    }
+}
+
 fn open(path: &str) -> Result<Reader<Vec<u8>>> {
+    let place = placed(path);
     let unreadable = |reason: &dyn std::fmt::Display| {
         Error::config(format!("the file `{path}` of GEOIP cannot be read: {reason}")).hint(
-            "the path counts from the working directory; the file is one in MaxMind's format with cities, such as GeoLite2-City.mmdb or \
+            "the path counts from the working directory, then from the SQL file's folder; the file is one in MaxMind's format with cities, such as GeoLite2-City.mmdb or \
              dbip-city-lite.mmdb",
         )
     };
-    let metadata = fs::metadata(path).map_err(|e| unreadable(&e))?;
+    let metadata = fs::metadata(&place).map_err(|e| unreadable(&e))?;
     if !metadata.is_file() {
         return Err(unreadable(&"it is no file"));
     }
     if metadata.len() > FILE_BYTES_MAX {
         return Err(unreadable(&format!("it has {} bytes, more than {FILE_BYTES_MAX}", metadata.len())));
     }
-    let bytes = fs::read(path).map_err(|e| unreadable(&e))?;
+    let bytes = fs::read(&place).map_err(|e| unreadable(&e))?;
     Reader::from_source(bytes).map_err(|e| {
         Error::config(format!("the file `{path}` of GEOIP is no database in MaxMind's format: {e}"))
             .hint("GEOIP reads .mmdb files; one that came packed (.gz, .tar.gz) has to be unpacked first")
