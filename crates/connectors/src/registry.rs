@@ -72,7 +72,23 @@ const CONNECTORS: &[Connector] = &[
         probe: datagen::probe,
     },
     Connector {
+        name: "elasticsearch-6",
+        info: elasticsearch::info,
+        source: None,
+        sink: Some(elasticsearch::sink),
+        lookup: None,
+        probe: elasticsearch::probe,
+    },
+    Connector {
         name: "elasticsearch-7",
+        info: elasticsearch::info,
+        source: None,
+        sink: Some(elasticsearch::sink),
+        lookup: None,
+        probe: elasticsearch::probe,
+    },
+    Connector {
+        name: "elasticsearch-8",
         info: elasticsearch::info,
         source: None,
         sink: Some(elasticsearch::sink),
@@ -113,6 +129,22 @@ const CONNECTORS: &[Connector] = &[
         probe: nexmark::probe,
     },
     Connector {
+        name: "opensearch",
+        info: elasticsearch::info,
+        source: None,
+        sink: Some(elasticsearch::sink),
+        lookup: None,
+        probe: elasticsearch::probe,
+    },
+    Connector {
+        name: "opensearch-2",
+        info: elasticsearch::info,
+        source: None,
+        sink: Some(elasticsearch::sink),
+        lookup: None,
+        probe: elasticsearch::probe,
+    },
+    Connector {
         name: "print",
         info: print::info,
         source: None,
@@ -133,16 +165,12 @@ const CONNECTORS: &[Connector] = &[
 
 /// Connectors that Flink has and wiesel does not, each with what to do instead.
 const REFUSED: &[(&str, &str)] = &[
-    ("elasticsearch-6", "'elasticsearch-7' speaks to servers 7.8 to 8.19"),
-    ("elasticsearch-8", "'elasticsearch-7' speaks to servers 7.8 to 8.19"),
     ("hbase-1.4", "the nearest sink is 'jdbc' with a primary key"),
     ("hbase-2.2", "the nearest sink is 'jdbc' with a primary key"),
     ("iceberg", "write Parquet files with 'filesystem'"),
     ("kinesis", "read from 'kafka'"),
     ("mongodb", "the nearest sink is 'jdbc' with a primary key"),
     ("mysql-cdc", "read the change stream from 'kafka'"),
-    ("opensearch", "'elasticsearch-7' speaks the same _bulk protocol to servers that accept 7.x clients"),
-    ("opensearch-2", "'elasticsearch-7' speaks the same _bulk protocol to servers that accept 7.x clients"),
     ("postgres-cdc", "read the change stream from 'kafka'"),
     ("python-input-format", "declare the data as a table of a supported connector"),
     ("raw", "'raw' is a format, not a connector"),
@@ -255,6 +283,11 @@ fn check_watermark_options(table: &TableDescriptor) -> Result<()> {
     Ok(())
 }
 
+/// Whether a connector writes documents.
+fn is_elasticsearch(connector: &str) -> bool {
+    connector.starts_with("elasticsearch-") || connector.starts_with("opensearch")
+}
+
 /// Refuses `SET 'wiesel.sink.<table>.*'` where the connector cannot do it.
 fn refuse_settings(table: &TableDescriptor, connector: &str) -> Result<()> {
     let (name, settings) = (&table.name, table.sink_settings);
@@ -263,7 +296,9 @@ fn refuse_settings(table: &TableDescriptor, connector: &str) -> Result<()> {
             "kafka" | "upsert-kafka" => {
                 "a kafka table says it as in Flink: 'sink.delivery-guarantee' = 'exactly-once' in its WITH list"
             }
-            "elasticsearch-7" => "Elasticsearch has no transactions; the nearest is 'wiesel.sink.<table>.versioned'",
+            name if is_elasticsearch(name) => {
+                "Elasticsearch has no transactions; the nearest is 'wiesel.sink.<table>.versioned'"
+            }
             _ => "exactly-once are 'filesystem', 'jdbc' and 'kafka'",
         };
         return Err(Error::config(format!(
@@ -271,7 +306,7 @@ fn refuse_settings(table: &TableDescriptor, connector: &str) -> Result<()> {
         ))
         .hint(hint));
     }
-    if settings.versioned && connector != "elasticsearch-7" {
+    if settings.versioned && !is_elasticsearch(connector) {
         return Err(Error::config(format!(
             "setting 'wiesel.sink.{name}.versioned': connector '{connector}' has no versions of rows"
         ))
@@ -354,7 +389,7 @@ pub(crate) mod tests {
     fn a_connector_that_is_not_there_is_refused_with_what_to_do() {
         let cases: &[(&str, &str, &str)] = &[
             ("prnt", "unknown connector 'prnt'", "did you mean 'print'?"),
-            ("opensearch", "connector 'opensearch' is not supported yet", "_bulk"),
+            ("mongodb", "connector 'mongodb' is not supported yet", "jdbc"),
         ];
         for (name, message, hint) in cases {
             let error = Registry::default().info(&table(&[], &[], &[("connector", name)])).unwrap_err();

@@ -108,6 +108,8 @@ pub struct SourceContext {
     pub buffer_bytes_max: usize,
     /// Called when something arrived.
     pub waker: Waker,
+    /// Where the source may keep what it would otherwise ask another system for again; a job goes on without it, too.
+    pub cache_folder: Option<std::path::PathBuf>,
 }
 
 /// Makes the source of one table reference.

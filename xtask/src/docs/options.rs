@@ -5,9 +5,18 @@ const BASES: &[(&str, &str)] = &[
     ("(any table)", "'connector'='kafka','topic'='t','properties.bootstrap.servers'='k:9092','format'='json'"),
     ("blackhole", "'connector'='blackhole'"),
     ("datagen", "'connector'='datagen'"),
+    ("elasticsearch-6", "'connector'='elasticsearch-6','hosts'='http://e:9200','index'='i','document-type'='d'"),
     ("elasticsearch-7", "'connector'='elasticsearch-7','hosts'='http://e:9200','index'='i'"),
     ("elasticsearch-8", "'connector'='elasticsearch-8','hosts'='http://e:9200','index'='i'"),
+    ("opensearch", "'connector'='opensearch','hosts'='http://e:9200','index'='i'"),
+    ("opensearch-2", "'connector'='opensearch-2','hosts'='http://e:9200','index'='i'"),
     ("filesystem", "'connector'='filesystem','path'='p','format'='json'"),
+    ("format:avro", "'connector'='kafka','topic'='t','properties.bootstrap.servers'='k:9092','format'='avro'"),
+    (
+        "format:avro-confluent",
+        "'connector'='kafka','topic'='t','properties.bootstrap.servers'='k:9092','format'='avro-confluent',\
+         'avro-confluent.url'='http://u:p@r:8081','avro-confluent.bearer-auth.token'='t'",
+    ),
     ("format:csv", "'connector'='filesystem','path'='p','format'='csv'"),
     ("format:json", "'connector'='filesystem','path'='p','format'='json'"),
     ("format:parquet", "'connector'='filesystem','path'='p','format'='parquet'"),

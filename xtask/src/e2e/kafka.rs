@@ -17,7 +17,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message as _;
+use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
@@ -176,6 +176,17 @@ impl KafkaClient {
         }
         messages.sort();
         Ok(messages)
+    }
+
+    /// The headers of the record at the beginning of a partition, names and values as text.
+    pub(crate) fn first_headers(&self, topic: &str, partition: i32) -> Result<Vec<(String, Option<String>)>> {
+        let consumer: BaseConsumer = self.config.clone().set("group.id", "wiesel-tests-unused").create()?;
+        let mut assignment = TopicPartitionList::new();
+        assignment.add_partition_offset(topic, partition, Offset::Beginning)?;
+        consumer.assign(&assignment)?;
+        let message = consumer.poll(REQUEST_LIMIT).context("a record")??;
+        let headers = message.headers().map(|headers| headers.iter().collect::<Vec<_>>()).unwrap_or_default();
+        Ok(headers.into_iter().map(|h| (h.key.to_owned(), h.value.map(text))).collect())
     }
 
     /// Whether a reader of committed rows sees as far as one who sees everything: false while a transaction is open.

@@ -39,9 +39,9 @@ use anyhow::Result;
 
 use crate::services::Service::{self, Es7, Es8, Kafka, Objects, Postgres};
 use cases::{
-    bad_input, compose, delivery, demo, elasticsearch as elasticsearch_cases, examples, filesystem, filesystem_source,
-    harness, jdbc, jdbc_source, kafka_keys, kafka_sink, kafka_source, lookup_join, objects, options, outage, peek,
-    pipelines, state, stop, workload,
+    avro, bad_input, compose, delivery, demo, elasticsearch as elasticsearch_cases, examples, filesystem,
+    filesystem_source, harness, jdbc, jdbc_source, kafka_keys, kafka_sink, kafka_source, lookup_join, objects, options,
+    outage, peek, pipelines, state, stop, workload,
 };
 use context::Context;
 
@@ -60,6 +60,24 @@ pub(crate) struct Case {
 
 /// Every case, sorted by name.
 pub(crate) const CASES: &[Case] = &[
+    Case {
+        name: "avro_a_registry_that_is_away_holds_up_new_schemas_alone",
+        needs: &[Kafka],
+        limit_s: 300,
+        run: avro::a_registry_that_is_away_holds_up_new_schemas_alone,
+    },
+    Case {
+        name: "avro_plain_records_are_those_of_fastavro",
+        needs: &[Kafka],
+        limit_s: 180,
+        run: avro::plain_records_are_those_of_fastavro,
+    },
+    Case {
+        name: "avro_registered_records_are_those_of_confluents_client",
+        needs: &[Kafka],
+        limit_s: 180,
+        run: avro::registered_records_are_those_of_confluents_client,
+    },
     Case {
         name: "bad_input_a_broken_row_ends_the_job_with_its_place",
         needs: &[Kafka],
@@ -168,6 +186,12 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[Es8],
         limit_s: 120,
         run: elasticsearch_cases::eight_takes_keyed_and_unkeyed_rows,
+    },
+    Case {
+        name: "elasticsearch_index_names_follow_the_rows",
+        needs: &[Es7, Es8],
+        limit_s: 180,
+        run: elasticsearch_cases::index_names_follow_the_rows,
     },
     Case {
         name: "elasticsearch_without_a_right_ends_the_job_with_the_items_reason",
@@ -366,6 +390,12 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[Kafka],
         limit_s: 240,
         run: kafka_keys::changes_are_written_as_documents,
+    },
+    Case {
+        name: "kafka_keys_headers_are_written_and_read",
+        needs: &[Kafka],
+        limit_s: 180,
+        run: kafka_keys::headers_are_written_and_read,
     },
     Case {
         name: "kafka_keys_keys_are_written_and_read",

@@ -14,6 +14,7 @@ pub(crate) mod packages;
 pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod python;
+pub(crate) mod schema_registry;
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -225,6 +225,7 @@ mod tests {
             is_restored: start > 0,
             buffer_bytes_max: 1 << 20,
             waker,
+            cache_folder: None,
         };
         let mut source = factory.open(context).unwrap();
         let mut events = Vec::new();
@@ -389,6 +390,7 @@ mod tests {
             is_restored: false,
             buffer_bytes_max: 1 << 20,
             waker: Waker::default(),
+            cache_folder: None,
         };
         let mut source = factory.open(context).unwrap();
         let mut events = Vec::new();

@@ -9,6 +9,8 @@ use crate::key_index::KeyIndex;
 
 /// Holes smaller than this are not worth rebuilding the arena for.
 const HOLES_BYTES_MIN: usize = 1 << 20;
+/// The number of an index in front of an id.
+const INDEX_BYTES: usize = 4;
 
 /// What happens to a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub(super) enum Action {
 pub(super) struct Change {
     /// The number of its id; `None` without a key.
     id: Option<usize>,
+    /// The number of its index; `None` when all go to one.
+    index: Option<usize>,
     /// What happens.
     pub(super) action: Action,
     /// The row of the batch being written that this change will come from.
@@ -33,8 +37,11 @@ pub(super) struct Change {
 /// Changes waiting to be sent.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
-    /// Ids are numbered as the changes are.
+    /// Ids are numbered as the changes are. Where documents go to several indices, the number of the index stands in front.
     ids: KeyIndex,
+    /// Names of indices, where they are not one.
+    indices: KeyIndex,
+    key: Vec<u8>,
     documents: Vec<u8>,
     changes: Vec<Change>,
     /// Bytes of documents that are still some change's.
@@ -54,7 +61,7 @@ impl Buffer {
 
     /// Bytes of ids and documents to be sent.
     pub(super) fn bytes(&self) -> usize {
-        self.ids.bytes() + self.live_bytes
+        self.ids.bytes() + self.indices.bytes() + self.live_bytes
     }
 
     /// The changes, in the order in which their ids first came.
@@ -65,7 +72,13 @@ impl Buffer {
     /// The id of a change.
     pub(super) fn id(&self, change: &Change) -> &str {
         let id = change.id.map_or(&[][..], |number| self.ids.key(number));
+        let id = if change.index.is_some() { id.get(INDEX_BYTES..).unwrap_or_default() } else { id };
         str::from_utf8(id).unwrap_or_default()
+    }
+
+    /// The index of a change, where it is its own.
+    pub(super) fn index(&self, change: &Change) -> Option<&str> {
+        str::from_utf8(self.indices.key(change.index?)).ok()
     }
 
     /// The document of a range.
@@ -76,26 +89,44 @@ impl Buffer {
     /// Empties the buffer, keeping its memory.
     pub(super) fn clear(&mut self) {
         self.ids.clear();
+        self.indices.clear();
         self.documents.clear();
         self.changes.clear();
         self.live_bytes = 0;
     }
 
-    /// Adds a document without id.
-    pub(super) fn append(&mut self, document: &[u8]) {
+    /// Adds a document without id, to an index of its own or the one of all.
+    pub(super) fn append(&mut self, index: Option<&str>, document: &[u8]) {
+        let index = index.map(|name| self.indices.number(name.as_bytes()).0);
         let start = self.documents.len();
         self.documents.extend_from_slice(document);
         self.live_bytes += document.len();
         let action = Action::Write(start..self.documents.len());
-        self.changes.push(Change { id: None, action, row: None });
+        self.changes.push(Change { id: None, index, action, row: None });
     }
 
-    /// Notes that `id` is changed by `row` of the batch being written (a delete when `is_delete`). Says whether an earlier change of the
+    /// Notes that `id` (of an index of its own or the one of all) is changed by `row` of the batch being written (a delete when `is_delete`). Says whether an earlier change of the
     /// same id was replaced. Rows that are to be written get their documents by [`Buffer::set_documents`].
-    pub(super) fn note(&mut self, id: &str, row: usize, is_delete: bool, touched: &mut Vec<usize>) -> bool {
-        let (index, is_new) = self.ids.number(id.as_bytes());
+    pub(super) fn note(
+        &mut self,
+        index: Option<&str>,
+        id: &str,
+        row: usize,
+        is_delete: bool,
+        touched: &mut Vec<usize>,
+    ) -> bool {
+        let of = index.map(|name| self.indices.number(name.as_bytes()).0);
+        let (index, is_new) = match of {
+            None => self.ids.number(id.as_bytes()),
+            Some(of) => {
+                self.key.clear();
+                self.key.extend_from_slice(&u32::try_from(of).unwrap_or(u32::MAX).to_be_bytes());
+                self.key.extend_from_slice(id.as_bytes());
+                self.ids.number(&self.key)
+            }
+        };
         if is_new {
-            self.changes.push(Change { id: Some(index), action: Action::Delete, row: None });
+            self.changes.push(Change { id: Some(index), index: of, action: Action::Delete, row: None });
         }
         if let Some(change) = self.changes.get_mut(index) {
             if let Action::Write(range) = &change.action {
@@ -163,7 +194,7 @@ mod tests {
         let mut touched = Vec::new();
         let mut folded = 0;
         for (row, (id, document)) in batch.iter().enumerate() {
-            folded += usize::from(buffer.note(id, row, document.is_none(), &mut touched));
+            folded += usize::from(buffer.note(None, id, row, document.is_none(), &mut touched));
         }
         let (mut bytes, mut ends) = (Vec::new(), Vec::new());
         for row in buffer.rows_wanted(&mut touched) {
@@ -200,6 +231,18 @@ mod tests {
         assert_eq!(folded, 2);
         assert_eq!(content(&buffer), owned(&[("a", None), ("b", None), ("c", Some("3"))]));
         assert_eq!(buffer.bytes(), 4);
+    }
+
+    #[test]
+    fn an_id_is_one_of_its_index() {
+        let mut buffer = Buffer::default();
+        let mut touched = Vec::new();
+        assert!(!buffer.note(Some("x"), "1", 0, false, &mut touched));
+        assert!(!buffer.note(Some("y"), "1", 1, true, &mut touched));
+        assert!(buffer.note(Some("x"), "1", 2, true, &mut touched));
+        buffer.append(Some("y"), b"{}");
+        let found: Vec<_> = buffer.changes().iter().map(|c| (buffer.index(c), buffer.id(c))).collect();
+        assert_eq!(found, [(Some("x"), "1"), (Some("y"), "1"), (Some("y"), "")]);
     }
 
     #[test]

@@ -1,4 +1,7 @@
-//! The elasticsearch-7 connector: rows as documents, for servers 7.8 to 8.19.
+//! The connectors elasticsearch-6, -7 and -8, opensearch and opensearch-2: rows as documents.
+//!
+//! All speak the same `_bulk` requests, without a type (elasticsearch-6: with the type that the table names), which servers 7.8 to 9 and
+//! OpenSearch take; the names differ in their options only. Run against real servers 7.17 and 8.19; the others are known by their documents.
 //!
 //! - Delivery: with a primary key effectively-once by key (a document ends with its row's last content; after a restart it may show older
 //!   values until the replay has caught up), without one at-least-once.
@@ -14,7 +17,8 @@
 //! | Option | Meaning |
 //! |---|---|
 //! | `hosts` | `http://host:port`, several separated by `;`: used in turn, and for each other when one is away |
-//! | `index` | one static name |
+//! | `index` | one name, or one with a part in braces that depends on the row or the time (`index.rs`) |
+//! | `document-type` | elasticsearch-6, required there: the type of the documents |
 //! | `document-id.key-delimiter` | joins the key columns' values into `_id`; `_` unless set |
 //! | `username`, `password` | basic authentication |
 //! | `sink.bulk-flush.max-actions`, `.max-size`, `.interval` | a bulk goes at 1000 changes, 2 MB or after 1 s; 0 switches the limit off |
@@ -28,6 +32,7 @@
 mod buffer;
 mod client;
 mod id;
+mod index;
 mod options;
 mod sink;
 #[cfg(test)]
@@ -118,11 +123,16 @@ pub fn probe(table: &TableDescriptor, _as_sink: bool, context: &ConnectorContext
     connection.connect_timeout = connection.connect_timeout.min(PROBE_TIMEOUT);
     connection.socket_timeout = connection.socket_timeout.min(PROBE_TIMEOUT);
     let has_user = connection.authorization.is_some();
-    let index = options.index.as_str();
     let mut client = Client::new(connection, 0);
-    let exists = match client.request(&format!("/{index}"), &Request::Head)? {
+    // Names that rows bring are not known yet; the server itself is asked for then.
+    let (index, path) = match &options.index.dynamic {
+        None => (options.index.name.clone(), format!("/{}", options.index.name)),
+        Some(dynamic) => (dynamic.wildcard(), "/_cluster/health".to_owned()),
+    };
+    let (index, is_dynamic) = (index.as_str(), options.index.dynamic.is_some());
+    let exists = match client.request(&path, &if is_dynamic { Request::Get } else { Request::Head })? {
         Answer::Away(why) => return Err(Error::unavailable(format!("cannot reach {why}"))),
-        Answer::Status { status: 200, .. } => true,
+        Answer::Status { status: 200, .. } => !is_dynamic,
         Answer::Status { status: 404, .. } => false,
         // Writing does not need the right to look at the index.
         Answer::Status { status: 403, .. } => true,

@@ -1,4 +1,4 @@
-//! The WITH keys of elasticsearch-7.
+//! The WITH keys of Elasticsearch and OpenSearch tables.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,11 +8,10 @@ use wiesel_core::options::Options;
 use wiesel_core::table::TableDescriptor;
 use wiesel_core::{Error, Result, Schema, TypeKind};
 
+use super::index::Index;
 use crate::formats::{EncoderFactory, FormatContext, encoder_factory};
-use crate::registry::{ConnectorContext, refuse_metadata, unsupported};
+use crate::registry::{ConnectorContext, refuse_metadata};
 
-/// The name of this connector.
-const CONNECTOR: &str = "elasticsearch-7";
 /// Actions of a bulk when `sink.bulk-flush.max-actions` is 0.
 const BULK_ACTIONS_MAX: usize = 10_000;
 /// Bytes of a bulk when `sink.bulk-flush.max-size` is 0; the server itself takes 100 MB at most.
@@ -50,10 +49,12 @@ pub(super) struct Backoff {
     pub(super) retries_max: Option<u32>,
 }
 
-/// An elasticsearch-7 table.
+/// An Elasticsearch or OpenSearch table.
 pub(super) struct ElasticsearchOptions {
     pub(super) connection: Connection,
-    pub(super) index: String,
+    pub(super) index: Index,
+    /// elasticsearch-6: the type of every document.
+    pub(super) document_type: Option<String>,
     pub(super) key_delimiter: String,
     pub(super) bulk_actions_max: usize,
     pub(super) bulk_bytes_max: usize,
@@ -85,7 +86,8 @@ impl ElasticsearchOptions {
         let mut notes = Vec::new();
         refuse_later(&mut options)?;
         let connection = read_connection(&mut options, context, &mut notes)?;
-        let index = read_index(&mut options)?;
+        let index = Index::read(&mut options, &schema, time_zone)?;
+        let document_type = read_of_version(connector(table), &mut options, &mut notes)?;
         let key_delimiter = options.get("document-id.key-delimiter").unwrap_or("_").to_owned();
         let flush_actions = match options.integer("sink.bulk-flush.max-actions")? {
             None => Some(1000),
@@ -115,7 +117,7 @@ impl ElasticsearchOptions {
                 "option 'sink.parallelism' has no effect: every worker has its own instance of the sink".to_owned(),
             );
         }
-        if let Some(name @ ("csv" | "raw")) = options.get("format") {
+        if let Some(name @ ("avro" | "avro-confluent" | "csv" | "raw")) = options.get("format") {
             return Err(Error::config(format!(
                 "format '{name}' of table `{}` makes no JSON documents, which Elasticsearch takes",
                 table.name
@@ -128,6 +130,7 @@ impl ElasticsearchOptions {
         Ok(ElasticsearchOptions {
             connection,
             index,
+            document_type,
             key_delimiter,
             bulk_actions_max: flush_actions.unwrap_or(BULK_ACTIONS_MAX),
             bulk_bytes_max: flush_bytes.unwrap_or(BULK_BYTES_MAX).min(64 << 20),
@@ -141,6 +144,43 @@ impl ElasticsearchOptions {
             notes,
         })
     }
+}
+
+/// The connector's name.
+fn connector(table: &TableDescriptor) -> &str {
+    table.options.get("connector").map_or("elasticsearch-7", String::as_str)
+}
+
+/// What one of the connectors has that the others have not; the type of documents, where there is one.
+fn read_of_version(connector: &str, options: &mut Options<'_>, notes: &mut Vec<String>) -> Result<Option<String>> {
+    match connector {
+        "elasticsearch-6" => {
+            let name = options.required("document-type")?;
+            if name.is_empty() || name.starts_with('_') || name.contains([',', '"', '\\']) {
+                return Err(options.invalid("document-type", name, "a name that does not begin with `_`"));
+            }
+            return Ok(Some(name.to_owned()));
+        }
+        "elasticsearch-8" => {
+            for key in ["sink.bulk-flush.max-buffered-actions", "sink.bulk-flush.max-in-flight-actions"] {
+                if options.integer(key)?.is_some() {
+                    notes.push(format!("option '{key}' has no effect: one bulk is under way at a time"));
+                }
+            }
+            let key = "ssl.certificate-fingerprint";
+            if options.get(key).is_some() {
+                return Err(options.unsupported(key, "the server's certificate has to be signed by a public authority"));
+            }
+        }
+        "opensearch" | "opensearch-2" => {
+            let key = "allow-insecure";
+            if options.boolean(key, false)? {
+                return Err(options.unsupported(key, "the server's certificate is checked"));
+            }
+        }
+        _ => {}
+    }
+    Ok(None)
 }
 
 fn refuse_later(options: &mut Options<'_>) -> Result<()> {
@@ -219,32 +259,6 @@ fn read_host(text: &str, context: &ConnectorContext) -> Option<(String, String)>
     Some((format!("{scheme}://{name}:{port}"), format!("{scheme}://{mapped}")))
 }
 
-/// One static name that the server will take.
-fn read_index(options: &mut Options<'_>) -> Result<String> {
-    let index = options.required("index")?;
-    if index.contains(['{', '}']) {
-        return Err(unsupported(format!(
-            "index '{index}': names that depend on the row or the time are not supported yet"
-        ))
-        .hint("name one static index"));
-    }
-    let has_bad_char = index.chars().any(|c| c.is_uppercase() || c.is_control() || " \\/*?\"<>|,#:".contains(c));
-    if index.is_empty()
-        || index.len() > 255
-        || index == "."
-        || index == ".."
-        || has_bad_char
-        || index.starts_with(['-', '_', '+'])
-    {
-        return Err(options.invalid(
-            "index",
-            index,
-            "a name that Elasticsearch takes: lower case, none of \\ / * ? \" < > | , # : or blanks, not beginning with - _ +",
-        ));
-    }
-    Ok(index.to_owned())
-}
-
 fn read_backoff(options: &mut Options<'_>, notes: &mut Vec<String>) -> Result<Backoff> {
     let prefix = "sink.bulk-flush.backoff";
     let strategy = options.one_of(&format!("{prefix}.strategy"), &["DISABLED", "CONSTANT", "EXPONENTIAL"])?;
@@ -291,8 +305,9 @@ fn check_key(table: &TableDescriptor) -> Result<()> {
                 | TypeKind::VarBinary(_)
         ) {
             return Err(Error::config(format!(
-                "primary key column `{name}` of table `{}` is {kind}, which connector '{CONNECTOR}' cannot turn into a document id",
-                table.name
+                "primary key column `{name}` of table `{}` is {kind}, which connector '{}' cannot turn into a document id",
+                table.name,
+                connector(table)
             ))
             .hint("use key columns of a scalar type, or CAST them to STRING"));
         }
@@ -308,7 +323,7 @@ mod tests {
     use crate::registry::tests::table;
 
     fn read(options: &[(&str, &str)]) -> Result<ElasticsearchOptions> {
-        let mut all = BTreeMap::from([("connector", CONNECTOR), ("hosts", "http://es:9200"), ("index", "i")]);
+        let mut all = BTreeMap::from([("connector", "elasticsearch-7"), ("hosts", "http://es:9200"), ("index", "i")]);
         all.extend(options.iter().copied());
         let all: Vec<(&str, &str)> = all.into_iter().collect();
         let table = table(&[("k", DataType::string())], &["k"], &all);
@@ -366,7 +381,7 @@ mod tests {
         let cases: &[(&[(&str, &str)], &str)] = &[
             (&[("hosts", "es:9200")], "expected `http://host:port`"),
             (&[("hosts", "http://es")], "expected `http://host:port`"),
-            (&[("index", "users-{ts|yyyy}")], "not supported yet"),
+            (&[("index", "users-{ts|yyyy}")], "the table has no `ts`"),
             (&[("index", "Users")], "lower case"),
             (&[("username", "u")], "'username' and 'password' go together"),
             (&[("failure-handler", "ignore")], "'failure-handler'"),

@@ -40,7 +40,7 @@ const BUFFERED_CHANGES_MAX: usize = 100_000;
 /// The work of a checkpoint of a versioned sink: to look at the claim.
 const CLAIM: &[u8] = b"claim";
 
-/// Makes the instances of an elasticsearch-7 sink.
+/// Makes the instances of a sink.
 pub(super) struct ElasticsearchFactory {
     pub(super) table: String,
     pub(super) options: Arc<ElasticsearchOptions>,
@@ -85,6 +85,7 @@ impl SinkFactory for ElasticsearchFactory {
             received: 0,
             folded: 0,
             id: String::new(),
+            index: String::new(),
             touched: Vec::new(),
             documents: Vec::new(),
             ends: Vec::new(),
@@ -124,6 +125,7 @@ struct ElasticsearchSink {
     folded: u64,
     // Scratch space of `write`.
     id: String,
+    index: String,
     touched: Vec<usize>,
     documents: Vec<u8>,
     ends: Vec<usize>,
@@ -132,6 +134,7 @@ struct ElasticsearchSink {
 impl ElasticsearchSink {
     fn write_keyed(&mut self, ids: &DocumentIds, batch: &ChangeBatch) -> Result<()> {
         self.touched.clear();
+        let options = Arc::clone(&self.options);
         for row in 0..batch.len() {
             let kind = batch.kind(row);
             if kind == RowKind::UpdateBefore {
@@ -141,7 +144,14 @@ impl ElasticsearchSink {
             self.id.clear();
             ids.append(&mut self.id, &batch.rows, row)?;
             let is_delete = kind == RowKind::Delete;
-            self.folded += u64::from(self.buffer.note(&self.id, row, is_delete, &mut self.touched));
+            let index = match &options.index.dynamic {
+                None => None,
+                Some(dynamic) => {
+                    dynamic.write(&mut self.index, &batch.rows, row)?;
+                    Some(self.index.as_str())
+                }
+            };
+            self.folded += u64::from(self.buffer.note(index, &self.id, row, is_delete, &mut self.touched));
         }
         let rows = self.buffer.rows_wanted(&mut self.touched);
         if rows.is_empty() {
@@ -159,8 +169,15 @@ impl ElasticsearchSink {
         self.received += batch.len() as u64;
         self.encode(&batch.rows)?;
         let mut start = 0;
-        for end in &self.ends {
-            self.buffer.append(self.documents.get(start..*end).unwrap_or_default());
+        for (row, end) in self.ends.iter().enumerate() {
+            let index = match &self.options.index.dynamic {
+                None => None,
+                Some(dynamic) => {
+                    dynamic.write(&mut self.index, &batch.rows, row)?;
+                    Some(self.index.as_str())
+                }
+            };
+            self.buffer.append(index, self.documents.get(start..*end).unwrap_or_default());
             start = *end;
         }
         Ok(())
@@ -319,13 +336,18 @@ impl Sender {
         Ok(())
     }
 
+    /// Where a change goes.
+    fn index<'a>(&'a self, buffer: &'a Buffer, change: &Change) -> &'a str {
+        buffer.index(change).unwrap_or(&self.options.index.name)
+    }
+
     /// How many of the changes fit into one bulk; at least one.
     fn bulk_length(&self, buffer: &Buffer, places: &[usize]) -> usize {
         let mut bytes = 0;
         let mut length = 0;
         for place in places.iter().take(self.options.bulk_actions_max.max(1)) {
             let Some(change) = buffer.changes().get(*place) else { break };
-            bytes += buffer.id(change).len() + self.options.index.len() + 48;
+            bytes += buffer.id(change).len() + self.index(buffer, change).len() + 48;
             if let Action::Write(document) = &change.action {
                 bytes += document.len() * if self.is_keyed { 2 } else { 1 };
             }
@@ -375,10 +397,11 @@ impl Sender {
 
     fn send_halves(&mut self, buffer: &Buffer, places: &[usize], link: &Link) -> Result<()> {
         if let [place] = places {
-            let id = buffer.changes().get(*place).map_or("", |c| buffer.id(c));
+            let change = buffer.changes().get(*place);
+            let id = change.map_or("", |c| buffer.id(c));
             let error = Error::data(format!(
                 "Elasticsearch refuses document `{id}` of index `{}`: its {} bytes are too many for one request",
-                self.options.index,
+                change.map_or(self.options.index.name.as_str(), |c| self.index(buffer, c)),
                 self.body.len()
             ))
             .hint("raise http.max_content_length of the server, or write fewer columns");
@@ -407,10 +430,22 @@ impl Sender {
             };
             self.body.extend_from_slice(b"{\"");
             self.body.extend_from_slice(verb.as_bytes());
-            self.body.extend_from_slice(b"\":{\"_index\":\"");
-            // Index names hold nothing that JSON would escape; that was checked with the options.
-            self.body.extend_from_slice(self.options.index.as_bytes());
-            self.body.push(b'"');
+            self.body.extend_from_slice(b"\":{\"_index\":");
+            match buffer.index(change) {
+                Some(index) => serde_json::to_writer(&mut self.body, index)
+                    .map_err(|e| Error::internal(format!("the name of an index cannot be written: {e}")))?,
+                // The name that the table gives holds nothing that JSON would escape; that was checked with the options.
+                None => {
+                    self.body.push(b'"');
+                    self.body.extend_from_slice(self.options.index.name.as_bytes());
+                    self.body.push(b'"');
+                }
+            }
+            if let Some(document_type) = &self.options.document_type {
+                self.body.extend_from_slice(b",\"_type\":\"");
+                self.body.extend_from_slice(document_type.as_bytes());
+                self.body.push(b'"');
+            }
             if self.is_keyed {
                 self.body.extend_from_slice(b",\"_id\":");
                 serde_json::to_writer(&mut self.body, buffer.id(change))
@@ -458,7 +493,7 @@ impl Sender {
             500 | 502 | 504 => busy(Cause::Outage),
             _ => {
                 link.progress.refused.fetch_add(places.len() as u64, Ordering::Relaxed);
-                Err(refused_request(status, &whole_reason(&body), &host, &self.options.index))
+                Err(refused_request(status, &whole_reason(&body), &host, &self.options.index.name))
             }
         }
     }
@@ -493,7 +528,7 @@ impl Sender {
                 });
                 continue;
             }
-            let error = refused_item(item, &self.options.index, buffer.id(change));
+            let error = refused_item(item, self.index(buffer, change), buffer.id(change));
             if self.hands_over_refused && error.kind() == ErrorKind::Data {
                 handed_over += 1;
                 link.progress.refuse(row_of(buffer, change), error.message().to_owned());

@@ -88,6 +88,7 @@ use self::options::{FileFormat, FilesystemOptions};
 use self::parquet::ParquetPlan;
 use self::parquet_reader::ParquetScan;
 use self::partition::PartitionColumn;
+pub(crate) use self::partition_commit::Formatter;
 use self::scan::Scan;
 use self::sink::{FileEncoding, FilesystemSinkFactory};
 use self::source::{FileDecoding, FileSourceFactory, Files};
@@ -159,6 +160,7 @@ pub fn source(
                 record: Schema::new(table.columns.iter().filter(|c| is_stored(c)).map(field).collect()),
                 metadata: Vec::new(),
                 time_zone: request.time_zone.clone(),
+                addresses: Vec::new(),
             };
             FileDecoding::Records {
                 framing: framing(&mut options, "format", &table.name)?,

@@ -152,7 +152,7 @@ fn nanoseconds(fraction: &str) -> Option<i32> {
 }
 
 /// The part of Java's patterns that names years to fractions of a second.
-struct Formatter(Vec<Piece>);
+pub(crate) struct Formatter(Vec<Piece>);
 
 enum Piece {
     /// A letter and how often it stands there.
@@ -161,7 +161,8 @@ enum Piece {
 }
 
 impl Formatter {
-    fn parse(pattern: &str) -> Option<Formatter> {
+    /// Reads a pattern; `None` when it has letters beyond these.
+    pub(crate) fn parse(pattern: &str) -> Option<Formatter> {
         let mut pieces = Vec::new();
         let mut chars = pattern.chars().peekable();
         while let Some(c) = chars.next() {
@@ -199,6 +200,34 @@ impl Formatter {
             }
         }
         Some(Formatter(pieces))
+    }
+
+    /// Appends a time.
+    pub(crate) fn write(&self, time: DateTime, out: &mut String) {
+        for piece in &self.0 {
+            let (field, count) = match piece {
+                Piece::Text(text) => {
+                    out.push_str(text);
+                    continue;
+                }
+                Piece::Field(field, count) => (*field, *count),
+            };
+            let value = match field {
+                'y' | 'u' if count == 2 => i32::from(time.year()).rem_euclid(100),
+                'y' | 'u' => time.year().into(),
+                'M' => time.month().into(),
+                'd' => time.day().into(),
+                'H' => time.hour().into(),
+                'm' => time.minute().into(),
+                's' => time.second().into(),
+                _ => {
+                    let digits = format!("{:09}", time.subsec_nanosecond());
+                    out.push_str(digits.get(..count).unwrap_or(&digits));
+                    continue;
+                }
+            };
+            out.push_str(&format!("{value:0count$}"));
+        }
     }
 
     fn read(&self, text: &str) -> Option<DateTime> {

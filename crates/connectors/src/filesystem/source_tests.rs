@@ -77,6 +77,7 @@ impl Read {
             is_restored: restored.is_some(),
             buffer_bytes_max: 1 << 20,
             waker: Waker::default(),
+            cache_folder: None,
         };
         let source = factory.open(context)?;
         let positions = source.splits().iter().map(|s| (s.name.clone(), s.start)).collect();
@@ -389,6 +390,7 @@ fn what_the_sink_writes_the_source_reads() {
             is_restored: false,
             buffer_bytes_max: 1 << 20,
             waker: Waker::default(),
+            cache_folder: None,
         };
         let types = request.columns.iter().map(|i| table.columns[*i].data_type.clone()).collect();
         let read = Read {

@@ -7,6 +7,7 @@
 //!
 //! Parquet is no format in this sense, since a file is more than its rows one after the other; it lives with the filesystem connector.
 
+pub mod avro;
 pub mod change_json;
 pub mod csv;
 pub mod json;
@@ -51,6 +52,10 @@ pub trait Encoder: Send {
 pub trait DecoderFactory: Send + Sync {
     /// A decoder of its own for one worker.
     fn create(&self) -> Result<Box<dyn Decoder>>;
+    /// The registry whose schemas the records name: the source fetches them before it hands the records on.
+    fn registry(&self) -> Option<Arc<avro::SchemaRegistry>> {
+        None
+    }
 }
 
 /// Makes an encoder for each worker.
@@ -72,6 +77,8 @@ pub struct FormatContext {
     pub metadata: Vec<Field>,
     /// The session's time zone.
     pub time_zone: String,
+    /// `wiesel run --map FROM=TO`: where another system that the format asks really listens.
+    pub addresses: Vec<(String, String)>,
 }
 
 impl FormatContext {
@@ -83,6 +90,7 @@ impl FormatContext {
             schema,
             metadata: Vec::new(),
             time_zone: time_zone.to_owned(),
+            addresses: Vec::new(),
         }
     }
 }
@@ -125,10 +133,11 @@ impl Framing {
 }
 
 /// Formats that records of a stream can have.
-const RECORD_FORMATS: &[&str] = &["canal-json", "csv", "debezium-json", "json", "maxwell-json", "raw"];
+const RECORD_FORMATS: &[&str] =
+    &["avro", "avro-confluent", "canal-json", "csv", "debezium-json", "json", "maxwell-json", "raw"];
 
 /// Formats that Flink has and that are refused by name.
-const LATER_FORMATS: &[&str] = &["avro", "avro-confluent", "debezium-avro-confluent", "ogg-json", "orc", "protobuf"];
+const LATER_FORMATS: &[&str] = &["debezium-avro-confluent", "ogg-json", "orc", "protobuf"];
 
 /// The decoder that the option `format_key` names, with its own options read.
 pub fn decoder_factory(
@@ -144,6 +153,9 @@ pub fn decoder_factory(
         )));
     }
     Ok(match name {
+        name if avro::NAMES.contains(&name) => {
+            Arc::new(avro::AvroDecoderFactory::new(name, options, &prefix, context)?)
+        }
         "csv" => Arc::new(csv::CsvDecoderFactory::new(options, &prefix, context)?),
         "raw" => Arc::new(raw::RawFactory::new(options, &prefix, context)?),
         name if is_changelog(name) => Arc::new(change_json::ChangeJsonFactory::new(name, options, &prefix, context)?),
@@ -159,6 +171,9 @@ pub fn encoder_factory(
 ) -> Result<Arc<dyn EncoderFactory>> {
     let (name, prefix) = check_record_format(options, format_key, &context.table)?;
     Ok(match name {
+        name if avro::NAMES.contains(&name) => {
+            Arc::new(avro::AvroEncoderFactory::new(name, options, &prefix, format_key, context)?)
+        }
         "csv" => Arc::new(csv::CsvEncoderFactory::new(options, &prefix, context)?),
         "raw" => Arc::new(raw::RawFactory::new(options, &prefix, context)?),
         name if is_changelog(name) => Arc::new(change_json::ChangeJsonFactory::new(name, options, &prefix, context)?),
@@ -212,7 +227,8 @@ fn check_record_format<'a>(options: &mut Options<'a>, format_key: &str, table: &
 
 /// The error for a format that is not one of `known`.
 pub(crate) fn refused_format(name: &str, table: &str, known: &[&'static str]) -> Error {
-    if LATER_FORMATS.contains(&name) {
+    // Those of records that are not among the known ones are formats of Kafka's records, which files do not have.
+    if LATER_FORMATS.contains(&name) || RECORD_FORMATS.contains(&name) {
         return Error::new(
             ErrorKind::Config,
             "W0503",

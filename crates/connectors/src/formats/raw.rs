@@ -2,7 +2,7 @@
 //!
 //! | option | default | |
 //! |---|---|---|
-//! | raw.charset | UTF-8 | of text columns; UTF-8 is the only one |
+//! | raw.charset | UTF-8 | of text columns: UTF-8, US-ASCII, ISO-8859-1, UTF-16, UTF-16BE, UTF-16LE |
 //! | raw.endianness | big-endian | little-endian; of numeric columns |
 //!
 //! CHAR and VARCHAR are text, BINARY and VARBINARY bytes, BOOLEAN one byte, and numbers their 1, 2, 4 or 8 bytes. A record without a value
@@ -27,16 +27,91 @@ pub struct RawFactory {
     table: String,
     /// `None`: the query does not read the column.
     field: Option<Field>,
+    charset: Charset,
     is_little_endian: bool,
+}
+
+/// The characters of text columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Charset {
+    Utf8,
+    Ascii,
+    Latin1,
+    /// Written with a mark of its byte order, which is the big one; read by its mark.
+    Utf16,
+    Utf16Be,
+    Utf16Le,
+}
+
+impl Charset {
+    /// By Java's names and their aliases.
+    fn of(name: &str) -> Option<Charset> {
+        Some(match name.to_ascii_uppercase().as_str() {
+            "UTF-8" | "UTF8" => Charset::Utf8,
+            "US-ASCII" | "ASCII" => Charset::Ascii,
+            "ISO-8859-1" | "ISO8859_1" | "LATIN1" => Charset::Latin1,
+            "UTF-16" => Charset::Utf16,
+            "UTF-16BE" => Charset::Utf16Be,
+            "UTF-16LE" => Charset::Utf16Le,
+            _ => return None,
+        })
+    }
+
+    /// The text; what is none becomes U+FFFD, as in Java.
+    fn decode(self, bytes: &[u8]) -> String {
+        let (is_little, bytes) = match (self, bytes) {
+            (Charset::Utf16, [0xff, 0xfe, rest @ ..]) => (true, rest),
+            (Charset::Utf16, [0xfe, 0xff, rest @ ..]) => (false, rest),
+            _ => (self == Charset::Utf16Le, bytes),
+        };
+        match self {
+            Charset::Utf8 => String::from_utf8_lossy(bytes).into_owned(),
+            Charset::Ascii => {
+                bytes.iter().map(|b| if b.is_ascii() { char::from(*b) } else { char::REPLACEMENT_CHARACTER }).collect()
+            }
+            Charset::Latin1 => bytes.iter().map(|b| char::from(*b)).collect(),
+            Charset::Utf16 | Charset::Utf16Be | Charset::Utf16Le => {
+                let units = bytes.chunks(2).map(|unit| match unit {
+                    [a, b] if is_little => u16::from_le_bytes([*a, *b]),
+                    [a, b] => u16::from_be_bytes([*a, *b]),
+                    _ => 0xfffd,
+                });
+                char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+            }
+        }
+    }
+
+    /// Appends the bytes of a text; what the characters do not have becomes `?`, as in Java.
+    fn encode(self, text: &str, out: &mut Vec<u8>) {
+        let limit = match self {
+            Charset::Utf8 => return out.extend_from_slice(text.as_bytes()),
+            Charset::Ascii => 0x7f,
+            Charset::Latin1 => 0xff,
+            Charset::Utf16 | Charset::Utf16Be | Charset::Utf16Le => {
+                if self == Charset::Utf16 && !text.is_empty() {
+                    out.extend_from_slice(&[0xfe, 0xff]);
+                }
+                for unit in text.encode_utf16() {
+                    let bytes = if self == Charset::Utf16Le { unit.to_le_bytes() } else { unit.to_be_bytes() };
+                    out.extend_from_slice(&bytes);
+                }
+                return;
+            }
+        };
+        out.extend(text.chars().map(|c| u8::try_from(u32::from(c)).ok().filter(|b| *b <= limit).unwrap_or(b'?')));
+    }
 }
 
 impl RawFactory {
     /// Reads the options under `prefix` and checks that there is one column of a type that has bytes.
     pub fn new(options: &mut Options<'_>, prefix: &str, context: FormatContext) -> Result<Self> {
-        let charset = format!("{prefix}charset");
-        if let Some(name) = options.get(&charset).filter(|n| !n.eq_ignore_ascii_case("utf-8")) {
-            return Err(options.unsupported(&charset, &format!("texts are UTF-8, not {name}")));
-        }
+        let key = format!("{prefix}charset");
+        let charset = match options.get(&key) {
+            None => Charset::Utf8,
+            Some(name) => Charset::of(name).ok_or_else(|| {
+                options.unsupported(&key, &format!("'{name}' is not; UTF-8, US-ASCII, ISO-8859-1 and UTF-16 are"))
+            })?,
+        };
         let endianness = options.one_of(&format!("{prefix}endianness"), &["big-endian", "little-endian"])?;
         let [field] = context.record.fields() else {
             return Err(Error::config(format!(
@@ -62,6 +137,7 @@ impl RawFactory {
         Ok(RawFactory {
             table: context.table,
             field: context.schema.fields().first().cloned(),
+            charset,
             is_little_endian: endianness == Some("little-endian"),
         })
     }
@@ -74,7 +150,7 @@ impl RawFactory {
             }};
         }
         Some(match kind {
-            TypeKind::Char(_) | TypeKind::VarChar(_) => Value::String(String::from_utf8_lossy(bytes).into_owned()),
+            TypeKind::Char(_) | TypeKind::VarChar(_) => Value::String(self.charset.decode(bytes)),
             TypeKind::Binary(_) | TypeKind::VarBinary(_) => Value::Bytes(bytes.to_vec()),
             TypeKind::Boolean => Value::Boolean(number!(i8) != 0),
             TypeKind::TinyInt => Value::Int(number!(i8).into()),
@@ -96,7 +172,7 @@ impl RawFactory {
         }
         match kind {
             TypeKind::Char(_) | TypeKind::VarChar(_) => {
-                out.extend_from_slice(array.as_string::<i32>().value(row).as_bytes());
+                self.charset.encode(array.as_string::<i32>().value(row), out);
             }
             TypeKind::Boolean => out.push(u8::from(array.as_boolean().value(row))),
             TypeKind::TinyInt => number!(array.as_primitive::<at::Int8Type>().value(row)),
@@ -229,6 +305,30 @@ mod tests {
             assert_eq!(raw.decode(&batch, 0..1).unwrap().rows, rows);
         }
         assert!(factory(TypeKind::Date, &[]).is_err());
-        assert!(factory(DataType::string().kind, &[("raw.charset", "latin1")]).is_err());
+        assert!(factory(DataType::string().kind, &[("raw.charset", "KOI8-R")]).is_err());
+    }
+
+    #[test]
+    fn texts_have_the_bytes_of_their_charset() {
+        let cases: &[(&str, &str, &[u8], &str)] = &[
+            ("utf-8", "é€", &[0xc3, 0xa9, 0xe2, 0x82, 0xac], "é€"),
+            ("US-ASCII", "aé", b"a?", "a?"),
+            ("ISO-8859-1", "é€", &[0xe9, b'?'], "é?"),
+            ("UTF-16BE", "a𝄞", &[0, b'a', 0xd8, 0x34, 0xdd, 0x1e], "a𝄞"),
+            ("UTF-16LE", "a", &[b'a', 0], "a"),
+            ("UTF-16", "a", &[0xfe, 0xff, 0, b'a'], "a"),
+            ("UTF-16", "", &[], ""),
+        ];
+        for (name, text, bytes, back) in cases {
+            let charset = Charset::of(name).unwrap();
+            let mut out = Vec::new();
+            charset.encode(text, &mut out);
+            assert_eq!(out, *bytes, "{name}");
+            assert_eq!(charset.decode(bytes), *back, "{name}");
+        }
+        assert_eq!(Charset::Utf16.decode(&[0xff, 0xfe, b'a', 0]), "a");
+        assert_eq!(Charset::Ascii.decode(&[0x80]), "\u{fffd}");
+        assert_eq!(Charset::Utf16Be.decode(&[0xd8, 0x34]), "\u{fffd}");
+        assert!(Charset::of("KOI8-R").is_none());
     }
 }

@@ -201,9 +201,9 @@ impl ExactlyOnceFactory {
             let mut reader = StageReader::open(&self.folder, &part.stage).map_err(fatal)?;
             while let Some(frame) = reader.next().map_err(fatal)? {
                 for record in Records(frame) {
-                    let StagedRecord { partition, time, key, value } = record.map_err(fatal)?;
+                    let StagedRecord { partition, time, key, value, headers } = record.map_err(fatal)?;
                     self.wait_for_room(flight)?;
-                    flight.send_keyed(partition, key, value, time).map_err(|error| match error.code {
+                    flight.send_keyed(partition, key, value, time, headers).map_err(|error| match error.code {
                         code::MESSAGE_TOO_LARGE => fatal(self.too_large(value.map_or(0, <[u8]>::len))),
                         _ => Failure::Again(self.inner.cluster().failed(&error)),
                     })?;
@@ -304,6 +304,8 @@ struct StagedRecord<'a> {
     time: Option<i64>,
     key: Option<&'a [u8]>,
     value: Option<&'a [u8]>,
+    /// In the form of `reader.rs`; empty when there are none.
+    headers: &'a [u8],
 }
 
 /// What a staged record has.
@@ -311,20 +313,23 @@ const HAS_PARTITION: u8 = 1;
 const HAS_TIME: u8 = 2;
 const HAS_KEY: u8 = 4;
 const HAS_VALUE: u8 = 8;
+const HAS_HEADERS: u8 = 16;
 
 impl StagedRecord<'_> {
-    /// `[what it has][partition: 4 bytes][time: 8][length: 4][key][length: 4][value]`, each only if it is there.
+    /// `[what it has][partition: 4 bytes][time: 8][length: 4][key][length: 4][value][length: 4][headers]`, each only if it is there.
     fn append_to(&self, frame: &mut Vec<u8>) {
         let flag = |is: bool, flag: u8| if is { flag } else { 0 };
         frame.push(
             flag(self.partition.is_some(), HAS_PARTITION)
                 | flag(self.time.is_some(), HAS_TIME)
                 | flag(self.key.is_some(), HAS_KEY)
-                | flag(self.value.is_some(), HAS_VALUE),
+                | flag(self.value.is_some(), HAS_VALUE)
+                | flag(!self.headers.is_empty(), HAS_HEADERS),
         );
         self.partition.iter().for_each(|partition| frame.extend_from_slice(&partition.to_le_bytes()));
         self.time.iter().for_each(|time| frame.extend_from_slice(&time.to_le_bytes()));
-        for bytes in [self.key, self.value].into_iter().flatten() {
+        let headers = Some(self.headers).filter(|headers| !headers.is_empty());
+        for bytes in [self.key, self.value, headers].into_iter().flatten() {
             frame.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
             frame.extend_from_slice(bytes);
         }
@@ -350,7 +355,7 @@ impl<'a> Records<'a> {
 
     fn read(&mut self) -> Result<StagedRecord<'a>> {
         let [has] = self.array()?;
-        let mut record = StagedRecord { partition: None, time: None, key: None, value: None };
+        let mut record = StagedRecord { partition: None, time: None, key: None, value: None, headers: &[] };
         if has & HAS_PARTITION != 0 {
             record.partition = Some(i32::from_le_bytes(self.array()?));
         }
@@ -362,6 +367,10 @@ impl<'a> Records<'a> {
                 let length = u32::from_le_bytes(self.array()?);
                 *part = Some(self.bytes(length as usize)?);
             }
+        }
+        if has & HAS_HEADERS != 0 {
+            let length = u32::from_le_bytes(self.array()?);
+            record.headers = self.bytes(length as usize)?;
         }
         Ok(record)
     }
@@ -397,9 +406,9 @@ impl Gathered {
 
     /// Takes what waited for later records of its keys.
     fn add_all(&mut self, reducer: &mut Reducer, target: &mut Target) {
-        for Waiting { key, value, time } in reducer.take() {
+        for Waiting { key, value, time, headers } in reducer.take() {
             let (key, value) = (Some(key.as_slice()), value.as_deref());
-            self.add(StagedRecord { partition: target.next(), time, key, value });
+            self.add(StagedRecord { partition: target.next(), time, key, value, headers: &headers });
         }
     }
 }
@@ -431,16 +440,16 @@ impl Sink for ExactlyOnceSink {
     fn write(&mut self, batch: &ChangeBatch) -> Result<()> {
         self.documents.encode(batch)?;
         let content = self.stager.content();
-        for Document { key, value, time } in self.documents.records() {
+        for Document { key, value, time, headers } in self.documents.records() {
             self.received += 1;
             match (&mut self.reducer, key) {
                 (Some(reducer), Some(key)) => {
-                    reducer.add(key, value, time);
+                    reducer.add(key, value, time, headers);
                     if reducer.is_full() {
                         content.add_all(reducer, &mut self.target);
                     }
                 }
-                _ => content.add(StagedRecord { partition: self.target.next(), time, key, value }),
+                _ => content.add(StagedRecord { partition: self.target.next(), time, key, value, headers }),
             }
         }
         Ok(())
@@ -485,9 +494,15 @@ mod tests {
     #[test]
     fn staged_records_come_back_as_they_were() {
         let records = [
-            StagedRecord { partition: Some(-7), time: Some(i64::MAX), key: Some(b"key"), value: Some(b"value") },
-            StagedRecord { partition: None, time: None, key: None, value: Some(b"") },
-            StagedRecord { partition: None, time: Some(0), key: Some(b""), value: None },
+            StagedRecord {
+                partition: Some(-7),
+                time: Some(i64::MAX),
+                key: Some(b"key"),
+                value: Some(b"value"),
+                headers: b"",
+            },
+            StagedRecord { partition: None, time: None, key: None, value: Some(b""), headers: b"some" },
+            StagedRecord { partition: None, time: Some(0), key: Some(b""), value: None, headers: b"" },
         ];
         let mut frame = Vec::new();
         records.iter().for_each(|record| record.append_to(&mut frame));

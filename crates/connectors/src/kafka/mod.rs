@@ -36,7 +36,8 @@
 //! | sink.buffer-flush.max-rows, sink.buffer-flush.interval | off | upsert-kafka: keep only the last record of a key until then, see `reduce.rs` |
 //! | sink.transactional-id-prefix | none | required for exactly-once: transactional.id and group are `<prefix>-wiesel-<table>` |
 //!
-//! Metadata columns: topic, partition, headers, offset, timestamp (also written), timestamp-type, and `value.*` of the format.
+//! Metadata columns: topic, partition, headers and timestamp (also written), header-list, offset, timestamp-type, and `value.*` of the
+//! format.
 
 pub mod admin;
 mod cluster;
@@ -67,6 +68,7 @@ use self::options::{Bounded, Delivery, KEY_FORMAT, KafkaOptions, KeyOptions};
 use self::reader::{KafkaReader, Metadata, OutputColumn};
 use self::sink::KafkaSinkFactory;
 use self::source::{KafkaSource, SourceSettings, SplitNames};
+use crate::formats::avro::{Registries, SchemaSource};
 use crate::formats::{
     DecoderFactory, EncoderFactory, FormatContext, changelog_mode, decoder_factory, encoder_factory, metadata,
 };
@@ -171,17 +173,23 @@ pub fn source(
             *column = OutputColumn::Value(values.len() + index);
         }
     }
-    let values = FormatContext { metadata, ..value_context(table, &kafka, &values, &request.time_zone) };
+    let values = FormatContext {
+        metadata,
+        addresses: context.address_map.clone(),
+        ..value_context(table, &kafka, &values, &request.time_zone)
+    };
     let decoder = decoder_factory(&mut options, kafka.format_key, values)?;
     let keys = match &kafka.key {
         None => None,
         Some(key) => {
-            let context = key_context(table, key, &key_columns(table, &kafka), &request.time_zone);
-            Some(decoder_factory(&mut options, KEY_FORMAT, context)?)
+            let keys = key_context(table, key, &key_columns(table, &kafka), &request.time_zone);
+            let keys = FormatContext { addresses: context.address_map.clone(), ..keys };
+            Some(decoder_factory(&mut options, KEY_FORMAT, keys)?)
         }
     };
-    let wants_headers =
-        requested.iter().any(|c| matches!(&c.kind, ColumnKind::Metadata { key, .. } if key == "headers"));
+    let wants_headers = requested
+        .iter()
+        .any(|c| matches!(&c.kind, ColumnKind::Metadata { key, .. } if key == "headers" || key == "header-list"));
     Ok(Box::new(KafkaSourceFactory {
         columns: output,
         schema: schema(table, &request.columns)?,
@@ -213,7 +221,7 @@ pub fn sink(
     let requested = columns(table, &request.columns)?;
     let place = |column: &usize| request.columns.iter().position(|of| of == column);
     let physical: Vec<usize> = kafka.value_columns.iter().filter_map(place).collect();
-    let mut timestamp = None;
+    let (mut timestamp, mut headers) = (None, None);
     for (index, column) in requested.iter().enumerate() {
         match &column.kind {
             ColumnKind::Physical => {}
@@ -226,6 +234,7 @@ pub fn sink(
                 }
                 timestamp = Some(index);
             }
+            ColumnKind::Metadata { key, .. } if key == "headers" => headers = Some(index),
             ColumnKind::Metadata { key, .. } => {
                 return Err(Error::config(format!(
                     "column `{}` of table `{}`: metadata '{key}' cannot be written",
@@ -236,14 +245,16 @@ pub fn sink(
         }
     }
     let encoded: Vec<&TableColumn> = physical.iter().map(|index| requested[*index]).collect();
-    let encoder: Arc<dyn EncoderFactory> =
-        encoder_factory(&mut options, kafka.format_key, value_context(table, &kafka, &encoded, &request.time_zone))?;
+    let values = value_context(table, &kafka, &encoded, &request.time_zone);
+    let values = FormatContext { addresses: context.address_map.clone(), ..values };
+    let encoder: Arc<dyn EncoderFactory> = encoder_factory(&mut options, kafka.format_key, values)?;
     let keys = match &kafka.key {
         None => None,
         Some(key) => {
             let columns: Vec<usize> = key.columns.iter().filter_map(place).collect();
-            let context = key_context(table, key, &key_columns(table, &kafka), &request.time_zone);
-            Some((columns, encoder_factory(&mut options, KEY_FORMAT, context)?))
+            let keys = key_context(table, key, &key_columns(table, &kafka), &request.time_zone);
+            let keys = FormatContext { addresses: context.address_map.clone(), ..keys };
+            Some((columns, encoder_factory(&mut options, KEY_FORMAT, keys)?))
         }
     };
     let delivery = kafka.delivery.clone();
@@ -256,6 +267,7 @@ pub fn sink(
         keys,
         physical,
         timestamp,
+        headers,
         hands_over_refused: request.hands_over_refused,
     };
     Ok(match delivery {
@@ -365,6 +377,7 @@ fn value_context(
         record: Schema::new(value_columns(table, options).iter().map(field).collect()),
         metadata: Vec::new(),
         time_zone: time_zone.to_owned(),
+        addresses: Vec::new(),
     }
 }
 
@@ -395,8 +408,13 @@ struct KafkaSourceFactory {
 
 impl SourceFactory for KafkaSourceFactory {
     fn open(&self, context: SourceContext) -> Result<Box<dyn Source>> {
-        let source = KafkaSource::open(self.settings.clone(), &context, self.names.clone())?;
-        Ok(Box::new(source))
+        let source = Box::new(KafkaSource::open(self.settings.clone(), &context, self.names.clone())?);
+        let registries =
+            Registries { values: self.decoder.registry(), keys: self.keys.as_ref().and_then(|keys| keys.registry()) };
+        if registries.is_empty() {
+            return Ok(source);
+        }
+        Ok(Box::new(SchemaSource::new(source, registries, context.cache_folder.as_deref())))
     }
 
     fn reader(&self) -> Result<Option<Box<dyn RowReader>>> {

@@ -8,16 +8,17 @@ use std::sync::{Arc, PoisonError};
 
 use arrow_array::builder::{BinaryBuilder, MapBuilder, MapFieldNames, StringBuilder};
 use arrow_array::{
-    ArrayRef, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray,
-    TimestampMillisecondArray, TimestampNanosecondArray,
+    ArrayRef, Int32Array, Int64Array, ListArray, RecordBatch, RecordBatchOptions, StringArray, StructArray,
+    TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
 };
+use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType as ArrowType, Field as ArrowField, TimeUnit};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use wiesel_core::source::{RawBatch, RawRecord, ReadRows, RowReader};
 use wiesel_core::table::TableColumn;
 use wiesel_core::types::MAX_LENGTH;
-use wiesel_core::{DataType, Error, ErrorKind, Result, Schema, TypeKind};
+use wiesel_core::{DataType, Error, ErrorKind, Field, Result, Schema, TypeKind};
 
 use super::keys::KeyReader;
 use super::source::SplitNames;
@@ -29,6 +30,7 @@ pub(super) enum Metadata {
     Topic,
     Partition,
     Headers,
+    HeaderList,
     Offset,
     Timestamp,
     TimestampType,
@@ -39,11 +41,14 @@ impl Metadata {
     pub(super) fn all() -> Vec<(Metadata, &'static str, DataType, bool)> {
         let string = || TypeKind::VarChar(MAX_LENGTH);
         let bytes = DataType::new(TypeKind::VarBinary(MAX_LENGTH));
-        let headers = TypeKind::Map(Box::new(DataType::not_null(string())), Box::new(bytes));
+        let headers = TypeKind::Map(Box::new(DataType::not_null(string())), Box::new(bytes.clone()));
+        let header = vec![Field::new("key", DataType::new(string())), Field::new("value", bytes)];
+        let header_list = TypeKind::Array(Box::new(DataType::new(TypeKind::Row(header))));
         vec![
             (Metadata::Topic, "topic", DataType::not_null(string()), false),
             (Metadata::Partition, "partition", DataType::not_null(TypeKind::Int), false),
-            (Metadata::Headers, "headers", DataType::not_null(headers), false),
+            (Metadata::Headers, "headers", DataType::not_null(headers), true),
+            (Metadata::HeaderList, "header-list", DataType::not_null(header_list), false),
             (Metadata::Offset, "offset", DataType::not_null(TypeKind::BigInt), false),
             (Metadata::Timestamp, "timestamp", DataType::not_null(TypeKind::TimestampLtz(3)), true),
             (Metadata::TimestampType, "timestamp-type", DataType::not_null(string()), false),
@@ -53,7 +58,7 @@ impl Metadata {
     /// The metadata that a column holds, when the key exists and casts to the declared type.
     pub(super) fn of_column(table: &str, column: &TableColumn, key: &str) -> Result<Metadata> {
         let place = format!("column `{}` of table `{table}`", column.name);
-        if ["leader-epoch", "header-list"].contains(&key) {
+        if key == "leader-epoch" {
             return Err(Error::new(
                 ErrorKind::Config,
                 "W0503",
@@ -76,6 +81,19 @@ impl Metadata {
                 TypeKind::Map(key, value) => {
                     is_string(&key.kind) && matches!(value.kind, TypeKind::VarBinary(MAX_LENGTH))
                 }
+                _ => false,
+            },
+            Metadata::HeaderList => match declared {
+                TypeKind::Array(element) => match &element.kind {
+                    TypeKind::Row(fields) => match fields.as_slice() {
+                        [key, value] => {
+                            is_string(&key.data_type.kind)
+                                && matches!(value.data_type.kind, TypeKind::VarBinary(MAX_LENGTH))
+                        }
+                        _ => false,
+                    },
+                    _ => false,
+                },
                 _ => false,
             },
         };
@@ -106,10 +124,10 @@ pub(super) fn write_header(arena: &mut Vec<u8>, name: &[u8], value: Option<&[u8]
 }
 
 /// Name and value of a header.
-type Header<'a> = (&'a [u8], Option<&'a [u8]>);
+pub(super) type Header<'a> = (&'a [u8], Option<&'a [u8]>);
 
 /// The first header in `bytes`, and what follows it.
-fn read_header(bytes: &[u8]) -> Option<(Header<'_>, &[u8])> {
+pub(super) fn read_header(bytes: &[u8]) -> Option<(Header<'_>, &[u8])> {
     let (length, bytes) = bytes.split_first_chunk::<4>()?;
     let (name, bytes) = bytes.split_at_checked(u32::from_le_bytes(*length) as usize)?;
     let (length, bytes) = bytes.split_first_chunk::<4>()?;
@@ -250,6 +268,7 @@ fn metadata_column(
             Arc::new(records.iter().map(|r| Some(timestamp_type(r.tag))).collect::<StringArray>())
         }
         (Metadata::Headers, _) => headers(data_type, records)?,
+        (Metadata::HeaderList, _) => header_list(data_type, records)?,
     })
 }
 
@@ -305,6 +324,30 @@ fn headers(data_type: &DataType, records: &Records<'_>) -> Result<ArrayRef> {
     Ok(Arc::new(map))
 }
 
+/// All headers in their order, those of one name too.
+fn header_list(data_type: &DataType, records: &Records<'_>) -> Result<ArrayRef> {
+    let wrong = || Error::internal("'header-list' is no ARRAY of ROW");
+    let ArrowType::List(item) = data_type.to_arrow() else { return Err(wrong()) };
+    let ArrowType::Struct(fields) = item.data_type().clone() else { return Err(wrong()) };
+    let (mut names, mut values) = (StringBuilder::new(), BinaryBuilder::new());
+    let mut lengths = Vec::with_capacity(records.rows);
+    for record in records.iter() {
+        let range = record.key_end as usize..record.value_start as usize;
+        let mut bytes = records.batch.arena.get(range).unwrap_or_default();
+        let mut count = 0;
+        while let Some(((name, value), rest)) = read_header(bytes) {
+            names.append_value(String::from_utf8_lossy(name));
+            values.append_option(value);
+            count += 1;
+            bytes = rest;
+        }
+        lengths.push(count);
+    }
+    let columns: Vec<ArrayRef> = vec![Arc::new(names.finish()), Arc::new(values.finish())];
+    let headers = StructArray::try_new(fields, columns, None)?;
+    Ok(Arc::new(ListArray::try_new(item, OffsetBuffer::from_lengths(lengths), Arc::new(headers), None)?))
+}
+
 /// Instants to wall-clock times of the session's zone. The offset of a quarter of an hour is kept, because records of a batch lie close
 /// together in time and zones change their offset at quarters only.
 struct LocalTime {
@@ -338,7 +381,6 @@ mod tests {
     use arrow_array::cast::AsArray;
     use arrow_array::types::{Int64Type, TimestampMillisecondType};
     use bytes::Bytes;
-    use wiesel_core::Field;
     use wiesel_core::table::ColumnKind;
 
     use super::*;
@@ -368,8 +410,12 @@ mod tests {
         TableColumn { name: name.to_owned(), data_type, kind }
     }
 
+    fn type_of(metadata: Metadata) -> DataType {
+        Metadata::all().into_iter().find(|(m, ..)| *m == metadata).expect("listed").2
+    }
+
     fn headers_type() -> DataType {
-        Metadata::all().into_iter().find(|(m, ..)| *m == Metadata::Headers).expect("listed").2
+        type_of(Metadata::Headers)
     }
 
     fn batch() -> RawBatch {
@@ -411,6 +457,7 @@ mod tests {
             metadata_column_of("topic", "topic", DataType::string()),
             metadata_column_of("tt", "timestamp-type", DataType::string()),
             metadata_column_of("h", "headers", headers_type()),
+            metadata_column_of("l", "header-list", type_of(Metadata::HeaderList)),
         ];
         let output = |column: &TableColumn| match &column.kind {
             ColumnKind::Physical => OutputColumn::Value(0),
@@ -445,6 +492,11 @@ mod tests {
         assert_eq!(map.column(0).as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["h", "none"]);
         let values: Vec<_> = map.column(1).as_binary::<i32>().iter().collect();
         assert_eq!(values, [Some(b"ccc".as_slice()), None]);
+        let list = read.rows.column(8).as_list::<i32>().value(0);
+        let list = list.as_struct();
+        assert_eq!(list.column(0).as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["h", "h", "none"]);
+        let values: Vec<_> = list.column(1).as_binary::<i32>().iter().collect();
+        assert_eq!(values, [Some(b"old".as_slice()), Some(b"ccc".as_slice()), None]);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! The producer is idempotent: a retry inside librdkafka neither repeats nor reorders a record. A broker that is away is waited for without
 //! limit (unless `properties.delivery.timeout.ms` sets one); meanwhile the bytes in flight are bounded and the job stops feeding.
 
+use std::ffi::CString;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use wiesel_ffi::kafka::{Client, ClientKind, KafkaError, Producer, code};
 use super::cluster::{ClientSettings, Cluster, Trouble};
 use super::options::{Delivery, KafkaOptions, Partitioner};
 use super::properties::Properties;
+use super::reader::{read_header, write_header};
 use super::reduce::Reducer;
 use crate::formats::{Encoder, EncoderFactory};
 
@@ -51,6 +53,8 @@ pub(super) struct KafkaSinkFactory {
     pub(super) physical: Vec<usize>,
     /// Which of a batch's columns is the record's time.
     pub(super) timestamp: Option<usize>,
+    /// Which of a batch's columns holds the record's headers.
+    pub(super) headers: Option<usize>,
     /// Records that are too large are handed over and do not end the job.
     pub(super) hands_over_refused: bool,
 }
@@ -71,6 +75,9 @@ impl KafkaSinkFactory {
             table: self.table.clone(),
             topic: self.options.topics.first().cloned().unwrap_or_default(),
             timestamp: self.timestamp,
+            headers: self.headers,
+            header_bytes: Vec::new(),
+            header_ends: Vec::new(),
             values: Part::of(&self.physical, &self.encoder)?,
             keys: self.keys.as_ref().map(|(columns, encoder)| Part::of(columns, encoder)).transpose()?,
             is_upsert: self.options.is_upsert,
@@ -118,6 +125,8 @@ pub(super) struct Document<'a> {
     pub(super) key: Option<&'a [u8]>,
     pub(super) value: Option<&'a [u8]>,
     pub(super) time: Option<i64>,
+    /// Its headers, in the form of `reader.rs`.
+    pub(super) headers: &'a [u8],
 }
 
 /// Rows as records: their keys and values, and their times where a column says them.
@@ -125,6 +134,10 @@ pub(super) struct Documents {
     table: String,
     topic: String,
     timestamp: Option<usize>,
+    headers: Option<usize>,
+    /// The headers of the rows, one row's behind the other's.
+    header_bytes: Vec<u8>,
+    header_ends: Vec<usize>,
     values: Part,
     keys: Option<Part>,
     /// A row that is taken back is a record without a value.
@@ -145,6 +158,12 @@ impl Documents {
         if self.is_upsert && batch.kinds.is_some() {
             self.is_deletion.extend((0..batch.len()).map(|row| !batch.kind(row).is_add()));
         }
+        self.header_bytes.clear();
+        self.header_ends.clear();
+        if let Some(index) = self.headers {
+            write_headers(batch.rows.column(index), &mut self.header_bytes, &mut self.header_ends)
+                .map_err(|e| e.at(format!("column 'headers' of table `{}`", self.table)))?;
+        }
         self.times = self.timestamp.map(|index| record_times(batch.rows.column(index))).transpose()?;
         if self.times.iter().flatten().flatten().any(|time| *time < 0) {
             return Err(Error::data(format!(
@@ -163,8 +182,15 @@ impl Documents {
                 key: self.keys.as_ref().and_then(|keys| keys.document(row)),
                 value: if is_deletion { None } else { self.values.document(row) },
                 time: self.times.as_ref().and_then(|times| times.get(row).copied().flatten()),
+                headers: self.headers_of(row),
             }
         })
+    }
+
+    fn headers_of(&self, row: usize) -> &[u8] {
+        let start = row.checked_sub(1).and_then(|before| self.header_ends.get(before)).copied().unwrap_or(0);
+        let end = self.header_ends.get(row).copied().unwrap_or(start);
+        self.header_bytes.get(start..end).unwrap_or_default()
     }
 }
 
@@ -305,7 +331,7 @@ impl Flight {
         value: &[u8],
         timestamp_ms: Option<i64>,
     ) -> Result<(), KafkaError> {
-        self.send_keyed(partition, None, Some(value), timestamp_ms)
+        self.send_keyed(partition, None, Some(value), timestamp_ms, &[])
     }
 
     pub(super) fn send_keyed(
@@ -314,8 +340,9 @@ impl Flight {
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         timestamp_ms: Option<i64>,
+        headers: &[u8],
     ) -> Result<(), KafkaError> {
-        self.producer.send(partition, key, value, timestamp_ms, self.tag)?;
+        self.producer.send(partition, key, value, timestamp_ms, &named(headers), self.tag)?;
         self.outstanding[self.tag] += 1;
         self.bytes += (key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len)) as u64;
         Ok(())
@@ -410,7 +437,7 @@ impl KafkaSink {
             self.counters.received += 1;
             match (&mut self.reducer, document.key) {
                 (Some(reducer), Some(key)) => {
-                    reducer.add(key, document.value, document.time);
+                    reducer.add(key, document.value, document.time, document.headers);
                     if reducer.is_full() {
                         self.flush()?;
                     }
@@ -425,14 +452,21 @@ impl KafkaSink {
     fn flush(&mut self) -> Result<()> {
         let waiting = self.reducer.as_mut().map(Reducer::take).unwrap_or_default();
         for record in &waiting {
-            self.send(Document { key: Some(&record.key), value: record.value.as_deref(), time: record.time })?;
+            self.send(Document {
+                key: Some(&record.key),
+                value: record.value.as_deref(),
+                time: record.time,
+                headers: &record.headers,
+            })?;
         }
         Ok(())
     }
 
     fn send(&mut self, document: Document<'_>) -> Result<()> {
-        let Document { key, value, time } = document;
-        let Err(error) = self.flight.send_keyed(self.target.next(), key, value, time) else { return Ok(()) };
+        let Document { key, value, time, headers } = document;
+        let Err(error) = self.flight.send_keyed(self.target.next(), key, value, time, headers) else {
+            return Ok(());
+        };
         if error.code == code::MESSAGE_TOO_LARGE && self.hands_over_refused {
             let reason = self.not_delivered(&error, -1).message().to_owned();
             self.refused.push(RefusedRow { row: value.unwrap_or_default().to_vec(), reason });
@@ -506,6 +540,38 @@ impl Sink for KafkaSink {
     fn counters(&self) -> SinkCounters {
         self.counters
     }
+}
+
+/// Headers as the client takes them; most records have none, and then nothing is allocated.
+fn named(mut headers: &[u8]) -> Vec<(CString, Option<&[u8]>)> {
+    let mut named = Vec::new();
+    while let Some(((name, value), rest)) = read_header(headers) {
+        named.push((CString::new(name).unwrap_or_default(), value));
+        headers = rest;
+    }
+    named
+}
+
+/// The headers of every row of a MAP column; NULL has none.
+fn write_headers(column: &ArrayRef, bytes: &mut Vec<u8>, ends: &mut Vec<usize>) -> Result<()> {
+    let wrong = || Error::internal("the column 'headers' is no MAP of texts to bytes");
+    let map = column.as_map_opt().ok_or_else(wrong)?;
+    let names = map.keys().as_string_opt::<i32>().ok_or_else(wrong)?;
+    let values = map.values().as_binary_opt::<i32>().ok_or_else(wrong)?;
+    let offsets = map.value_offsets();
+    for row in 0..map.len() {
+        if map.is_valid(row) {
+            for entry in offsets[row] as usize..offsets[row + 1] as usize {
+                if names.is_null(entry) || names.value(entry).contains('\0') {
+                    return Err(Error::data("the name of a header is NULL or holds a zero byte"));
+                }
+                let value = values.is_valid(entry).then(|| values.value(entry));
+                write_header(bytes, names.value(entry).as_bytes(), value);
+            }
+        }
+        ends.push(bytes.len());
+    }
+    Ok(())
 }
 
 /// A timestamp column in ms; a NULL leaves the time to the producer.

@@ -330,6 +330,7 @@ mod tests {
             is_restored: start > 0,
             buffer_bytes_max: 1 << 20,
             waker: Waker::default(),
+            cache_folder: None,
         };
         let mut source = factory.open(context).unwrap();
         let mut reader = factory.reader().unwrap().unwrap();

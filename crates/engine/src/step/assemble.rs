@@ -27,6 +27,7 @@ use crate::checkpoint::folder::Folder;
 use crate::checkpoint::identity;
 use crate::checkpoint::manifest::{Manifest, SinkEntry};
 use crate::checkpoint::recovery::Recovered;
+use crate::checkpoint::storage;
 use crate::checkpoint::writer::Writer;
 use crate::operator::OperatorContext;
 use crate::operators;
@@ -206,6 +207,7 @@ pub(super) fn start_sources(
                     is_restored: entry.is_some(),
                     buffer_bytes_max: bytes_max,
                     waker: control.waker().clone(),
+                    cache_folder: (!storage::is_remote(&spec.state_dir)).then(|| spec.state_dir.join("cache")),
                 };
                 let bounded = source.info.is_bounded;
                 let is_sequential = !source.info.watermark_push_down;

@@ -1,7 +1,7 @@
 //! Sends messages to one topic. A send copies its bytes and returns; what became of the message is told later, by delivery reports that
 //! are added up under the tag the message was sent with.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{CString, c_int, c_void};
 use std::ptr;
 
 use super::client::{Client, Shared, TopicHandle, lock};
@@ -69,15 +69,16 @@ impl Producer {
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         timestamp_ms: Option<i64>,
+        headers: &[(CString, Option<&[u8]>)],
         tag: usize,
     ) -> Result<(), KafkaError> {
         let partition = partition.unwrap_or(sys::PARTITION_ANY);
         let opaque = ptr::without_provenance_mut::<c_void>(tag % TAGS);
         let key = memory(key);
         let value = memory(value);
-        let outcome = match timestamp_ms {
-            None => self.produce(partition, key, value, opaque),
-            Some(time) => self.produce_with_time(partition, key, value, time, opaque),
+        let outcome = match (timestamp_ms, headers) {
+            (None, []) => self.produce(partition, key, value, opaque),
+            _ => self.produce_with(partition, key, value, timestamp_ms, headers, opaque),
         };
         if outcome == 0 { Ok(()) } else { Err(KafkaError::of(outcome)) }
     }
@@ -99,24 +100,33 @@ impl Producer {
         }
     }
 
-    fn produce_with_time(
+    fn produce_with(
         &self,
         partition: i32,
         key: sys::Memory,
         value: sys::Memory,
-        timestamp_ms: i64,
+        timestamp_ms: Option<i64>,
+        headers: &[(CString, Option<&[u8]>)],
         opaque: *mut c_void,
     ) -> c_int {
         let argument = |vtype, value| sys::Argument { vtype, value };
-        let arguments = [
+        let mut arguments = vec![
             argument(sys::VTYPE_RKT, sys::ArgumentValue { rkt: self.topic.as_ptr() }),
             argument(sys::VTYPE_PARTITION, sys::ArgumentValue { int32: partition }),
             argument(sys::VTYPE_MSGFLAGS, sys::ArgumentValue { int: sys::MSG_F_COPY }),
             argument(sys::VTYPE_KEY, sys::ArgumentValue { mem: key }),
             argument(sys::VTYPE_VALUE, sys::ArgumentValue { mem: value }),
-            argument(sys::VTYPE_TIMESTAMP, sys::ArgumentValue { int64: timestamp_ms }),
             argument(sys::VTYPE_OPAQUE, sys::ArgumentValue { ptr: opaque }),
         ];
+        if let Some(time) = timestamp_ms {
+            arguments.push(argument(sys::VTYPE_TIMESTAMP, sys::ArgumentValue { int64: time }));
+        }
+        for (name, value) in headers {
+            let value = memory(*value);
+            let size = isize::try_from(value.size).unwrap_or(0);
+            let header = sys::NamedMemory { name: name.as_ptr(), ptr: value.ptr, size };
+            arguments.push(argument(sys::VTYPE_HEADER, sys::ArgumentValue { header }));
+        }
         // SAFETY: topic, bytes and arguments live over the call, which copies the bytes; each argument sets the field its type names. An
         // error object is ours to free.
         unsafe {

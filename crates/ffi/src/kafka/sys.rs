@@ -52,6 +52,7 @@ pub(super) const VTYPE_KEY: c_int = 5;
 pub(super) const VTYPE_OPAQUE: c_int = 6;
 pub(super) const VTYPE_MSGFLAGS: c_int = 7;
 pub(super) const VTYPE_TIMESTAMP: c_int = 8;
+pub(super) const VTYPE_HEADER: c_int = 9;
 
 #[repr(C)]
 pub(super) struct RawMessage {
@@ -121,6 +122,15 @@ pub(super) struct Memory {
     pub(super) size: usize,
 }
 
+/// Bytes with a name, which ends at its first zero byte.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct NamedMemory {
+    pub(super) name: *const c_char,
+    pub(super) ptr: *const c_void,
+    pub(super) size: isize,
+}
+
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(super) union ArgumentValue {
@@ -129,6 +139,7 @@ pub(super) union ArgumentValue {
     pub(super) int32: i32,
     pub(super) int64: i64,
     pub(super) mem: Memory,
+    pub(super) header: NamedMemory,
     pub(super) ptr: *mut c_void,
     pub(super) pad: [u8; 64],
 }

@@ -75,3 +75,48 @@ pub(crate) fn a_missing_right_ends_the_job_with_the_items_reason(context: &Conte
     }
     Ok(())
 }
+
+pub(crate) fn index_names_follow_the_rows(context: &Context) -> Result<()> {
+    // The names of connectors differ, the requests do not: each server takes those of the others.
+    for (line, connector) in
+        [(Line::Seven, "elasticsearch-7"), (Line::Eight, "elasticsearch-8"), (Line::Eight, "opensearch-2")]
+    {
+        let (by_day, by_name) =
+            (context.unique(&format!("day-{connector}")), context.unique(&format!("name-{connector}")));
+        let table = |name: &str, index: &str, key: &str| {
+            format!(
+                "CREATE TABLE {name} (id INT, town STRING, ts TIMESTAMP(3){key}) WITH ('connector' = '{connector}', \
+                 'hosts' = 'http://elasticsearch:9200', 'index' = '{index}');\n"
+            )
+        };
+        let job = format!(
+            "{}{}INSERT INTO keyed SELECT * FROM (VALUES (1, 'bern', TIMESTAMP '2024-01-01 23:59:59'), \
+             (1, 'basel', TIMESTAMP '2024-01-02 00:00:00'), (2, 'chur', TIMESTAMP '2024-01-02 12:00:00')) AS t(id, town, ts);\n\
+             INSERT INTO unkeyed SELECT id, town, ts FROM (VALUES (1, 'bern', TIMESTAMP '2024-01-01 23:59:59'), \
+             (2, 'chur', TIMESTAMP '2024-01-02 12:00:00')) AS t(id, town, ts);\n",
+            table("keyed", &format!("{by_day}-{{ts|yyyy.MM.dd}}"), ", PRIMARY KEY (id) NOT ENFORCED"),
+            table("unkeyed", &format!("{by_name}-{{town}}"), ""),
+        );
+        let job = context.write(&format!("{connector}.sql"), &job)?;
+        context.run(["run", &job, "--map", &map(context, line)?], 60)?.expect_code(0)?;
+        let client = context.elasticsearch(line)?;
+        let towns = |index: &str| -> Result<Vec<String>> {
+            let mut towns: Vec<String> =
+                client.documents(index)?.iter().map(|(_, d)| d["town"].as_str().unwrap_or("").to_owned()).collect();
+            towns.sort();
+            Ok(towns)
+        };
+        let found = [
+            towns(&format!("{by_day}-2024.01.01"))?,
+            towns(&format!("{by_day}-2024.01.02"))?,
+            towns(&format!("{by_name}-bern"))?,
+            towns(&format!("{by_name}-chur"))?,
+        ];
+        let expected = [vec!["bern"], vec!["basel", "chur"], vec!["bern"], vec!["chur"]];
+        ensure!(
+            found == expected.map(|towns| towns.into_iter().map(str::to_owned).collect::<Vec<_>>()),
+            "{connector}: {found:?}"
+        );
+    }
+    Ok(())
+}

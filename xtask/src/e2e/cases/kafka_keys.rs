@@ -305,3 +305,34 @@ pub(crate) fn aborted_transactions_are_hidden_on_request(context: &Context) -> R
     }
     Ok(())
 }
+
+pub(crate) fn headers_are_written_and_read(context: &Context) -> Result<()> {
+    for guarantee in ["at-least-once", "exactly-once"] {
+        let topic = context.unique(&format!("headers-{guarantee}"));
+        let kafka = context.kafka()?;
+        kafka.create_topic(&topic, 1)?;
+        let more = if guarantee == "exactly-once" { ", 'sink.transactional-id-prefix' = 'h'" } else { "" };
+        let write = format!(
+            "CREATE TABLE t (id INT, h MAP<STRING, BYTES> METADATA FROM 'headers', ts TIMESTAMP_LTZ(3) METADATA FROM 'timestamp') \
+             WITH ('connector' = 'kafka', 'topic' = '{topic}', {SERVERS}, 'format' = 'json', \
+             'sink.delivery-guarantee' = '{guarantee}'{more});\n\
+             INSERT INTO t VALUES (1, MAP['trace', CAST('abc' AS BYTES), 'none', CAST(NULL AS BYTES)], TO_TIMESTAMP_LTZ(5, 3)), \
+             (2, CAST(NULL AS MAP<STRING, BYTES>), TO_TIMESTAMP_LTZ(6, 3));\n"
+        );
+        lines(context, &format!("write-{guarantee}"), &write)?;
+        let found = kafka.first_headers(&topic, 0)?;
+        let expected = [("trace".to_owned(), Some("abc".to_owned())), ("none".to_owned(), None)];
+        ensure!(found == expected, "{guarantee}: found {found:?}");
+        let read = format!(
+            "CREATE TABLE t (id INT, l ARRAY<ROW<key STRING, `value` BYTES>> METADATA FROM 'header-list' VIRTUAL, \
+             ts TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL) \
+             WITH ('connector' = 'kafka', 'topic' = '{topic}', {SERVERS}, {ALL}, 'format' = 'json');\n\
+             CREATE TABLE console (id INT, n INT, name STRING, v STRING, ms BIGINT) WITH ('connector' = 'print');\n\
+             INSERT INTO console SELECT id, CARDINALITY(l), l[1].key, CAST(l[1].`value` AS STRING), \
+             EXTRACT(MILLISECOND FROM ts) FROM t;\n"
+        );
+        let found = lines(context, &format!("read-{guarantee}"), &read)?;
+        ensure!(found == ["+I[1, 2, trace, abc, 5]", "+I[2, 0, null, null, 6]"], "{guarantee}: found {found:?}");
+    }
+    Ok(())
+}

@@ -1,5 +1,6 @@
 //! The cases, one file per subject. The list of them stands in `e2e/mod.rs`.
 
+pub(crate) mod avro;
 pub(crate) mod bad_input;
 pub(crate) mod compose;
 pub(crate) mod delivery;

@@ -52,6 +52,7 @@ fn decode(fields: &[Field], wanted: &[usize], options: &[(&str, &str)], text: &s
         record: Schema::new(fields.to_vec()),
         metadata: Vec::new(),
         time_zone: "UTC".to_owned(),
+        addresses: Vec::new(),
     };
     let mut decoder = decoder_factory(&mut options, "format", context)?.create()?;
     options.finish()?;

@@ -4,6 +4,8 @@
 //! Contract of [`Column::read`]: on success exactly one value was added and the position behind the value is returned; on failure the
 //! caller truncates the column to its old length, since nested columns may hold half a value by then.
 
+mod append;
+
 use std::sync::Arc;
 
 use arrow_array::types as at;
@@ -54,7 +56,7 @@ impl ReadContext {
 }
 
 /// Values of a fixed size, and which of them are NULL.
-pub(super) struct Fixed<T> {
+pub(in crate::formats) struct Fixed<T> {
     values: Vec<T>,
     nulls: NullBufferBuilder,
 }
@@ -89,7 +91,7 @@ impl<T: Copy + Default> Fixed<T> {
 }
 
 /// Texts or byte strings, one behind the other.
-pub(super) struct Variable {
+pub(in crate::formats) struct Variable {
     offsets: Vec<i32>,
     data: Vec<u8>,
     nulls: NullBufferBuilder,
@@ -146,7 +148,7 @@ fn offset_end(offsets: &[i32]) -> usize {
 }
 
 /// Arrays: offsets into a column of elements.
-pub(super) struct List {
+pub(in crate::formats) struct List {
     offsets: Vec<i32>,
     items: Column,
     item_count: usize,
@@ -155,7 +157,7 @@ pub(super) struct List {
 }
 
 /// Maps: offsets into a column of keys and one of values.
-pub(super) struct Map {
+pub(in crate::formats) struct Map {
     offsets: Vec<i32>,
     keys: Variable,
     values: Column,
@@ -165,7 +167,7 @@ pub(super) struct Map {
 }
 
 /// A column under construction.
-pub(super) enum Column {
+pub(in crate::formats) enum Column {
     Null(usize),
     Boolean { values: BooleanBufferBuilder, nulls: NullBufferBuilder },
     TinyInt(Fixed<i8>),
@@ -187,7 +189,7 @@ pub(super) enum Column {
 
 impl Column {
     /// An empty column for a type.
-    pub(super) fn new(kind: &TypeKind) -> Column {
+    pub(in crate::formats) fn new(kind: &TypeKind) -> Column {
         match kind {
             TypeKind::Null => Column::Null(0),
             TypeKind::Boolean => {
@@ -262,7 +264,7 @@ impl Column {
     }
 
     /// Adds NULL.
-    pub(super) fn push_null(&mut self) {
+    pub(in crate::formats) fn push_null(&mut self) {
         match self {
             Column::Null(length) => *length += 1,
             Column::Boolean { values, nulls } => {
@@ -290,7 +292,7 @@ impl Column {
     }
 
     /// Drops everything behind the first `length` values, half-read ones included.
-    pub(super) fn truncate(&mut self, length: usize) {
+    pub(in crate::formats) fn truncate(&mut self, length: usize) {
         match self {
             Column::Null(count) => *count = length,
             Column::Boolean { values, nulls } => {

@@ -73,20 +73,20 @@ fn quoted_names(fields: &[Field]) -> Vec<Vec<u8>> {
 }
 
 /// A column with its type known, and which rows of it are NULL.
-struct Typed<'a> {
+pub(in crate::formats) struct Typed<'a> {
     nulls: Option<&'a NullBuffer>,
-    values: Values<'a>,
+    pub(in crate::formats) values: Values<'a>,
 }
 
 impl Typed<'_> {
     #[inline(always)]
-    fn is_null(&self, row: usize) -> bool {
+    pub(in crate::formats) fn is_null(&self, row: usize) -> bool {
         self.nulls.is_some_and(|nulls| nulls.is_null(row))
     }
 }
 
 /// The values of a column.
-enum Values<'a> {
+pub(in crate::formats) enum Values<'a> {
     Null,
     Boolean(&'a BooleanArray),
     TinyInt(&'a Int8Array),
@@ -107,7 +107,7 @@ enum Values<'a> {
 }
 
 /// The typed view of a column; the batch must have the Arrow types that the SQL types stand for.
-fn typed<'a>(array: &'a ArrayRef, data_type: &DataType) -> Result<Typed<'a>> {
+pub(in crate::formats) fn typed<'a>(array: &'a ArrayRef, data_type: &DataType) -> Result<Typed<'a>> {
     try_typed(array, data_type)
         .ok_or_else(|| Error::internal(format!("a column of type {data_type} came as {}", array.data_type())))
 }

@@ -16,9 +16,9 @@
 pub(super) mod column;
 mod compact;
 mod decode;
-mod encode;
+pub(super) mod encode;
 pub(super) mod number;
-mod object;
+pub(super) mod object;
 mod options;
 mod scan;
 #[cfg(test)]

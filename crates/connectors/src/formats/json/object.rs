@@ -72,7 +72,7 @@ impl KnownName {
 }
 
 /// Rows of named fields under construction.
-pub(super) struct ObjectColumn {
+pub(in crate::formats) struct ObjectColumn {
     fields: Vec<(Box<[u8]>, DataType)>,
     arrow_fields: arrow::Fields,
     columns: Vec<Column>,
@@ -87,7 +87,7 @@ pub(super) struct ObjectColumn {
 }
 
 impl ObjectColumn {
-    pub(super) fn new(fields: &[Field]) -> Self {
+    pub(in crate::formats) fn new(fields: &[Field]) -> Self {
         ObjectColumn {
             fields: fields.iter().map(|f| (f.name.as_bytes().into(), f.data_type.clone())).collect(),
             arrow_fields: fields.iter().map(|f| arrow::Field::new(&f.name, f.data_type.to_arrow(), true)).collect(),
@@ -101,17 +101,17 @@ impl ObjectColumn {
         }
     }
 
-    pub(super) fn rows(&self) -> usize {
+    pub(in crate::formats) fn rows(&self) -> usize {
         self.rows
     }
 
-    pub(super) fn reserve(&mut self, rows: usize) {
+    pub(in crate::formats) fn reserve(&mut self, rows: usize) {
         for column in &mut self.columns {
             column.reserve(rows);
         }
     }
 
-    pub(super) fn push_null(&mut self) {
+    pub(in crate::formats) fn push_null(&mut self) {
         for column in &mut self.columns {
             column.push_null();
         }
@@ -119,12 +119,24 @@ impl ObjectColumn {
         self.rows += 1;
     }
 
-    pub(super) fn truncate(&mut self, length: usize) {
+    pub(in crate::formats) fn truncate(&mut self, length: usize) {
         for column in &mut self.columns {
             column.truncate(length);
         }
         self.nulls.truncate(length);
         self.rows = length;
+    }
+
+    /// The columns, for formats that fill them themselves; each gets one value per row.
+    pub(in crate::formats) fn columns_mut(&mut self) -> &mut [Column] {
+        &mut self.columns
+    }
+
+    /// Ends a row whose values were put into [`ObjectColumn::columns_mut`].
+    #[inline]
+    pub(in crate::formats) fn end_row(&mut self) {
+        self.nulls.append_non_null();
+        self.rows += 1;
     }
 
     /// Reads the object at `pos` as the next row. On failure the caller truncates.
@@ -289,7 +301,7 @@ impl ObjectColumn {
     }
 
     /// The columns of everything read; empty afterwards.
-    pub(super) fn finish_columns(&mut self) -> Result<Vec<ArrayRef>> {
+    pub(in crate::formats) fn finish_columns(&mut self) -> Result<Vec<ArrayRef>> {
         self.rows = 0;
         self.nulls.finish();
         self.columns.iter_mut().map(Column::finish).collect()

@@ -504,7 +504,7 @@ fn options_are_checked_when_the_table_is_declared() {
         decoder_factory(&mut Options::new("t", &values), "value.format", context(fields.to_vec())).err()
     };
     assert!(named("json").is_none());
-    assert_eq!(named("avro").unwrap().code(), "W0503");
+    assert_eq!(named("orc").unwrap().code(), "W0503");
     assert_eq!(named("jsn").unwrap().hint_text(), Some("did you mean 'json'?"));
     assert!(named("parquet").unwrap().hint_text().unwrap().contains("filesystem"));
 }
