@@ -177,8 +177,11 @@ pub(crate) struct RunParts {
     full_bytes: usize,
 }
 
-/// A buffer that holds as much is followed by another: one that grows without end is copied as a whole now and then.
-const PART_BYTES: usize = 4 << 20;
+/// A buffer that holds as much is followed by another. Each has its room from the beginning: one that grows is copied now and then, and
+/// the pages of the copy, touched for the first time, cost a slice several milliseconds.
+const PART_BYTES: usize = 1 << 20;
+/// Room behind that for the entry that fills a buffer.
+const PART_SLACK_BYTES: usize = 4 << 10;
 
 impl RunParts {
     /// Entries that follow belong to this node of the plan.
@@ -204,7 +207,8 @@ impl StateWriter for RunParts {
         let full = self.puts.last().is_none_or(|buffer| buffer.bytes() >= PART_BYTES);
         if full {
             self.full_bytes += self.puts.last().map_or(0, RunBuffer::bytes);
-            let mut next = RunBuffer::default();
+            let bytes = Vec::with_capacity(PART_BYTES + PART_SLACK_BYTES);
+            let mut next = RunBuffer { bytes, ..RunBuffer::default() };
             next.set_operator(self.operator);
             self.puts.push(next);
         }

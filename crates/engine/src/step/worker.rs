@@ -36,7 +36,7 @@ use crate::state::store::{StateStore, Store};
 use crate::time::{self, EdgeTime};
 
 /// A worker writes so much of a checkpoint between two steps: a few milliseconds.
-const SLICE_BYTES: usize = 512 << 10;
+const SLICE_BYTES: usize = 256 << 10;
 /// Entries asked for before the bytes are looked at.
 const PART_ENTRIES: usize = 256;
 
