@@ -9,13 +9,15 @@
 //! A checkpoint id alone does not say whether an epoch was committed, because two state folders count alike: with the generation that
 //! staged the rows it does. A run may begin behind the record only when that is asked for, since its rows would come twice.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use wiesel_core::sink::{Claim, RunStart};
+use wiesel_core::sink::{Claim, RefusedRow, RunStart};
 use wiesel_core::{Error, Result};
 
+use crate::refused::Refusals;
 use crate::stage;
 
 /// What the system holds for one sink of one job.
@@ -43,10 +45,12 @@ impl Record {
     }
 }
 
-/// What a checkpoint keeps of a sink instance: by which generation it was taken.
+/// What a checkpoint keeps of a sink instance: by which generation it was taken, and up to which epoch refused rows were told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Known {
     pub(crate) generation: u64,
+    #[serde(default)]
+    pub(crate) told: u64,
 }
 
 /// Work that a checkpoint hands over: a staging file.
@@ -57,18 +61,56 @@ pub(crate) struct Pending {
     pub(crate) stage: stage::Staged,
 }
 
+/// Staged bytes of one sink that are not committed yet: with more the job waits for its commits.
+const UNCONFIRMED_BYTES_MAX: u64 = 1 << 30;
+
 /// What the factory of an exactly-once sink and its instances know of each other: the factory claims and commits, the instances stage and
 /// count.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Run {
+    folder: PathBuf,
+    prefix: String,
+    /// Refused rows are handed over, and do not end the job.
+    pub(crate) hands_over_refused: bool,
     /// What this run has claimed; 0: nothing yet.
     generation: AtomicU64,
     /// Changes of this run that are committed.
     delivered: AtomicU64,
+    refused: AtomicU64,
     retried: AtomicU64,
+    unconfirmed_bytes: AtomicU64,
+    refusals: Mutex<Refusals>,
 }
 
 impl Run {
+    /// The run of a sink whose files lie in `folder` and begin with `prefix`.
+    pub(crate) fn new(folder: &str, prefix: String, hands_over_refused: bool) -> Run {
+        let folder = PathBuf::from(folder);
+        Run {
+            refusals: Mutex::new(Refusals::new(&folder, &prefix)),
+            folder,
+            prefix,
+            hands_over_refused,
+            generation: AtomicU64::default(),
+            delivered: AtomicU64::default(),
+            refused: AtomicU64::default(),
+            retried: AtomicU64::default(),
+            unconfirmed_bytes: AtomicU64::default(),
+        }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub(crate) fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The generation that this run has claimed.
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
@@ -84,21 +126,53 @@ impl Run {
         self.retried.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The rows are in the system: they are counted, and their staging files are no longer needed.
-    pub(crate) fn committed(&self, folder: &Path, pending: &[Pending]) -> Result<()> {
-        for part in pending {
-            // What an earlier run staged was counted by that run as received.
-            if part.writer == self.generation() {
-                self.delivered.fetch_add(part.stage.changes, Ordering::Relaxed);
-            }
-            stage::remove(folder, &part.stage)?;
-        }
-        Ok(())
+    /// A file is sealed and waits for its commit.
+    pub(crate) fn staged(&self, bytes: u64) {
+        self.unconfirmed_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Delivered and retried so far.
-    pub(crate) fn counts(&self) -> (u64, u64) {
-        (self.delivered.load(Ordering::Relaxed), self.retried.load(Ordering::Relaxed))
+    /// Whether so much waits for its commit that nothing more may be staged.
+    pub(crate) fn is_full(&self) -> bool {
+        self.unconfirmed_bytes.load(Ordering::Relaxed) >= UNCONFIRMED_BYTES_MAX
+    }
+
+    /// Keeps the rows that the system refuses, before its own commit.
+    pub(crate) fn keep_refused(&self, checkpoint: u64, rows: &[RefusedRow]) -> Result<()> {
+        if self.hands_over_refused { self.refusals().keep(checkpoint, rows) } else { Ok(()) }
+    }
+
+    /// The rows are in the system: they are counted, and their staging files are no longer needed.
+    pub(crate) fn committed(&self, checkpoint: u64, pending: &[Pending]) -> Result<()> {
+        let refused = self.refusals().committed(checkpoint)?;
+        // What an earlier run staged was counted by that run as received.
+        let is_own = |part: &&Pending| part.writer == self.generation();
+        if pending.iter().any(|part| is_own(&part)) {
+            let changes: u64 = pending.iter().filter(is_own).map(|part| part.stage.changes).sum();
+            let bytes: u64 = pending.iter().filter(is_own).map(|part| part.stage.bytes).sum();
+            self.delivered.fetch_add(changes.saturating_sub(refused), Ordering::Relaxed);
+            self.refused.fetch_add(refused, Ordering::Relaxed);
+            self.unconfirmed_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        pending.iter().try_for_each(|part| stage::remove(&self.folder, &part.stage))
+    }
+
+    /// Everything that a checkpoint names is committed by now.
+    pub(crate) fn recover(&self, restored: &[Vec<u8>]) -> Result<()> {
+        stage::sweep(&self.folder, &self.prefix)?;
+        if !self.hands_over_refused {
+            return Ok(());
+        }
+        let mut told = None;
+        for state in restored.iter().filter(|state| !state.is_empty()) {
+            told = told.max(Some(decode::<Known>(state)?.told));
+        }
+        self.refusals().recover(told)
+    }
+
+    /// Delivered, refused and retried so far.
+    pub(crate) fn counts(&self) -> (u64, u64, u64) {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (count(&self.delivered), count(&self.refused), count(&self.retried))
     }
 }
 
@@ -149,7 +223,10 @@ pub(crate) fn superseded(sink: &str, mine: u64, record: &Record) -> Error {
         "superseded: generation {} has claimed sink `{sink}`, this run is generation {mine}",
         record.generation
     ))
-    .hint("the newer run goes on; start this one again only to take over from it")
+    .hint(
+        "the newer run goes on; start this one again only to take over from it. If that is another job whose file has the same name, give \
+         each of them a name of its own: SET 'pipeline.name' = '...'",
+    )
 }
 
 #[cfg(test)]
@@ -157,7 +234,7 @@ mod tests {
     use super::*;
 
     fn state(generation: u64) -> Vec<Vec<u8>> {
-        vec![encode(&Known { generation }).unwrap()]
+        vec![encode(&Known { generation, told: 0 }).unwrap()]
     }
 
     fn record(generation: u64, writer: u64, epoch: u64, is_last: bool) -> Record {

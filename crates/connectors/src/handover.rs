@@ -46,9 +46,9 @@ impl Progress {
     }
 
     /// Keeps a refused row for [`Progress::take_refused`].
-    pub(crate) fn refuse(&self, row: Vec<u8>, reason: String) {
+    pub(crate) fn refuse(&self, row: RefusedRow) {
         self.refused.fetch_add(1, Ordering::Relaxed);
-        self.refused_rows.lock().unwrap_or_else(PoisonError::into_inner).push(RefusedRow { row, reason });
+        self.refused_rows.lock().unwrap_or_else(PoisonError::into_inner).push(row);
     }
 
     /// Says what is waited for.

@@ -18,6 +18,9 @@ mod key_index;
 mod lookup_cache;
 pub mod nexmark;
 pub mod print;
+mod refused;
 pub mod registry;
 mod stage;
 mod stager;
+
+pub use refused::DELETION_REFUSED;

@@ -5,13 +5,13 @@
 //! worker:  write -> [content]  --full, or cut by a checkpoint-->  thread: frames -> file, fsync when cut
 //! ```
 //! Three buffers at most: one being filled, one cut off, one on its way. The file of one epoch is bounded: when it is full the sink asks
-//! for a checkpoint and takes no more until then.
+//! for a checkpoint and takes no more until then. So are the files of all epochs that wait for their commit: when they are too large the
+//! sink is full until a commit comes through.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wiesel_core::sink::{CheckpointKind, Prepared, SinkContext, SinkCounters, SinkStatus};
+use wiesel_core::sink::{CheckpointKind, Prepared, RefusedRow, SinkContext, SinkCounters, SinkStatus};
 use wiesel_core::{Error, ErrorKind, Result};
 
 use crate::epoch::{self, Known, Pending, Run};
@@ -52,20 +52,18 @@ pub(crate) struct Stager<C> {
     run: Arc<Run>,
     /// Commits are counted once for all instances.
     is_first: bool,
-    /// The checkpoint that is being prepared is the end of the input.
+    /// The checkpoint that is being prepared, and whether it is the end of the input.
+    checkpoint: u64,
     is_last: bool,
+    /// Rows that commits have refused, to be taken by the engine with the answer to the checkpoint.
+    refused: Vec<RefusedRow>,
 }
 
 impl<C: StageContent> Stager<C> {
     /// Starts the thread of one instance. Files are named `<prefix>-<instance>-<number>.stage`.
-    pub(crate) fn start(
-        name: &str,
-        context: &SinkContext,
-        folder: PathBuf,
-        prefix: &str,
-        run: Arc<Run>,
-    ) -> Result<Self> {
-        let (name, prefix) = (format!("{name}-{}", context.instance), format!("{prefix}-{}", context.instance));
+    pub(crate) fn start(name: &str, context: &SinkContext, run: Arc<Run>) -> Result<Self> {
+        let name = format!("{name}-{}", context.instance);
+        let (folder, prefix) = (run.folder().to_owned(), format!("{}-{}", run.prefix(), context.instance));
         let (mut file, mut number) = (None, 0);
         let write = move |work: &mut Work<C>, link: &Link| {
             work.content.frames(&mut |frame, changes| {
@@ -95,7 +93,9 @@ impl<C: StageContent> Stager<C> {
             epoch_bytes: 0,
             run,
             is_first: context.instance == 0,
+            checkpoint: 0,
             is_last: false,
+            refused: Vec::new(),
         })
     }
 
@@ -136,7 +136,7 @@ impl<C: StageContent> Stager<C> {
         self.pump()?;
         Ok(if self.epoch_bytes >= EPOCH_BYTES_MAX {
             SinkStatus::NeedsCheckpoint
-        } else if self.content.is_full() {
+        } else if self.content.is_full() || self.run.is_full() {
             SinkStatus::Full
         } else {
             SinkStatus::Ready(None)
@@ -144,12 +144,22 @@ impl<C: StageContent> Stager<C> {
     }
 
     /// A checkpoint begins: what was written so far belongs to it, nothing later does.
-    pub(crate) fn prepare(&mut self, kind: CheckpointKind) -> Result<()> {
+    pub(crate) fn prepare(&mut self, checkpoint: u64, kind: CheckpointKind) -> Result<()> {
+        self.checkpoint = checkpoint;
         self.is_last = kind == CheckpointKind::Final;
+        if self.is_last && self.is_first {
+            // The checkpoints before the last one are confirmed when that begins.
+            self.run.refusals().forget(checkpoint.saturating_sub(1))?;
+        }
         self.sealed = None;
         self.epoch_bytes = 0;
         self.cut = Some(self.take_content(true));
         self.pump()
+    }
+
+    /// Rows that were refused: those of all commits up to the answer that [`Stager::poll_prepared`] just gave.
+    pub(crate) fn take_refused(&mut self) -> Vec<RefusedRow> {
+        std::mem::take(&mut self.refused)
     }
 
     /// What the checkpoint keeps, once the file of the last cut is durable; no pending work when there was nothing to stage.
@@ -158,16 +168,26 @@ impl<C: StageContent> Stager<C> {
         let Some(sealed) = self.sealed.take() else { return Ok(None) };
         let writer = self.run.generation();
         let pending = match sealed {
-            Some(stage) => epoch::encode(&Pending { writer, is_last: self.is_last, stage })?,
+            Some(stage) => {
+                self.run.staged(stage.bytes);
+                epoch::encode(&Pending { writer, is_last: self.is_last, stage })?
+            }
             None => Vec::new(),
         };
-        Ok(Some(Prepared { pending, state: epoch::encode(&Known { generation: writer })? }))
+        let mut told = 0;
+        if self.is_first && self.run.hands_over_refused {
+            // The engine takes them together with this answer, so the checkpoint has both or neither.
+            let mut refusals = self.run.refusals();
+            self.refused = refusals.take(self.checkpoint)?;
+            told = refusals.told();
+        }
+        Ok(Some(Prepared { pending, state: epoch::encode(&Known { generation: writer, told })? }))
     }
 
     /// The counters of an instance that took and folded so many changes.
     pub(crate) fn counters(&self, received: u64, folded: u64) -> SinkCounters {
-        let (delivered, retried) = if self.is_first { self.run.counts() } else { (0, 0) };
-        SinkCounters { received, delivered, folded, refused: 0, retried }
+        let (delivered, refused, retried) = if self.is_first { self.run.counts() } else { (0, 0, 0) };
+        SinkCounters { received, delivered, folded, refused, retried }
     }
 
     /// What the thread waits for.
@@ -230,18 +250,18 @@ mod tests {
     fn a_checkpoint_cuts_exactly_where_it_began() {
         let folder = tempfile::tempdir().unwrap();
         let waker = Waker::default();
-        let path = folder.path().to_owned();
+        let run = Arc::new(Run::new(&folder.path().display().to_string(), "sink-t-0".to_owned(), false));
         let context = SinkContext { instance: 0, instances: 1, restored: Vec::new(), waker: waker.clone() };
-        let mut stager = Stager::<Words>::start("t", &context, path, "sink-t-0", Arc::default()).unwrap();
+        let mut stager = Stager::<Words>::start("t", &context, run).unwrap();
         stager.content().0.extend(b"abc");
         stager.pump().unwrap();
         stager.content().0.push(b'd');
-        stager.prepare(CheckpointKind::Periodic).unwrap();
+        stager.prepare(1, CheckpointKind::Periodic).unwrap();
         stager.content().0.push(b'e');
         let first = sealed(&mut stager, &waker).unwrap();
-        stager.prepare(CheckpointKind::Periodic).unwrap();
+        stager.prepare(2, CheckpointKind::Periodic).unwrap();
         let second = sealed(&mut stager, &waker).unwrap();
-        stager.prepare(CheckpointKind::Periodic).unwrap();
+        stager.prepare(3, CheckpointKind::Periodic).unwrap();
         assert_eq!(sealed(&mut stager, &waker), None, "nothing is staged, so there is no file");
         for (staged, expected) in [(first, "abcd"), (second, "e")] {
             let mut reader = StageReader::open(folder.path(), &staged).unwrap();

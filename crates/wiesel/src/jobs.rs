@@ -16,11 +16,13 @@ use wiesel_engine::step::job::{Job, JobEnd, JobSpec};
 use wiesel_engine::step::metrics::Metrics;
 use wiesel_expr::Session;
 use wiesel_expr::text::{RowTexts, TextRow};
-use wiesel_plan::{JobConfig, StreamPlan};
+use wiesel_plan::{JobConfig, NodeKind, StreamPlan};
 use wiesel_sql::session::PlannedJob;
 
 use crate::cli::{Exit, folder_name};
+use crate::folders::{self, Folders, Loop};
 use crate::log::Log;
+use crate::report::counter_lines;
 use crate::restart::Restarts;
 use crate::schedule::Schedule;
 use crate::status::Status;
@@ -138,6 +140,8 @@ pub(crate) struct Jobs<'a> {
     stopping: Option<(u32, Instant)>,
     /// The state folders given out.
     folders: BTreeSet<PathBuf>,
+    /// Where jobs go on whose state lies under another name.
+    places: Folders,
     schedule: Option<Schedule>,
 }
 
@@ -273,6 +277,7 @@ impl<'a> Jobs<'a> {
             worst: Exit::Done,
             stopping: None,
             folders: BTreeSet::new(),
+            places: Folders::new(),
             schedule: None,
         }
     }
@@ -322,6 +327,9 @@ impl<'a> Jobs<'a> {
                     self.notes(status);
                     status.clear();
                     let name = self.running.get(end.index).map_or("", |r| r.name.as_str());
+                    for line in self.running.get(end.index).map(|r| counter_lines(&r.metrics)).unwrap_or_default() {
+                        self.log.debug(&format!("job `{name}`: {line}"));
+                    }
                     match end.exit {
                         // A query has shown its rows; there is nothing to add.
                         Exit::Done if end.is_query => {}
@@ -410,32 +418,69 @@ impl<'a> Jobs<'a> {
         }
     }
 
-    /// The folder of a loop: INSERTs into one table have equal names, and are told apart by an ordinal, in the order of the file.
-    fn own_folder(&mut self, wanted: &Path) -> PathBuf {
-        let numbered = |ordinal: usize| {
-            let mut name = wanted.file_name().map(ToOwned::to_owned).unwrap_or_default();
-            name.push(format!("-{ordinal}"));
-            wanted.with_file_name(name)
+    /// Finds out where the jobs of the file go on, before any of them starts. `false`: they must not start, which was said.
+    pub(crate) fn find_folders<'j>(&mut self, jobs: impl Iterator<Item = &'j PlannedJob>) -> bool {
+        if self.options.fresh || self.options.savepoint.is_some() {
+            return true;
+        }
+        let mut is_allowed = self.options.allow_non_restored_state;
+        let mut taken = BTreeSet::new();
+        let mut loops = Vec::new();
+        for job in jobs.filter(|job| job.query_schema.is_none()) {
+            is_allowed |= job.config.ignore_unclaimed_state;
+            if job.config.savepoint_path.is_some() {
+                continue;
+            }
+            let own = own_folder(&mut taken, &self.root(&job.config).join(folder_name(&job.loop_name)));
+            loops.push(Loop { own, sinks: sinks_of(&job.plan) });
+        }
+        let found = match folders::find(&loops) {
+            Ok(found) => found,
+            // A place that cannot be looked at is said by the job that opens it.
+            Err(_) => return true,
         };
-        let candidates = std::iter::once(wanted.to_owned()).chain((2..).map(numbered));
-        let taken = &self.folders;
-        // There are fewer taken names than candidates, which never end.
-        let folder = candidates.into_iter().find(|folder| !taken.contains(folder)).unwrap_or_default();
-        self.folders.insert(folder.clone());
-        folder
+        let name =
+            |folder: &Path| folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        for (own, at) in &found.places {
+            self.log.info(&format!(
+                "the job `{}` goes on in `{}`, where the state of its sinks lies",
+                name(own),
+                name(at)
+            ));
+        }
+        self.places = found.places;
+        if found.left.is_empty() {
+            return true;
+        }
+        let text = format!("state of this pipeline would be left behind:\n{}", found.left.join("\n"));
+        if is_allowed {
+            self.log.warn(&text);
+        } else {
+            self.log.error(&format!(
+                "{text}\nhint: `--allow-non-restored-state` starts without it and leaves the folders as they are; `--fresh` starts \
+                 everything anew; a folder that is no longer needed can be removed"
+            ));
+            self.worst = Exit::Usage;
+        }
+        is_allowed
+    }
+
+    /// Beside which folders the folder of a job lies.
+    fn root(&self, config: &JobConfig) -> PathBuf {
+        match &config.checkpoint_dir {
+            Some(dir) => {
+                let name = self.options.state_dir.file_name().map(Path::new).unwrap_or_else(|| Path::new("job"));
+                PathBuf::from(dir.strip_prefix("file://").unwrap_or(dir)).join(name)
+            }
+            None => self.options.state_dir.clone(),
+        }
     }
 
     /// The specification of a job, and what it takes to make it again.
     fn spec(&mut self, job: PlannedJob, jobs_in_file: usize) -> (Again, JobSpec) {
         let workers = job.config.parallelism.unwrap_or_else(cores);
         let memory = self.options.memory_bytes / u64::try_from(jobs_in_file.max(1)).unwrap_or(1);
-        let root = match &job.config.checkpoint_dir {
-            Some(dir) => {
-                let name = self.options.state_dir.file_name().map(Path::new).unwrap_or_else(|| Path::new("job"));
-                PathBuf::from(dir.strip_prefix("file://").unwrap_or(dir)).join(name)
-            }
-            None => self.options.state_dir.clone(),
-        };
+        let root = self.root(&job.config);
         let session = Session { time_zone: job.config.time_zone.clone(), legacy_cast: job.config.legacy_cast };
         let mut config = job.config;
         let mut spec_collector = None;
@@ -447,7 +492,8 @@ impl<'a> Jobs<'a> {
                 None => collector(&schema, session, job.column_width_max),
             });
         }
-        let state_dir = self.own_folder(&root.join(folder_name(&job.loop_name)));
+        let own = own_folder(&mut self.folders, &root.join(folder_name(&job.loop_name)));
+        let state_dir = self.places.get(&own).cloned().unwrap_or(own);
         let savepoint = self.options.savepoint.clone().or_else(|| {
             let path = config.savepoint_path.as_deref()?;
             Some(PathBuf::from(path.strip_prefix("file://").unwrap_or(path)))
@@ -553,6 +599,30 @@ impl Again {
 /// The newest checkpoint of a folder; none when it cannot be looked at, which opening the job will say.
 fn newest_checkpoint(state_dir: &Path) -> Option<u64> {
     checkpoint::newest(state_dir).ok().flatten()
+}
+
+/// The folder of a loop: INSERTs into one table have equal names, and are told apart by an ordinal, in the order of the file.
+fn own_folder(taken: &mut BTreeSet<PathBuf>, wanted: &Path) -> PathBuf {
+    let numbered = |ordinal: usize| {
+        let mut name = wanted.file_name().map(ToOwned::to_owned).unwrap_or_default();
+        name.push(format!("-{ordinal}"));
+        wanted.with_file_name(name)
+    };
+    let candidates = std::iter::once(wanted.to_owned()).chain((2..).map(numbered));
+    // There are fewer taken names than candidates, which never end.
+    let folder = candidates.into_iter().find(|folder| !taken.contains(folder)).unwrap_or_default();
+    taken.insert(folder.clone());
+    folder
+}
+
+/// The tables that a plan writes, that of dead letters left out: every job of a file may write it.
+fn sinks_of(plan: &StreamPlan) -> BTreeSet<String> {
+    let own = plan.sinks.iter().filter(|id| !plan.is_of_dead_letters(**id));
+    let table = |id: &usize| match plan.nodes.get(*id).map(|node| &node.kind) {
+        Some(NodeKind::Sink(sink)) => Some(sink.table.name.clone()),
+        _ => None,
+    };
+    own.filter_map(table).collect()
 }
 
 /// Where a job's words go.

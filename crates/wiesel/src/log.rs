@@ -69,6 +69,11 @@ impl Log {
         self.line(Level::Info, text);
     }
 
+    /// Details for finding bugs.
+    pub(crate) fn debug(&self, text: &str) {
+        self.line(Level::Debug, text);
+    }
+
     /// Errors and warnings of a SQL text.
     pub(crate) fn diagnostics(&self, source: &SourceFile, diagnostics: &[Diagnostic]) {
         if diagnostics.is_empty() {

@@ -5,6 +5,7 @@
 mod cli;
 mod dag;
 mod door;
+mod folders;
 mod generator;
 #[cfg(feature = "kafka")]
 mod guess;
@@ -13,6 +14,8 @@ mod kibana;
 mod log;
 mod pipeline;
 mod places;
+mod redrive;
+mod report;
 mod restart;
 mod schedule;
 mod script;

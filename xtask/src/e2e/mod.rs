@@ -39,9 +39,9 @@ use anyhow::Result;
 
 use crate::services::Service::{self, Es7, Es8, Kafka, Objects, Postgres};
 use cases::{
-    avro, bad_input, compose, delivery, demo, elasticsearch as elasticsearch_cases, examples, filesystem,
+    avro, bad_input, compose, counters, delivery, demo, elasticsearch as elasticsearch_cases, examples, filesystem,
     filesystem_source, harness, jdbc, jdbc_source, kafka_keys, kafka_sink, kafka_source, lookup_join, objects, options,
-    outage, peek, pipelines, state, stop, workload,
+    outage, peek, pipelines, redrive, state, stop, workload,
 };
 use context::Context;
 
@@ -132,6 +132,7 @@ pub(crate) const CASES: &[Case] = &[
         limit_s: 300,
         run: compose::services_run_as_processes,
     },
+    Case { name: "delivery_counters_add_up", needs: &[Kafka, Es7, Postgres], limit_s: 240, run: counters::add_up },
     Case {
         name: "delivery_elasticsearch_versioned_survives_kills",
         needs: &[Kafka, Es7],
@@ -174,6 +175,12 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[Kafka, Es7, Postgres],
         limit_s: 240,
         run: delivery::refused_rows_become_dead_letters,
+    },
+    Case {
+        name: "delivery_rows_refused_at_a_commit_become_dead_letters",
+        needs: &[Kafka, Postgres],
+        limit_s: 300,
+        run: delivery::rows_refused_at_a_commit_become_dead_letters,
     },
     Case {
         name: "demo_shows_totals_and_writes_sums",
@@ -428,6 +435,12 @@ pub(crate) const CASES: &[Case] = &[
         run: kafka_keys::upserts_are_written_exactly_once,
     },
     Case {
+        name: "kafka_sink_records_larger_than_the_topic_takes_are_refused",
+        needs: &[Kafka],
+        limit_s: 240,
+        run: kafka_sink::records_larger_than_the_topic_takes_are_refused_one_by_one,
+    },
+    Case {
         name: "kafka_sink_rows_arrive_through_kills",
         needs: &[Kafka],
         limit_s: 300,
@@ -534,6 +547,12 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[Kafka],
         limit_s: 240,
         run: pipelines::workflow,
+    },
+    Case {
+        name: "redrive_sends_each_letter_once",
+        needs: &[Kafka, Postgres],
+        limit_s: 300,
+        run: redrive::sends_each_letter_once,
     },
     Case {
         name: "state_on_a_full_disk_fails_checkpoints_and_the_job_goes_on",

@@ -31,6 +31,7 @@ use super::options::{Backoff, ElasticsearchOptions};
 use super::versions::Versions;
 use crate::formats::Encoder;
 use crate::handover::{HandOver, Link, exponential_backoff};
+use crate::refused;
 
 /// The buffer being filled takes about this much; then the sink is full until the other one is sent.
 const BUFFERED_BYTES_MAX: usize = 8 << 20;
@@ -406,7 +407,11 @@ impl Sender {
             ))
             .hint("raise http.max_content_length of the server, or write fewer columns");
             if let Some(change) = buffer.changes().get(*place).filter(|_| self.hands_over_refused) {
-                link.progress.refuse(row_of(buffer, change), error.message().to_owned());
+                link.progress.refuse(refused::row(
+                    row_of(buffer, change),
+                    change.action == Action::Delete,
+                    error.message(),
+                ));
                 return Ok(());
             }
             link.progress.refused.fetch_add(1, Ordering::Relaxed);
@@ -531,7 +536,7 @@ impl Sender {
             let error = refused_item(item, self.index(buffer, change), buffer.id(change));
             if self.hands_over_refused && error.kind() == ErrorKind::Data {
                 handed_over += 1;
-                link.progress.refuse(row_of(buffer, change), error.message().to_owned());
+                link.progress.refuse(refused::row(row_of(buffer, change), is_delete, error.message()));
                 continue;
             }
             refused_count += 1;

@@ -8,27 +8,32 @@
 //!                           -> rows, record := n, COMMIT
 //! ```
 //! With a primary key the last change per key of a buffer is staged; buffers follow each other, so the last change wins in the end. A row
-//! that the database refuses ends the job and is shown: once the cause is removed, the same command goes on with the same rows.
+//! that the database refuses ends the job and is shown: once the cause is removed, the same command goes on with the same rows. With
+//! dead letters it is found by halving, left out of the transaction, and kept before its COMMIT (see `refused`).
 
-use std::path::PathBuf;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
-use postgres::Client;
+use postgres::{Client, Transaction};
 use wiesel_core::sink::{
-    CheckpointKind, Claim, Prepared as PreparedWork, Sink, SinkContext, SinkCounters, SinkFactory, SinkParallelism,
-    SinkStatus,
+    CheckpointKind, Claim, Prepared as PreparedWork, RefusedRow, Sink, SinkContext, SinkCounters, SinkFactory,
+    SinkParallelism, SinkStatus,
 };
 use wiesel_core::table::{SinkRequest, TableDescriptor};
 use wiesel_core::{ChangeBatch, Error, Result};
 
 use super::record::{self, RecordKey};
 use super::row_buffer::RowBuffer;
-use super::sink::{STATEMENT_ROWS_MAX, show_row, write_batch};
+use super::sink::{
+    STATEMENT_ROWS_MAX, check_constraints_at_once, letter_encoder, show_row, write_batch, write_or_halve,
+};
 use super::target::{Failure, Prepared, Target};
 use crate::epoch::{self, Pending, Run};
+use crate::formats::Encoder as _;
+use crate::refused::{self, REFUSED_PER_EPOCH_MAX};
 use crate::stage::{self, StageReader};
 use crate::stager::{StageContent, Stager};
 
@@ -46,8 +51,8 @@ pub(super) struct ExactlyOnceFactory {
     /// For messages.
     table: String,
     key: RecordKey,
-    folder: PathBuf,
-    prefix: String,
+    /// The session's time zone, for refused rows.
+    time_zone: String,
     run: Arc<Run>,
     /// The connection of claim and commit.
     session: Mutex<Option<(Client, Prepared)>>,
@@ -63,9 +68,12 @@ impl ExactlyOnceFactory {
             target: Arc::new(target),
             table: table.name.clone(),
             key: RecordKey { job: request.run_key.clone(), sink },
-            folder: PathBuf::from(&request.loop_folder),
-            prefix: stage::prefix(&table.name, request.ordinal),
-            run: Arc::default(),
+            time_zone: request.time_zone.clone(),
+            run: Arc::new(Run::new(
+                &request.loop_folder,
+                stage::prefix(&table.name, request.ordinal),
+                request.hands_over_refused,
+            )),
             session: Mutex::default(),
         }
     }
@@ -91,7 +99,7 @@ impl ExactlyOnceFactory {
     }
 
     /// One transaction; `Ok(false)` when the record shows that an earlier one had come through.
-    fn write(&self, checkpoint: u64, pending: &[Pending], statement_rows: usize) -> Result<bool, Failure> {
+    fn write(&self, checkpoint: u64, pending: &[Pending], how: Statements) -> Result<bool, Failure> {
         let Some(first) = pending.first() else { return Ok(false) };
         self.with_session(|client, prepared| {
             let (mut transaction, record) = record::lock(&self.target, client, &self.key)?;
@@ -101,32 +109,85 @@ impl ExactlyOnceFactory {
             if record.has(first.writer, checkpoint) {
                 return Ok(false);
             }
+            if how == Statements::Halved {
+                check_constraints_at_once(&self.target, &mut transaction)?;
+            }
+            let mut refused = Vec::new();
             for part in pending {
-                let mut reader = StageReader::open(&self.folder, &part.stage)?;
+                let mut reader = StageReader::open(self.run.folder(), &part.stage)?;
                 while let Some(frame) = reader.next()? {
-                    for_each_batch(frame, |is_delete, rows| {
-                        let mut start = 0;
-                        while start < rows.num_rows() {
-                            let count = statement_rows.min(rows.num_rows() - start);
-                            let some = rows.slice(start, count);
-                            let outcome = write_batch(&self.target, prepared, &mut transaction, is_delete, &some);
-                            outcome.map_err(|failure| match failure {
-                                Failure::Row(error) if count == 1 => {
-                                    Failure::Fatal(error.at(format!("row {}", show_row(&self.target, &some))))
-                                }
-                                failure => failure,
-                            })?;
-                            start += count;
+                    for_each_batch(frame, |is_delete, rows| match how {
+                        Statements::Halved => {
+                            self.write_around(prepared, &mut transaction, is_delete, rows, &mut refused)
                         }
-                        Ok(())
+                        Statements::Of(count) => self.write_rows(prepared, &mut transaction, is_delete, rows, count),
                     })?;
                 }
             }
+            self.run.keep_refused(checkpoint, &refused)?;
             record::store(&self.target, &mut transaction, &self.key, &record.after(first, checkpoint))?;
             transaction.commit().map_err(|e| self.target.failure(&e))?;
             Ok(true)
         })
     }
+
+    fn write_rows(
+        &self,
+        prepared: &Prepared,
+        transaction: &mut Transaction<'_>,
+        is_delete: bool,
+        rows: &RecordBatch,
+        statement_rows: usize,
+    ) -> Result<(), Failure> {
+        let mut start = 0;
+        while start < rows.num_rows() {
+            let count = statement_rows.min(rows.num_rows() - start);
+            let some = rows.slice(start, count);
+            let outcome = write_batch(&self.target, prepared, transaction, is_delete, &some);
+            outcome.map_err(|failure| match failure {
+                Failure::Row(error) if count == 1 => {
+                    Failure::Fatal(error.at(format!("row {}", show_row(&self.target, &some))))
+                }
+                failure => failure,
+            })?;
+            start += count;
+        }
+        Ok(())
+    }
+
+    /// Writes what the database takes, and gathers the rest.
+    fn write_around(
+        &self,
+        prepared: &Prepared,
+        transaction: &mut Transaction<'_>,
+        is_delete: bool,
+        rows: &RecordBatch,
+        refused: &mut Vec<RefusedRow>,
+    ) -> Result<(), Failure> {
+        let mut places = Vec::new();
+        let mut write = |part: &mut Transaction<'_>, range: Range<usize>| {
+            write_batch(&self.target, prepared, part, is_delete, &rows.slice(range.start, range.len()))
+        };
+        write_or_halve(&self.target, transaction, 0..rows.num_rows(), &mut write, &mut places)?;
+        for (place, error) in places {
+            if refused.len() >= REFUSED_PER_EPOCH_MAX {
+                return Err(Failure::Fatal(refused::too_many(&self.table, error.message())));
+            }
+            let mut row = Vec::new();
+            let change = ChangeBatch::inserts(rows.slice(place, 1));
+            letter_encoder(&self.target, &self.time_zone).encode(&change, &mut row, &mut Vec::new())?;
+            refused.push(refused::row(row, is_delete, error.message()));
+        }
+        Ok(())
+    }
+}
+
+/// How many rows go in one statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Statements {
+    Of(usize),
+    /// As many as the database takes, halved around those that it refuses.
+    Halved,
 }
 
 impl SinkFactory for ExactlyOnceFactory {
@@ -151,10 +212,9 @@ impl SinkFactory for ExactlyOnceFactory {
     }
 
     fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
-        let (name, folder) = (format!("jdbc-{}", self.table), self.folder.clone());
         Ok(Box::new(ExactlyOnceSink {
             target: Arc::clone(&self.target),
-            stager: Stager::start(&name, &context, folder, &self.prefix, Arc::clone(&self.run))?,
+            stager: Stager::start(&format!("jdbc-{}", self.table), &context, Arc::clone(&self.run))?,
             received: 0,
             folded: 0,
         }))
@@ -162,24 +222,25 @@ impl SinkFactory for ExactlyOnceFactory {
 
     fn commit(&self, checkpoint: u64, pending: &[Vec<u8>]) -> Result<()> {
         let pending: Vec<Pending> = pending.iter().map(|work| epoch::decode(work)).collect::<Result<_>>()?;
-        let mut statement_rows = STATEMENT_ROWS_MAX;
+        let mut how = Statements::Of(STATEMENT_ROWS_MAX);
         loop {
-            match self.write(checkpoint, &pending, statement_rows) {
+            match self.write(checkpoint, &pending, how) {
                 Ok(_) => break,
-                // One by one: rows that are one row in the database, or to find the row that it refuses.
-                Err(Failure::SameRowTwice | Failure::Row(_)) if statement_rows > 1 => statement_rows = 1,
+                Err(Failure::SameRowTwice | Failure::Row(_)) if how == Statements::Of(STATEMENT_ROWS_MAX) => {
+                    // One by one: rows that are one row in the database, or to find the row that it refuses.
+                    how = if self.run.hands_over_refused { Statements::Halved } else { Statements::Of(1) };
+                }
                 Err(failure) => {
                     self.run.tried_again();
                     return Err(failure.into());
                 }
             }
         }
-        self.run.committed(&self.folder, &pending)
+        self.run.committed(checkpoint, &pending)
     }
 
-    fn recover(&self, _restored: &[Vec<u8>]) -> Result<()> {
-        // Everything that a checkpoint names is committed by now.
-        stage::sweep(&self.folder, &self.prefix)
+    fn recover(&self, restored: &[Vec<u8>]) -> Result<()> {
+        self.run.recover(restored)
     }
 }
 
@@ -240,12 +301,16 @@ impl Sink for ExactlyOnceSink {
         self.stager.status()
     }
 
-    fn prepare(&mut self, _checkpoint: u64, kind: CheckpointKind) -> Result<()> {
-        self.stager.prepare(kind)
+    fn prepare(&mut self, checkpoint: u64, kind: CheckpointKind) -> Result<()> {
+        self.stager.prepare(checkpoint, kind)
     }
 
     fn poll_prepared(&mut self) -> Result<Option<PreparedWork>> {
         self.stager.poll_prepared()
+    }
+
+    fn take_refused(&mut self) -> Vec<RefusedRow> {
+        self.stager.take_refused()
     }
 
     fn waiting_for(&self) -> Option<String> {

@@ -22,6 +22,7 @@ use crate::formats::json::{JsonEncoder, JsonOptions};
 use crate::formats::{Encoder as _, FormatContext};
 use crate::handover::{HandOver, Link, exponential_backoff};
 use crate::java_text;
+use crate::refused;
 
 /// The buffer being filled takes about so many changes; then the sink is full until the other one is written.
 const BUFFERED_CHANGES_MAX: usize = 50_000;
@@ -54,10 +55,7 @@ impl SinkFactory for JdbcFactory {
     }
 
     fn open(&self, context: SinkContext) -> Result<Box<dyn Sink>> {
-        let letters = self.letters.as_ref().map(|time_zone| {
-            let context = FormatContext::whole(&self.target.name, self.target.schema.clone(), time_zone);
-            JsonEncoder::new(context, JsonOptions::default())
-        });
+        let letters = self.letters.as_ref().map(|time_zone| letter_encoder(&self.target, time_zone));
         let mut sender = Sender {
             target: Arc::clone(&self.target),
             session: None,
@@ -284,16 +282,19 @@ impl Sender {
         };
         let target = &self.target;
         let mut transaction = client.transaction().map_err(|e| target.failure(&e))?;
+        check_constraints_at_once(target, &mut transaction)?;
         let mut refused = Vec::new();
-        write_or_halve(target, prepared, &mut transaction, buffer, 0..buffer.len(), &mut refused)?;
+        let mut write = |part: &mut Transaction<'_>, range| write_rows(target, prepared, part, buffer, range);
+        write_or_halve(target, &mut transaction, 0..buffer.len(), &mut write, &mut refused)?;
         transaction.commit().map_err(|e| target.failure(&e))?;
         for (row, error) in &refused {
             let (deleted, written) = buffer.rows(*row..row + 1)?;
+            let is_deletion = deleted.is_some();
             let mut json = Vec::new();
             if let Some(rows) = deleted.or(written) {
                 encoder.encode(&ChangeBatch::inserts(rows), &mut json, &mut Vec::new())?;
             }
-            link.progress.refuse(json, error.message().to_owned());
+            link.progress.refuse(refused::row(json, is_deletion, error.message()));
         }
         self.refused_in_buffer = refused.len() as u64;
         Ok(())
@@ -317,16 +318,15 @@ impl Sender {
 }
 
 /// Writes a range of changes; where the database refuses one of them, halves, down to the row.
-fn write_or_halve(
+pub(super) fn write_or_halve(
     target: &Target,
-    prepared: &Prepared,
     transaction: &mut Transaction<'_>,
-    buffer: &RowBuffer,
     range: Range<usize>,
+    write: &mut dyn FnMut(&mut Transaction<'_>, Range<usize>) -> Result<(), Failure>,
     refused: &mut Vec<(usize, Error)>,
 ) -> Result<(), Failure> {
     let mut part = transaction.transaction().map_err(|e| target.failure(&e))?;
-    match write_rows(target, prepared, &mut part, buffer, range.clone()) {
+    match write(&mut part, range.clone()) {
         Ok(()) => return part.commit().map_err(|e| target.failure(&e)),
         Err(Failure::Row(error)) if range.len() <= 1 => {
             part.rollback().map_err(|e| target.failure(&e))?;
@@ -339,8 +339,18 @@ fn write_or_halve(
         Err(failure) => return Err(failure),
     }
     let middle = range.start + range.len() / 2;
-    write_or_halve(target, prepared, transaction, buffer, range.start..middle, refused)?;
-    write_or_halve(target, prepared, transaction, buffer, middle..range.end, refused)
+    write_or_halve(target, transaction, range.start..middle, write, refused)?;
+    write_or_halve(target, transaction, middle..range.end, write, refused)
+}
+
+/// A constraint that is checked at COMMIT would refuse all rows at once: from here on it is checked with each statement.
+pub(super) fn check_constraints_at_once(target: &Target, transaction: &mut Transaction<'_>) -> Result<(), Failure> {
+    transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").map_err(|e| target.failure(&e))
+}
+
+/// Writes refused rows as JSON.
+pub(super) fn letter_encoder(target: &Target, time_zone: &str) -> JsonEncoder {
+    JsonEncoder::new(FormatContext::whole(&target.name, target.schema.clone(), time_zone), JsonOptions::default())
 }
 
 /// Writes some of a buffer's changes inside a transaction.

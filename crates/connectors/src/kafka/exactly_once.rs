@@ -12,21 +12,26 @@
 //!
 //! Flink keeps a transaction open from one checkpoint to the next and must find it again after a crash; here it is open for the time of
 //! the commit alone, and one that a crash leaves behind is aborted by the next claim.
+//!
+//! With dead letters a record that is known to be refused (too large, a time before 1970) is not staged at all; one that only the broker
+//! refuses is searched for by halving and left out (see `refused`).
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use wiesel_core::sink::{
-    CheckpointKind, Claim, Prepared, Sink, SinkContext, SinkCounters, SinkFactory, SinkParallelism, SinkStatus,
+    CheckpointKind, Claim, Prepared, RefusedRow, Sink, SinkContext, SinkCounters, SinkFactory, SinkParallelism,
+    SinkStatus,
 };
 use wiesel_core::{ChangeBatch, Error, Result};
-use wiesel_ffi::kafka::{ClientKind, PartitionOffset, Producer, TransactionError, code};
+use wiesel_ffi::kafka::{ClientKind, KafkaError, PartitionOffset, Producer, TransactionError, code};
 
 use super::cluster::ClientSettings;
 use super::reduce::{Reducer, Waiting};
-use super::sink::{Document, Documents, Flight, KafkaSinkFactory, Target, client_settings};
+use super::sink::{Document, Documents, Flight, KafkaSinkFactory, TOO_LARGE_HINT, Target, refused_row};
 use crate::epoch::{self, Pending, Record, Run};
+use crate::refused::{self, REFUSED_PER_EPOCH_MAX};
 use crate::stage::{self, StageReader};
 use crate::stager::{StageContent, Stager};
 
@@ -46,8 +51,6 @@ pub(super) struct ExactlyOnceFactory {
     inner: KafkaSinkFactory,
     /// The name of transaction and group.
     name: String,
-    folder: PathBuf,
-    prefix: String,
     run: Arc<Run>,
     session: Mutex<Option<Session>>,
 }
@@ -62,8 +65,18 @@ struct Session {
 enum Failure {
     /// The transaction must be taken back or looked for: with a new producer.
     Again(Error),
+    /// The broker refuses a record: once more without it, or to find it.
+    Refused(Error),
     /// Trying again does not help.
     Fatal(Error),
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Again(error) | Failure::Refused(error) | Failure::Fatal(error) => error,
+        }
+    }
 }
 
 impl ExactlyOnceFactory {
@@ -75,9 +88,7 @@ impl ExactlyOnceFactory {
         };
         ExactlyOnceFactory {
             name,
-            folder: PathBuf::from(folder),
-            prefix: stage::prefix(table, ordinal),
-            run: Arc::default(),
+            run: Arc::new(Run::new(folder, stage::prefix(table, ordinal), inner.hands_over_refused)),
             session: Mutex::default(),
             inner,
         }
@@ -110,13 +121,16 @@ impl ExactlyOnceFactory {
     /// Announces a producer and reads the record.
     fn connect(&self) -> Result<Session> {
         let cluster = self.inner.cluster();
-        let mut settings = client_settings(&self.inner.options.properties);
+        let asking = ClientSettings { defaults: Vec::new(), fixed: Vec::new() };
+        let asking = cluster.client(ClientKind::Producer, asking, None)?;
+        cluster.topic(&asking, self.topic())?;
+        let mut settings = self.inner.client_settings(self.inner.topic_bytes_max(&asking, self.topic()));
+        drop(asking);
         // Bounded by the transaction's own time, as librdkafka demands.
         settings.defaults.retain(|(name, _)| !matches!(*name, "message.timeout.ms" | "enable.idempotence"));
         settings.fixed.push(("transactional.id", self.name.clone()));
         settings.fixed.push(("enable.idempotence", "true".to_owned()));
         let client = cluster.client(ClientKind::Producer, settings, None)?;
-        cluster.topic(&client, self.topic())?;
         client.poll(Duration::ZERO);
         client.take_errors();
         let producer = Producer::new(client, self.topic()).map_err(|error| cluster.failed(&error))?;
@@ -176,11 +190,11 @@ impl ExactlyOnceFactory {
     }
 
     /// With a producer that is announced. After a failure the next call announces a new one, which takes back what was left open.
-    fn with_session<T>(&self, call: impl FnOnce(&mut Session) -> Result<T, Failure>) -> Result<T> {
+    fn with_session<T>(&self, call: impl FnOnce(&mut Session) -> Result<T, Failure>) -> Result<T, Failure> {
         let mut place = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let session = match place.as_mut() {
             Some(session) => session,
-            None => place.insert(self.connect()?),
+            None => place.insert(self.connect().map_err(Failure::Fatal)?),
         };
         let outcome = call(session);
         if outcome.is_err() {
@@ -190,38 +204,56 @@ impl ExactlyOnceFactory {
             }
             self.run.tried_again();
         }
-        outcome.map_err(|failure| match failure {
-            Failure::Again(error) | Failure::Fatal(error) => error,
-        })
+        outcome
     }
 
-    fn send_staged(&self, flight: &mut Flight, pending: &[Pending]) -> Result<(), Failure> {
+    /// Sends all staged records but those that are refused, and waits until the broker has them.
+    fn send_staged(&self, flight: &mut Flight, pending: &[Pending], search: &mut Search) -> Result<(), Failure> {
         let fatal = Failure::Fatal;
+        let mut place = 0;
         for part in pending {
-            let mut reader = StageReader::open(&self.folder, &part.stage).map_err(fatal)?;
+            let mut reader = StageReader::open(self.run.folder(), &part.stage).map_err(fatal)?;
             while let Some(frame) = reader.next().map_err(fatal)? {
                 for record in Records(frame) {
                     let StagedRecord { partition, time, key, value, headers } = record.map_err(fatal)?;
-                    self.wait_for_room(flight)?;
-                    flight.send_keyed(partition, key, value, time, headers).map_err(|error| match error.code {
-                        code::MESSAGE_TOO_LARGE => fatal(self.too_large(value.map_or(0, <[u8]>::len))),
-                        _ => Failure::Again(self.inner.cluster().failed(&error)),
-                    })?;
+                    if search.is_here(place) {
+                        self.found(search, place, key, value)?;
+                    }
+                    if !search.refused.contains_key(&place) {
+                        self.land_below(flight, IN_FLIGHT_BYTES_MAX, search)?;
+                        flight
+                            .send_keyed(partition, key, value, time, headers)
+                            .map_err(|error| self.not_sent(&error, search))?;
+                    }
+                    place += 1;
+                    if search.must_land(place) {
+                        self.land_below(flight, 1, search)?;
+                        search.passed(place);
+                    }
                 }
             }
         }
+        self.land_below(flight, 1, search)
+    }
+
+    /// The search has come down to one record: it is left out from now on.
+    fn found(&self, search: &mut Search, place: u64, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), Failure> {
+        let reason = std::mem::take(&mut search.reason);
+        if search.refused.len() >= REFUSED_PER_EPOCH_MAX {
+            return Err(Failure::Fatal(refused::too_many(&self.inner.table, &reason)));
+        }
+        search.refused.insert(place, refused_row(key, value, &reason));
+        search.leave(place);
         Ok(())
     }
 
-    fn wait_for_room(&self, flight: &mut Flight) -> Result<(), Failure> {
+    /// Waits until fewer bytes are in flight.
+    fn land_below(&self, flight: &mut Flight, bytes: u64, search: &mut Search) -> Result<(), Failure> {
         let mut looks = 0;
-        while flight.memory_bytes() >= IN_FLIGHT_BYTES_MAX {
+        while flight.memory_bytes() >= bytes {
             let landed = flight.land(LAND_WAIT);
             if let Some((error, _)) = landed.failure {
-                return Err(match error.code {
-                    code::MESSAGE_TOO_LARGE => Failure::Fatal(self.too_large(0)),
-                    _ => Failure::Again(self.inner.cluster().failed(&error)),
-                });
+                return Err(self.not_sent(&error, search));
             }
             looks = if landed.acknowledged > 0 { 0 } else { looks + 1 };
             if looks > LOOKS_MAX {
@@ -232,10 +264,64 @@ impl ExactlyOnceFactory {
         Ok(())
     }
 
-    fn too_large(&self, bytes: usize) -> Error {
-        let size = if bytes > 0 { format!(" of {bytes} bytes") } else { String::new() };
-        Error::data(format!("a record{size} for topic `{}` (table `{}`) is too large", self.topic(), self.inner.table))
-            .hint("raise 'properties.max.request.size', and 'max.message.bytes' of the topic")
+    fn not_sent(&self, error: &KafkaError, search: &mut Search) -> Failure {
+        let topic = self.topic();
+        if !matches!(error.code, code::MESSAGE_TOO_LARGE | code::INVALID_TIMESTAMP | code::INVALID_RECORD) {
+            return Failure::Again(self.inner.cluster().failed(error));
+        }
+        let text = format!("topic `{topic}` (table `{}`) refuses a record: {}", self.inner.table, error.reason);
+        if self.run.hands_over_refused {
+            search.failed(text.clone());
+            return Failure::Refused(Error::data(text));
+        }
+        Failure::Fatal(Error::data(text).hint(TOO_LARGE_HINT))
+    }
+}
+
+/// The way to a record that the broker refuses: it fails a transaction as a whole, so each step of the search is a transaction that was
+/// taken back. All records before `low` pass, and among those before `high` is one that does not.
+#[derive(Default)]
+struct Search {
+    low: u64,
+    high: Option<u64>,
+    count: u64,
+    refused: BTreeMap<u64, RefusedRow>,
+    reason: String,
+}
+
+impl Search {
+    /// A transaction failed while the records before the next landing were on their way.
+    fn failed(&mut self, reason: String) {
+        self.reason = reason;
+        self.high = Some(match self.high {
+            Some(high) => self.middle(high),
+            None => self.count,
+        });
+    }
+
+    fn middle(&self, high: u64) -> u64 {
+        self.low + (high - self.low).div_ceil(2)
+    }
+
+    /// Whether only this record is left.
+    fn is_here(&self, place: u64) -> bool {
+        self.high.is_some_and(|high| self.low == place && high <= place + 1)
+    }
+
+    /// The record is left out; whether another one is refused is not known.
+    fn leave(&mut self, place: u64) {
+        self.low = place + 1;
+        self.high = None;
+    }
+
+    /// Whether to wait here until the broker has all records so far.
+    fn must_land(&self, place: u64) -> bool {
+        self.high.is_some_and(|high| place == self.low || place == self.middle(high))
+    }
+
+    /// The records so far have landed.
+    fn passed(&mut self, place: u64) {
+        self.low = self.low.max(place);
     }
 }
 
@@ -265,35 +351,50 @@ impl SinkFactory for ExactlyOnceFactory {
         let settings = ClientSettings { defaults: Vec::new(), fixed: Vec::new() };
         let client = cluster.client(ClientKind::Producer, settings, None)?;
         let partitions = cluster.topic(&client, self.topic())?.partitions;
-        let (name, folder) = (format!("kafka-{}", self.inner.table), self.folder.clone());
+        let topic_bytes_max = self.inner.topic_bytes_max(&client, self.topic());
         Ok(Box::new(ExactlyOnceSink {
-            documents: self.inner.documents()?,
+            documents: self.inner.documents(topic_bytes_max)?,
             reducer: self.inner.reducer(),
             target: Target::new(self.inner.options.partitioner, context.instance, partitions),
-            stager: Stager::start(&name, &context, folder, &self.prefix, Arc::clone(&self.run))?,
+            stager: Stager::start(&format!("kafka-{}", self.inner.table), &context, Arc::clone(&self.run))?,
+            hands_over_refused: self.inner.hands_over_refused,
+            refused: Vec::new(),
+            refused_count: 0,
             received: 0,
+            folded: 0,
         }))
     }
 
     fn commit(&self, checkpoint: u64, pending: &[Vec<u8>]) -> Result<()> {
         let pending: Vec<Pending> = pending.iter().map(|work| epoch::decode(work)).collect::<Result<_>>()?;
         let Some(first) = pending.first() else { return Ok(()) };
-        self.with_session(|session| {
-            if session.record.generation != self.run.generation() {
-                let error = epoch::superseded(&self.inner.table, self.run.generation(), &session.record);
-                return Err(Failure::Fatal(error));
+        let mut search = Search { count: pending.iter().map(|part| part.stage.changes).sum(), ..Search::default() };
+        loop {
+            let outcome = self.with_session(|session| {
+                if session.record.generation != self.run.generation() {
+                    let error = epoch::superseded(&self.inner.table, self.run.generation(), &session.record);
+                    return Err(Failure::Fatal(error));
+                }
+                if session.record.has(first.writer, checkpoint) {
+                    return Ok(());
+                }
+                let record = session.record.after(first, checkpoint);
+                self.transact(session, record, |flight| {
+                    self.send_staged(flight, &pending, &mut search)?;
+                    let refused: Vec<RefusedRow> = search.refused.values().cloned().collect();
+                    self.run.keep_refused(checkpoint, &refused).map_err(Failure::Fatal)
+                })
+            });
+            match outcome {
+                Err(Failure::Refused(_)) => {}
+                outcome => break outcome?,
             }
-            if session.record.has(first.writer, checkpoint) {
-                return Ok(());
-            }
-            let record = session.record.after(first, checkpoint);
-            self.transact(session, record, |flight| self.send_staged(flight, &pending))
-        })?;
-        self.run.committed(&self.folder, &pending)
+        }
+        self.run.committed(checkpoint, &pending)
     }
 
-    fn recover(&self, _restored: &[Vec<u8>]) -> Result<()> {
-        stage::sweep(&self.folder, &self.prefix)
+    fn recover(&self, restored: &[Vec<u8>]) -> Result<()> {
+        self.run.recover(restored)
     }
 }
 
@@ -433,18 +534,33 @@ struct ExactlyOnceSink {
     reducer: Option<Reducer>,
     target: Target,
     stager: Stager<Gathered>,
+    hands_over_refused: bool,
+    /// Records that Kafka would not take, at most those of one step.
+    refused: Vec<RefusedRow>,
+    refused_count: u64,
     received: u64,
+    /// Records that a later one of their key replaced before they were staged.
+    folded: u64,
 }
 
 impl Sink for ExactlyOnceSink {
     fn write(&mut self, batch: &ChangeBatch) -> Result<()> {
         self.documents.encode(batch)?;
         let content = self.stager.content();
-        for Document { key, value, time, headers } in self.documents.records() {
+        for document in self.documents.records() {
             self.received += 1;
+            if let Some(error) = self.documents.refusal(document) {
+                if !self.hands_over_refused {
+                    return Err(error);
+                }
+                self.refused.push(refused_row(document.key, document.value, error.message()));
+                self.refused_count += 1;
+                continue;
+            }
+            let Document { key, value, time, headers } = document;
             match (&mut self.reducer, key) {
                 (Some(reducer), Some(key)) => {
-                    reducer.add(key, value, time, headers);
+                    self.folded += u64::from(reducer.add(key, value, time, headers));
                     if reducer.is_full() {
                         content.add_all(reducer, &mut self.target);
                     }
@@ -467,15 +583,21 @@ impl Sink for ExactlyOnceSink {
         })
     }
 
-    fn prepare(&mut self, _checkpoint: u64, kind: CheckpointKind) -> Result<()> {
+    fn prepare(&mut self, checkpoint: u64, kind: CheckpointKind) -> Result<()> {
         if let Some(reducer) = &mut self.reducer {
             self.stager.content().add_all(reducer, &mut self.target);
         }
-        self.stager.prepare(kind)
+        self.stager.prepare(checkpoint, kind)
     }
 
     fn poll_prepared(&mut self) -> Result<Option<Prepared>> {
         self.stager.poll_prepared()
+    }
+
+    fn take_refused(&mut self) -> Vec<RefusedRow> {
+        let mut refused = std::mem::take(&mut self.refused);
+        refused.append(&mut self.stager.take_refused());
+        refused
     }
 
     fn waiting_for(&self) -> Option<String> {
@@ -483,7 +605,8 @@ impl Sink for ExactlyOnceSink {
     }
 
     fn counters(&self) -> SinkCounters {
-        self.stager.counters(self.received, 0)
+        let counters = self.stager.counters(self.received, self.folded);
+        SinkCounters { refused: counters.refused + self.refused_count, ..counters }
     }
 }
 

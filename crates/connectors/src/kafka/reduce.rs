@@ -37,18 +37,21 @@ impl Reducer {
         Reducer { flush, records: Vec::new(), places: HashMap::new(), rows: 0, due_ms: None }
     }
 
-    pub(super) fn add(&mut self, key: &[u8], value: Option<&[u8]>, time: Option<i64>, headers: &[u8]) {
+    /// Takes a record; whether it replaced an earlier one.
+    pub(super) fn add(&mut self, key: &[u8], value: Option<&[u8]>, time: Option<i64>, headers: &[u8]) -> bool {
         self.rows += 1;
         match self.places.get(key).and_then(|place| self.records.get_mut(*place)) {
             Some(known) => {
                 known.value = value.map(<[u8]>::to_vec);
                 known.time = time;
                 known.headers = headers.to_vec();
+                true
             }
             None => {
                 self.places.insert(key.to_vec(), self.records.len());
                 let (value, headers) = (value.map(<[u8]>::to_vec), headers.to_vec());
                 self.records.push(Waiting { key: key.to_vec(), value, time, headers });
+                false
             }
         }
     }
@@ -85,13 +88,13 @@ mod tests {
     fn the_last_record_of_a_key_is_kept_until_rows_or_time_are_over() {
         let mut reducer = Reducer::new(Flush { rows_max: 3, interval: Duration::from_secs(1) });
         assert_eq!(reducer.look(5), (false, None));
-        reducer.add(b"a", Some(b"1"), None, b"h");
-        reducer.add(b"b", Some(b"1"), Some(7), b"");
+        assert!(!reducer.add(b"a", Some(b"1"), None, b"h"));
+        assert!(!reducer.add(b"b", Some(b"1"), Some(7), b""));
         assert_eq!(reducer.look(10), (false, Some(1010)));
         assert_eq!(reducer.look(1009), (false, Some(1010)));
         assert_eq!(reducer.look(1010), (true, Some(1010)));
         assert!(!reducer.is_full());
-        reducer.add(b"a", None, None, b"");
+        assert!(reducer.add(b"a", None, None, b""));
         assert!(reducer.is_full());
         let taken: Vec<_> = reducer.take().into_iter().map(|r| (r.key, r.value, r.time)).collect();
         assert_eq!(taken, [(b"a".to_vec(), None, None), (b"b".to_vec(), Some(b"1".to_vec()), Some(7))]);

@@ -30,6 +30,7 @@ use super::properties::Properties;
 use super::reader::{read_header, write_header};
 use super::reduce::Reducer;
 use crate::formats::{Encoder, EncoderFactory};
+use crate::refused;
 
 /// Bytes of records that one sink instance may have in flight, as Java's `buffer.memory`.
 const IN_FLIGHT_BYTES_MAX: u64 = 32 << 20;
@@ -55,7 +56,7 @@ pub(super) struct KafkaSinkFactory {
     pub(super) timestamp: Option<usize>,
     /// Which of a batch's columns holds the record's headers.
     pub(super) headers: Option<usize>,
-    /// Records that are too large are handed over and do not end the job.
+    /// Records that Kafka would not take are handed over and do not end the job.
     pub(super) hands_over_refused: bool,
 }
 
@@ -69,8 +70,26 @@ impl KafkaSinkFactory {
         }
     }
 
+    /// What the topic takes in one request: `max.message.bytes`. `None` when the broker does not say it, which needs the right to
+    /// describe the topic's settings: then the broker says what is too large when it gets it.
+    pub(super) fn topic_bytes_max(&self, client: &Client, topic: &str) -> Option<usize> {
+        let value = client.topic_setting(topic, "max.message.bytes", SETTING_WAIT).ok().flatten();
+        value.and_then(|value| value.parse().ok())
+    }
+
+    /// The settings of a producer for a topic. The client would join records to batches that the topic does not take.
+    pub(super) fn client_settings(&self, topic_bytes_max: Option<usize>) -> ClientSettings {
+        let mut settings = client_settings(&self.options.properties);
+        let batch = self.options.properties.client.iter().rev().find(|(name, _)| name == "batch.size");
+        let batch = batch.and_then(|(_, value)| value.parse().ok()).unwrap_or(BATCH_BYTES);
+        if let Some(bytes) = topic_bytes_max.filter(|bytes| *bytes < batch) {
+            settings.fixed.push(("batch.size", bytes.max(1).to_string()));
+        }
+        settings
+    }
+
     /// What makes records of one instance's rows.
-    pub(super) fn documents(&self) -> Result<Documents> {
+    pub(super) fn documents(&self, topic_bytes_max: Option<usize>) -> Result<Documents> {
         Ok(Documents {
             table: self.table.clone(),
             topic: self.options.topics.first().cloned().unwrap_or_default(),
@@ -82,6 +101,8 @@ impl KafkaSinkFactory {
             keys: self.keys.as_ref().map(|(columns, encoder)| Part::of(columns, encoder)).transpose()?,
             is_upsert: self.options.is_upsert,
             is_deletion: Vec::new(),
+            bytes_max: record_bytes_max(&self.options.properties),
+            topic_bytes_max: topic_bytes_max.filter(|_| !is_compressed(&self.options.properties)),
             times: None,
         })
     }
@@ -129,6 +150,28 @@ pub(super) struct Document<'a> {
     pub(super) headers: &'a [u8],
 }
 
+impl Document<'_> {
+    fn bytes(&self) -> usize {
+        self.key.map_or(0, <[u8]>::len) + self.value.map_or(0, <[u8]>::len) + self.headers.len()
+    }
+
+    /// What the broker counts when the record is alone in its batch and not compressed.
+    fn batch_bytes(&self) -> usize {
+        let number = |number: usize| {
+            1 + usize::from(number >= 1 << 6) + usize::from(number >= 1 << 13) + usize::from(number >= 1 << 20)
+        };
+        let part = |part: Option<&[u8]>| part.map_or(1, |part| number(part.len()) + part.len());
+        // What headers take there is a little less.
+        let record = RECORD_HEAD_BYTES + part(self.key) + part(self.value) + self.headers.len();
+        BATCH_HEAD_BYTES + number(record) + record
+    }
+}
+
+/// A record that is not taken, as a dead letter shows it: its value, or the key of one that has none.
+pub(super) fn refused_row(key: Option<&[u8]>, value: Option<&[u8]>, reason: &str) -> RefusedRow {
+    refused::row(value.or(key).unwrap_or_default().to_vec(), value.is_none(), reason)
+}
+
 /// Rows as records: their keys and values, and their times where a column says them.
 pub(super) struct Documents {
     table: String,
@@ -144,6 +187,10 @@ pub(super) struct Documents {
     is_upsert: bool,
     /// Of upserts: whether the row is taken back.
     is_deletion: Vec<bool>,
+    /// What the client sends as one record.
+    bytes_max: usize,
+    /// What the topic takes as one batch, where that is known and records are not compressed.
+    topic_bytes_max: Option<usize>,
     times: Option<Vec<Option<i64>>>,
 }
 
@@ -165,13 +212,29 @@ impl Documents {
                 .map_err(|e| e.at(format!("column 'headers' of table `{}`", self.table)))?;
         }
         self.times = self.timestamp.map(|index| record_times(batch.rows.column(index))).transpose()?;
-        if self.times.iter().flatten().flatten().any(|time| *time < 0) {
-            return Err(Error::data(format!(
-                "a record for topic `{}` (table `{}`) has a 'timestamp' before 1970, which Kafka does not take",
-                self.topic, self.table
+        Ok(())
+    }
+
+    /// Why Kafka would not take a record, as far as that is known before it is sent.
+    pub(super) fn refusal(&self, document: Document<'_>) -> Option<Error> {
+        let (topic, table) = (&self.topic, &self.table);
+        if document.time.is_some_and(|time| time < 0) {
+            return Some(Error::data(format!(
+                "a record for topic `{topic}` (table `{table}`) has a 'timestamp' before 1970, which Kafka does not take"
             )));
         }
-        Ok(())
+        let bytes = document.bytes();
+        let too_large = |why: String| {
+            Error::data(format!(
+                "a record for topic `{topic}` (table `{table}`) is too large: it has {bytes} bytes, {why}"
+            ))
+            .hint(TOO_LARGE_HINT)
+        };
+        if bytes > self.bytes_max {
+            return Some(too_large(format!("at most {} are sent", self.bytes_max)));
+        }
+        let topic_bytes_max = self.topic_bytes_max.filter(|max| document.batch_bytes() > *max)?;
+        Some(too_large(format!("and the topic's max.message.bytes is {topic_bytes_max}")))
     }
 
     /// The record of every change.
@@ -192,6 +255,38 @@ impl Documents {
         let end = self.header_ends.get(row).copied().unwrap_or(start);
         self.header_bytes.get(start..end).unwrap_or_default()
     }
+}
+
+/// What helps against a record that is too large.
+pub(super) const TOO_LARGE_HINT: &str = "raise 'properties.max.request.size', and 'max.message.bytes' of the topic";
+
+/// In front of the records of a batch.
+const BATCH_HEAD_BYTES: usize = 61;
+/// Of a record: attributes, time, place in the batch, number of headers.
+const RECORD_HEAD_BYTES: usize = 4;
+/// librdkafka's default of `batch.size`.
+const BATCH_BYTES: usize = 1_000_000;
+/// How long the topic's settings are waited for.
+const SETTING_WAIT: Duration = Duration::from_secs(5);
+
+/// What librdkafka counts beside key and value when it compares a record with `message.max.bytes`.
+const RECORD_OVERHEAD_BYTES: usize = 36;
+
+/// The largest document that a producer with these properties sends.
+fn record_bytes_max(properties: &Properties) -> usize {
+    let set = properties.client.iter().rev().find(|(name, _)| name == "message.max.bytes");
+    let bytes = set.and_then(|(_, value)| value.parse().ok()).unwrap_or(MESSAGE_BYTES_MAX);
+    bytes.saturating_sub(RECORD_OVERHEAD_BYTES)
+}
+
+/// The broker compares what a batch takes compressed, which is not known before.
+fn is_compressed(properties: &Properties) -> bool {
+    let set = properties
+        .client
+        .iter()
+        .rev()
+        .find(|(name, _)| matches!(name.as_str(), "compression.codec" | "compression.type"));
+    set.is_some_and(|(_, value)| value != "none")
 }
 
 /// The settings of every producer.
@@ -231,9 +326,12 @@ impl SinkFactory for KafkaSinkFactory {
         let cluster = self.cluster();
         let waker = context.waker.clone();
         let on_event: Box<dyn Fn() + Send + Sync> = Box::new(move || waker.wake());
-        let client = cluster.client(ClientKind::Producer, client_settings(&self.options.properties), Some(on_event))?;
         let topic_name = self.options.topics.first().map_or("", String::as_str);
-        let topic = cluster.topic(&client, topic_name)?;
+        let asking = cluster.client(ClientKind::Producer, self.client_settings(None), None)?;
+        let topic = cluster.topic(&asking, topic_name)?;
+        let topic_bytes_max = self.topic_bytes_max(&asking, topic_name);
+        drop(asking);
+        let client = cluster.client(ClientKind::Producer, self.client_settings(topic_bytes_max), Some(on_event))?;
         client.poll(Duration::ZERO);
         client.take_errors();
         let producer = Producer::new(client, topic_name).map_err(|error| cluster.failed(&error))?;
@@ -245,7 +343,7 @@ impl SinkFactory for KafkaSinkFactory {
             user: self.options.properties.user.clone(),
             waits_at_checkpoints: self.options.delivery == Delivery::AtLeastOnce,
             in_flight_bytes_max: self.options.properties.buffer_memory.unwrap_or(IN_FLIGHT_BYTES_MAX),
-            documents: Some(self.documents()?),
+            documents: Some(self.documents(topic_bytes_max)?),
             reducer: self.reducer(),
             flight: Flight::new(producer),
             target,
@@ -397,7 +495,7 @@ struct KafkaSink {
     must_wait: bool,
     counters: SinkCounters,
     hands_over_refused: bool,
-    /// Records that were too large, at most those of one step.
+    /// Records that Kafka would not take, at most those of one step.
     refused: Vec<RefusedRow>,
     /// Why nothing is acknowledged, as far as the client said.
     outage: Option<String>,
@@ -435,9 +533,18 @@ impl KafkaSink {
         documents.encode(batch)?;
         for document in documents.records() {
             self.counters.received += 1;
+            if let Some(error) = documents.refusal(document) {
+                if !self.hands_over_refused {
+                    return Err(error);
+                }
+                self.refused.push(refused_row(document.key, document.value, error.message()));
+                self.counters.refused += 1;
+                continue;
+            }
             match (&mut self.reducer, document.key) {
                 (Some(reducer), Some(key)) => {
-                    reducer.add(key, document.value, document.time, document.headers);
+                    let Document { value, time, headers, .. } = document;
+                    self.counters.folded += u64::from(reducer.add(key, value, time, headers));
                     if reducer.is_full() {
                         self.flush()?;
                     }
@@ -464,17 +571,8 @@ impl KafkaSink {
 
     fn send(&mut self, document: Document<'_>) -> Result<()> {
         let Document { key, value, time, headers } = document;
-        let Err(error) = self.flight.send_keyed(self.target.next(), key, value, time, headers) else {
-            return Ok(());
-        };
-        if error.code == code::MESSAGE_TOO_LARGE && self.hands_over_refused {
-            let reason = self.not_delivered(&error, -1).message().to_owned();
-            self.refused.push(RefusedRow { row: value.unwrap_or_default().to_vec(), reason });
-            self.counters.refused += 1;
-            return Ok(());
-        }
-        let bytes = value.map_or(0, <[u8]>::len);
-        Err(self.not_delivered(&error, -1).at(format!("a document of {bytes} bytes")))
+        let sent = self.flight.send_keyed(self.target.next(), key, value, time, headers);
+        sent.map_err(|error| self.not_delivered(&error, -1).at(format!("a record of {} bytes", document.bytes())))
     }
 
     fn not_delivered(&self, error: &KafkaError, partition: i32) -> Error {
@@ -488,7 +586,7 @@ impl KafkaSink {
             ))
             .hint("the user needs the right to write to the topic, and to write idempotently (or 'properties.enable.idempotence' = 'false')"),
             code::MESSAGE_TOO_LARGE => Error::data(format!("a record for {place} (table `{table}`) is too large: {reason}"))
-                .hint("raise 'properties.max.request.size', and 'max.message.bytes' of the topic"),
+                .hint(TOO_LARGE_HINT),
             _ => Error::unavailable(format!("a record for {place} (table `{table}`) was not delivered: {reason}")),
         }
     }

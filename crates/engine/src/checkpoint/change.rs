@@ -107,6 +107,16 @@ impl Change {
     }
 }
 
+/// What the parts of a checkpoint hold, its state unread: one line each.
+pub(crate) fn held_lines(manifest: &Manifest) -> Vec<String> {
+    let line = |operator: &OperatorEntry| {
+        let state = operator.keeps_state.then(|| "state".to_owned());
+        let held: Vec<String> = state.into_iter().chain(held(manifest, &operator.id, 0)).collect();
+        (!held.is_empty()).then(|| format!("{}: {}", operator.label, held.join(", ")))
+    };
+    manifest.operators.iter().filter_map(line).take(LINES_MAX).collect()
+}
+
 /// What an operator of a checkpoint holds, if anything.
 fn held(manifest: &Manifest, id: &str, entries: usize) -> Option<String> {
     let mut parts = Vec::new();

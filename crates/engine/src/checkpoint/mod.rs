@@ -112,6 +112,40 @@ pub struct CheckpointInfo {
     pub damage: Option<String>,
 }
 
+/// What the newest whole checkpoint of a folder says of the job that wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Its id.
+    pub id: u64,
+    /// Why it was taken.
+    pub kind: Kind,
+    /// Whether the sinks confirmed all work.
+    pub is_confirmed: bool,
+    /// The tables that the job writes.
+    pub sinks: Vec<String>,
+    /// One line for each part that holds something.
+    pub held: Vec<String>,
+}
+
+/// What the newest whole checkpoint of a folder says. `None` when there is none, or none that can be read.
+pub fn standing(state_dir: &Path) -> Result<Option<Standing>> {
+    let whole =
+        folder::manifest_ids(state_dir)?.into_iter().rev().find_map(|id| folder::read_manifest(state_dir, id).ok());
+    Ok(whole.map(|mut manifest| {
+        let is_confirmed = folder::is_committed(state_dir, manifest.id);
+        if is_confirmed {
+            manifest.sinks.iter_mut().for_each(|sink| sink.pending.clear());
+        }
+        Standing {
+            id: manifest.id,
+            kind: manifest.kind,
+            is_confirmed,
+            sinks: manifest.sinks.iter().map(|sink| sink.table.clone()).collect(),
+            held: change::held_lines(&manifest),
+        }
+    }))
+}
+
 /// Reads the bytes of a manifest: any damage is an error. For tests that feed damaged ones.
 #[doc(hidden)]
 pub fn try_manifest(bytes: &[u8]) -> Result<()> {

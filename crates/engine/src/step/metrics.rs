@@ -1,15 +1,15 @@
 //! The counters of a running job, shared with whoever shows them. Writing one is an atomic add; a text (what is waited for) sits behind a
 //! mutex that is taken only when the text changes.
 //!
-//! The counters add up: per source `fetched = records decoded + skipped + refused`, per sink `received = delivered + folded + refused`
-//! once everything is acknowledged.
+//! The counters add up: per source `fetched = rows + skipped + refused` (where one record is one row), per edge what a node gives is what
+//! the next one takes, per sink `received = delivered + folded + refused` once everything is acknowledged.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use wiesel_core::sink::SinkCounters;
-use wiesel_plan::{NodeKind, StreamPlan};
+use wiesel_plan::{NodeId, NodeKind, StreamPlan};
 
 use crate::checkpoint::identity::label;
 
@@ -93,6 +93,8 @@ pub struct SinkMetrics {
 pub struct NodeMetrics {
     /// The node's label in the plan.
     pub label: String,
+    /// The nodes whose rows it takes, exchanges left out.
+    pub inputs: Vec<usize>,
     /// Rows taken.
     pub rows_in: AtomicU64,
     /// Rows given.
@@ -127,7 +129,8 @@ impl Metrics {
     pub fn new(plan: &StreamPlan) -> Self {
         let mut metrics = Metrics { watermark_ms: AtomicI64::new(i64::MIN), ..Metrics::default() };
         for (id, node) in plan.nodes.iter().enumerate() {
-            metrics.nodes.push(NodeMetrics { label: label(plan, node), ..NodeMetrics::default() });
+            let inputs = node.inputs.iter().map(|&input| behind_exchanges(plan, input)).collect();
+            metrics.nodes.push(NodeMetrics { label: label(plan, node), inputs, ..NodeMetrics::default() });
             if let NodeKind::Source(source) = &node.kind {
                 let table = source.table.name.clone();
                 metrics.sources.push(SourceMetrics { node: id, table, ..SourceMetrics::default() });
@@ -225,6 +228,16 @@ impl SinkMetrics {
         self.refused.store(sums.refused, Relaxed);
         self.retried.store(sums.retried, Relaxed);
     }
+}
+
+/// An exchange has no counters: what goes in comes out.
+fn behind_exchanges(plan: &StreamPlan, mut id: NodeId) -> NodeId {
+    while let Some(node) = plan.nodes.get(id)
+        && let (NodeKind::Exchange(_), Some(&input)) = (&node.kind, node.inputs.first())
+    {
+        id = input;
+    }
+    id
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -341,7 +341,7 @@ impl Worker {
     fn deliver_letters(&mut self, shared: &Shared, tag: Tag, waiting: &[Letter]) -> Result<()> {
         let Some(place) = shared.letters.filter(|_| !waiting.is_empty()) else { return Ok(()) };
         match letters::rows(waiting, &shared.graph.nodes[place].schema)? {
-            Some(batch) => self.deliver(shared, place, tag, batch),
+            Some(batch) => self.passed(shared, place, tag, batch),
             None => Ok(()),
         }
     }
@@ -438,7 +438,7 @@ impl Worker {
                 self.context.watermark_ms = WATERMARK_MIN;
                 let held = part.look(&batch, tag, self.split, &self.context, gathered)?;
                 add_busy(&metrics.busy_ns, began);
-                if held { Ok(()) } else { self.deliver(shared, place, tag, batch) }
+                if held { Ok(()) } else { self.passed(shared, place, tag, batch) }
             }
             Part::Exchange(splitter) => {
                 let Role::Exchange(index, _) = &shared.graph.nodes[place].role else {
@@ -459,11 +459,7 @@ impl Worker {
                     None => Ok(()),
                 }
             }
-            Part::Union => {
-                metrics.rows_in.fetch_add(batch.len() as u64, Relaxed);
-                metrics.rows_out.fetch_add(batch.len() as u64, Relaxed);
-                self.deliver(shared, place, tag, batch)
-            }
+            Part::Union => self.passed(shared, place, tag, batch),
             Part::Source(_) | Part::Elsewhere => Err(Error::internal("rows came to a node that takes none")),
         }
     }
@@ -485,12 +481,20 @@ impl Worker {
         Ok(())
     }
 
+    /// Delivers what goes through a node as it is.
+    fn passed(&mut self, shared: &Shared, place: Place, tag: Tag, batch: ChangeBatch) -> Result<()> {
+        let metrics = &shared.metrics.nodes[shared.graph.nodes[place].plan_node];
+        metrics.rows_in.fetch_add(batch.len() as u64, Relaxed);
+        metrics.rows_out.fetch_add(batch.len() as u64, Relaxed);
+        self.deliver(shared, place, tag, batch)
+    }
+
     fn released(&mut self, shared: &Shared) -> Result<()> {
         let released = Arc::clone(&*lock(&shared.released));
         while !shared.failed.load(Relaxed) {
             let index = shared.released_cursor.fetch_add(1, Ordering::AcqRel);
             let Some(rows) = released.get(index) else { break };
-            self.deliver(shared, rows.place, rows.tag, rows.batch.clone())?;
+            self.passed(shared, rows.place, rows.tag, rows.batch.clone())?;
         }
         Ok(())
     }

@@ -290,6 +290,34 @@ impl Client {
         }
     }
 
+    /// The value of a topic's setting, `max.message.bytes`. `None`: the broker does not say it.
+    pub fn topic_setting(&self, topic: &str, setting: &str, timeout: Duration) -> Result<Option<String>, KafkaError> {
+        let topic = c_text(topic)?;
+        // SAFETY: the name lives over the call, which copies it.
+        let resource = unsafe { sys::rd_kafka_ConfigResource_new(sys::RESOURCE_TOPIC, topic.as_ptr()) };
+        if resource.is_null() {
+            return Err(KafkaError::of(code::INVALID_TOPIC));
+        }
+        // SAFETY: the queue is made, used and freed here; the call copies the resource, which is freed right after; default options are
+        // a null pointer; the event is freed once it is read.
+        unsafe {
+            let queue = sys::rd_kafka_queue_new(self.handle());
+            let mut resources = [resource];
+            sys::rd_kafka_DescribeConfigs(self.handle(), resources.as_mut_ptr(), resources.len(), ptr::null(), queue);
+            sys::rd_kafka_ConfigResource_destroy(resource);
+            let event = sys::rd_kafka_queue_poll(queue, timeout_ms(timeout));
+            let outcome = if event.is_null() {
+                Err(KafkaError::of(code::TIMED_OUT))
+            } else {
+                let outcome = describe_configs_outcome(event, setting);
+                sys::rd_kafka_event_destroy(event);
+                outcome
+            };
+            sys::rd_kafka_queue_destroy(queue);
+            outcome
+        }
+    }
+
     fn enable_events(&self) {
         if self.shared.on_event.is_some() {
             self.set_event_callback(Some(on_queue_event));
@@ -543,6 +571,41 @@ unsafe fn create_topics_outcome(event: *mut sys::Event) -> Result<(), KafkaError
         }
     }
     Ok(())
+}
+
+/// The value of one setting in the answer to a question for a topic's settings.
+unsafe fn describe_configs_outcome(event: *mut sys::Event, setting: &str) -> Result<Option<String>, KafkaError> {
+    // SAFETY: the event lives; what is read from it belongs to it, and the arrays have the counted numbers of elements. A value may be
+    // missing, a name not.
+    unsafe {
+        let error = sys::rd_kafka_event_error(event);
+        if error != 0 {
+            return Err(KafkaError::new(error, text(sys::rd_kafka_event_error_string(event))));
+        }
+        let result = sys::rd_kafka_event_DescribeConfigs_result(event);
+        if result.is_null() {
+            return Err(KafkaError::of(code::TIMED_OUT));
+        }
+        let mut count = 0usize;
+        let resources = sys::rd_kafka_DescribeConfigs_result_resources(result, &raw mut count);
+        for index in 0..count {
+            let resource = *resources.add(index);
+            let error = sys::rd_kafka_ConfigResource_error(resource);
+            if error != 0 {
+                return Err(KafkaError::new(error, text(sys::rd_kafka_ConfigResource_error_string(resource))));
+            }
+            let mut entry_count = 0usize;
+            let entries = sys::rd_kafka_ConfigResource_configs(resource, &raw mut entry_count);
+            for index in 0..entry_count {
+                let entry = *entries.add(index);
+                let value = sys::rd_kafka_ConfigEntry_value(entry);
+                if !value.is_null() && text(sys::rd_kafka_ConfigEntry_name(entry)) == setting {
+                    return Ok(Some(text(value)));
+                }
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// The error callback: runs in [`Client::poll`] or in a fetch.

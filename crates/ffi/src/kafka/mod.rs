@@ -102,6 +102,10 @@ pub mod code {
     pub const UNKNOWN_TOPIC_OR_PARTITION: i32 = 3;
     /// The broker finds the message too large.
     pub const MESSAGE_TOO_LARGE: i32 = 10;
+    /// The record's time is too far from the broker's.
+    pub const INVALID_TIMESTAMP: i32 = 32;
+    /// The record does not pass the broker's checks (a compacted topic wants keys).
+    pub const INVALID_RECORD: i32 = 87;
     /// The name of the topic is invalid.
     pub const INVALID_TOPIC: i32 = 17;
     /// No right on the topic.

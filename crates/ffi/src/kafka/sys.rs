@@ -28,10 +28,16 @@ opaque!(
     TopicResult,
     TopicsResult,
     AdminOptions,
+    ConfigResource,
+    ConfigEntry,
+    DescribeConfigsResult,
     KafkaErrorObject,
     Headers,
     GroupMetadata
 );
+
+/// The kind of resource whose settings are asked for.
+pub(super) const RESOURCE_TOPIC: c_int = 2;
 
 pub(super) const PRODUCER: c_int = 0;
 pub(super) const CONSUMER: c_int = 1;
@@ -320,4 +326,27 @@ unsafe extern "C" {
     pub(super) fn rd_kafka_topic_result_error(result: *const TopicResult) -> c_int;
     pub(super) fn rd_kafka_topic_result_error_string(result: *const TopicResult) -> *const c_char;
     pub(super) fn rd_kafka_event_destroy(event: *mut Event);
+
+    pub(super) fn rd_kafka_ConfigResource_new(kind: c_int, name: *const c_char) -> *mut ConfigResource;
+    pub(super) fn rd_kafka_ConfigResource_destroy(resource: *mut ConfigResource);
+    pub(super) fn rd_kafka_DescribeConfigs(
+        rk: *mut Handle,
+        resources: *mut *mut ConfigResource,
+        count: usize,
+        options: *const AdminOptions,
+        queue: *mut Queue,
+    );
+    pub(super) fn rd_kafka_event_DescribeConfigs_result(event: *mut Event) -> *const DescribeConfigsResult;
+    pub(super) fn rd_kafka_DescribeConfigs_result_resources(
+        result: *const DescribeConfigsResult,
+        count: *mut usize,
+    ) -> *mut *const ConfigResource;
+    pub(super) fn rd_kafka_ConfigResource_error(resource: *const ConfigResource) -> c_int;
+    pub(super) fn rd_kafka_ConfigResource_error_string(resource: *const ConfigResource) -> *const c_char;
+    pub(super) fn rd_kafka_ConfigResource_configs(
+        resource: *const ConfigResource,
+        count: *mut usize,
+    ) -> *mut *const ConfigEntry;
+    pub(super) fn rd_kafka_ConfigEntry_name(entry: *const ConfigEntry) -> *const c_char;
+    pub(super) fn rd_kafka_ConfigEntry_value(entry: *const ConfigEntry) -> *const c_char;
 }

@@ -15,6 +15,7 @@ mod list;
 mod peek;
 mod pipeline;
 mod places;
+mod redrive;
 mod run;
 mod savepoint;
 mod stop;
@@ -53,6 +54,7 @@ enum Command {
     Peek(peek::Peek),
     Pipeline(pipeline::Pipeline),
     Places(places::Places),
+    Redrive(redrive::Redrive),
     Run(run::Run),
     Savepoint(savepoint::Savepoint),
     Stop(stop::Stop),
@@ -91,6 +93,7 @@ pub(crate) fn run(cli: Cli) -> Exit {
         Command::Peek(command) => command.run(),
         Command::Pipeline(command) => command.run(),
         Command::Places(command) => command.run(),
+        Command::Redrive(command) => command.run(),
         Command::Run(command) => command.run(),
         Command::Savepoint(command) => command.run(),
         Command::Stop(command) => command.run(),

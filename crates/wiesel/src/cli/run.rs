@@ -249,6 +249,10 @@ fn run_script_with(stops: Stops, script: Script, options: &RunOptions, log: &Arc
     }
     let count = script.outcomes.iter().map(|o| if let Outcome::Jobs(jobs) = o { jobs.len() } else { 0 }).sum();
     let mut jobs = Jobs::new(options, log, stops.clone());
+    let planned = script.outcomes.iter().flat_map(|o| if let Outcome::Jobs(jobs) = o { jobs.as_slice() } else { &[] });
+    if !jobs.find_folders(planned) {
+        return jobs.exit();
+    }
     for outcome in script.outcomes {
         match outcome {
             Outcome::Done => {}

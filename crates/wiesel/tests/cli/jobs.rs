@@ -33,7 +33,7 @@ fn ids(place: &Place, folder: &str) -> Vec<i64> {
 
 impl Place {
     /// A command that sees only the doors of this place.
-    fn at(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn at(&self, arguments: &[&str]) -> Output {
         let folder = self.path("doors");
         self.wiesel_with(arguments, &[("WIESEL_RUNTIME_DIR", folder.to_str().unwrap())])
     }

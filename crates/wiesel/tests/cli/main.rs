@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
+mod counters;
 mod dag;
+mod folders;
 mod init;
 mod jobs;
 mod kibana;
 mod pipeline;
 mod program;
+mod redrive;
 mod secrets;
 mod upgrade;
 mod variables;

@@ -297,6 +297,47 @@ pub(crate) fn elasticsearch_versioned_twin_supersedes_the_first_run(context: &Co
     drill.expect_once(&index, elasticsearch_rows(context, &index)?)
 }
 
+/// Rows that a database and a broker refuse only when their checkpoint is committed: each is a dead letter once, every other row is there
+/// once, through kills before and after the commits.
+pub(crate) fn rows_refused_at_a_commit_become_dead_letters(context: &Context) -> Result<()> {
+    let [letters, rows, topic] = ["letters", "rows", "small"].map(|name| context.unique(name));
+    let mut postgres = context.postgres()?;
+    postgres.execute(&format!("CREATE TABLE {letters} (table_name TEXT, raw TEXT, reason TEXT, at TIMESTAMPTZ, topic TEXT, partition INT, \"offset\" BIGINT)"))?;
+    postgres.execute(&format!("CREATE TABLE {rows} (id INT CHECK (id % 100 <> 7), name TEXT)"))?;
+    context.kafka()?.create_topic(&topic, 1)?;
+    let sinks = format!(
+        "SET 'wiesel.on-refused' = 'dead-letter';\nSET 'wiesel.dead-letter.table' = 'letters';\n\
+         SET 'wiesel.sink.letters.delivery' = 'exactly-once';\nSET 'wiesel.sink.checked.delivery' = 'exactly-once';\n\
+         CREATE TABLE letters (`at` TIMESTAMP_LTZ(3), table_name STRING, topic STRING, `partition` INT, `offset` BIGINT, `raw` STRING, \
+         reason STRING) {};\n\
+         CREATE TABLE checked (id INT, name STRING) {};\n\
+         CREATE TABLE small (id INT, name STRING) WITH ('connector' = 'kafka', 'topic' = '{topic}', \
+         'properties.bootstrap.servers' = 'kafka:9092', 'format' = 'json', 'properties.max.request.size' = '2000', \
+         'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = '{topic}');",
+        jdbc::with(context, &letters)?,
+        jdbc::with(context, &rows)?,
+    );
+    let long = "CASE WHEN MOD(id, 100) = 9 THEN REPEAT(name, 500) ELSE name END";
+    let inserts =
+        format!("INSERT INTO checked SELECT id, name FROM events;\nINSERT INTO small SELECT id, {long} FROM events;");
+    let mut drill = Drill::new(context, &sinks, &inserts)?;
+    drill.play_through_kills()?;
+    let count = i64::try_from(drill.produced)?;
+    let ids = |rest: i64| (0..count).filter(move |id| id % 100 == rest);
+    let expected: Vec<Vec<String>> = [("checked", 7), ("small", 9)]
+        .into_iter()
+        .flat_map(|(table, rest)| ids(rest).map(move |id| vec![table.to_owned(), id.to_string()]))
+        .collect();
+    let found = postgres
+        .query(&format!("SELECT table_name, raw::json->>'id' FROM {letters} ORDER BY 1, (raw::json->>'id')::int"))?;
+    ensure!(found == expected, "expected the letters {expected:?}, found {found:?}");
+    for (what, rest, found) in [(&rows, 7, postgres_rows(context, &rows)?), (&topic, 9, kafka_rows(context, &topic)?)] {
+        let refused = ids(rest).map(|id| serde_json::json!({"id": id, "name": format!("name {id}")}));
+        drill.expect_once(what, found.into_iter().chain(refused))?;
+    }
+    Ok(())
+}
+
 pub(crate) fn refused_rows_become_dead_letters(context: &Context) -> Result<()> {
     let [letters, rows, index] = ["letters", "rows", "mapped"].map(|name| context.unique(name));
     let mut postgres = context.postgres()?;

@@ -3,6 +3,7 @@
 pub(crate) mod avro;
 pub(crate) mod bad_input;
 pub(crate) mod compose;
+pub(crate) mod counters;
 pub(crate) mod delivery;
 pub(crate) mod demo;
 pub(crate) mod elasticsearch;
@@ -21,6 +22,7 @@ pub(crate) mod options;
 pub(crate) mod outage;
 pub(crate) mod peek;
 pub(crate) mod pipelines;
+pub(crate) mod redrive;
 pub(crate) mod state;
 pub(crate) mod stop;
 pub(crate) mod workload;
