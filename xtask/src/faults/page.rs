@@ -14,6 +14,8 @@ const MATRIX: &str = "## Rows of the matrix";
 const RUNS: &str = "## Runs";
 const STEPS: &str = "## Deaths by step";
 const SINKS: &str = "## Sinks";
+/// Written by hand, and kept as it is.
+const REMARKS: &str = "## Remarks";
 
 /// One run of `cargo xtask faults`.
 pub(crate) struct Run<'a> {
@@ -112,6 +114,9 @@ pub(crate) fn page(old: &str, run: &Run<'_>) -> Result<String, std::fmt::Error> 
     for (name, [checks, doubled, lost, leftovers]) in &sinks {
         writeln!(page, "| {name} | {checks} | {doubled} | {lost} | {leftovers} |")?;
     }
+    if let Some(start) = old.find(REMARKS) {
+        write!(page, "\n{}", &old[start..])?;
+    }
     Ok(page)
 }
 
@@ -148,6 +153,7 @@ mod tests {
             totals: &totals,
         };
         let old = page("", &run(1, &first)).unwrap();
+        let old = old + "\n## Remarks\n- Kept.\n";
         let new = page(&old, &run(2, &[outcome("fault_01", true)])).unwrap();
         for line in [
             "| `fault_01` | passed | 7 | 2 |",
@@ -156,6 +162,7 @@ mod tests {
             "| `faults --seed 2` | 1 | 1 | 0 | 0 | 0 | 0 | 5 | 3 | 2 | 0 | 0 | 4 |",
             "| `sink.commit` | 6 |",
             "| files | 8 | 0 | 2 | 0 |",
+            "- Kept.",
         ] {
             assert!(new.lines().any(|found| found == line), "`{line}` is missing in:\n{new}");
         }

@@ -23,7 +23,7 @@ use crate::services::elasticsearch::Line;
 /// Actions of one list.
 const ACTIONS: usize = 100;
 /// Actions of a short list.
-const ACTIONS_SHORT: usize = 30;
+const ACTIONS_SHORT: usize = 20;
 /// Rows of one ingest.
 const ROWS_PER_INGEST: usize = 20;
 /// Kills in a row, at most.

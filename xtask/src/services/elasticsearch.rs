@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use super::cache::{self, Closure};
 use super::process::{Process, Signal, free_ports, run_tool};
 
-const READY_LIMIT: Duration = Duration::from_secs(120);
+const READY_LIMIT: Duration = Duration::from_secs(240);
 const HEAP: &str = "512m";
 const LOGGING: &str = "status = error\n\
     appender.console.type = Console\n\

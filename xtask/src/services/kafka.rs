@@ -21,7 +21,7 @@ pub(crate) const USER: &str = "reader";
 /// The password of `USER`: a secret of a server that only lives on loopback, during a test.
 pub(crate) const PASSWORD: &str = "reader-secret";
 
-const READY_LIMIT: Duration = Duration::from_secs(90);
+const READY_LIMIT: Duration = Duration::from_secs(240);
 const HEAP: &str = "768m";
 
 /// The broker, its addresses and its files.
