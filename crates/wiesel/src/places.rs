@@ -140,7 +140,7 @@ fn file(nodes: &[[Branch; 2]], places: &[u8]) -> Vec<u8> {
     file.extend_from_slice(&[0; 16]);
     file.extend_from_slice(places);
     file.extend_from_slice(b"\xab\xcd\xefMaxMind.com");
-    control(&mut file, 7, 8);
+    control(&mut file, 7, 9);
     text(&mut file, "node_count");
     control(&mut file, 6, 4);
     file.extend_from_slice(&number(nodes.len()));
@@ -159,6 +159,11 @@ fn file(nodes: &[[Branch; 2]], places: &[u8]) -> Vec<u8> {
     text(&mut file, "languages");
     control(&mut file, 11, 1);
     text(&mut file, "en");
+    // Readers ask for it.
+    text(&mut file, "description");
+    control(&mut file, 7, 1);
+    text(&mut file, "en");
+    text(&mut file, "networks and their places, made from a list");
     file
 }
 
