@@ -117,7 +117,7 @@ pub(super) fn table(root: &Path, system: &str, before: &Before, measured: &Measu
         "\n| | before | after |\n|---|---|---|\n\
          | containers | {} | {} |\n\
          | steps until rows come out | {} | {} |\n\
-         | memory of what runs the job | {:.2} GB: JobManager and TaskManager, and {:.2} GB more while a client submits | {:.2} GB |\n\
+         | memory of what runs the job | {}{:.2} GB: JobManager and TaskManager, and {:.2} GB more while a client submits | {:.2} GB |\n\
          | files of what runs the job | {:.0} MB of jars, without Java and Python | {:.0} MB, one file{} |\n\
          | from nothing to the first row of a SELECT | {:.1} s: cluster {:.1} s, client {:.1} s | {:.2} s |\n\
          | the system's own job over {ROW_COUNT} rows, from its start to its end | not run | {:.2} s |\n",
@@ -125,6 +125,7 @@ pub(super) fn table(root: &Path, system: &str, before: &Before, measured: &Measu
         after.len(),
         before.steps.len(),
         steps.len(),
+        if is_contained { "" } else { "not measured as one program; as a cluster " },
         of_flink / 1024.0,
         measured.client_mb / 1024.0,
         (job.peak_mb + job.python_mb) / 1024.0,
