@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use crate::commands::test::{build_binary, repository};
 
-/// Writes the pages that are made from the program and the tests: docs/coverage.md and the list of docs/errors.md.
+/// Writes the pages that are made from the program and the tests: docs/coverage.md, the list of docs/errors.md, the book's reference.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DocsCommand {
     /// Writes nothing and fails when a page would change.

@@ -18,7 +18,7 @@ const CASE_FOLDERS: [&str; 4] = ["tests", "xtask/src/e2e/cases", "examples", "be
 const CASE_EXTENSIONS: [&str; 4] = ["slt", "sql", "rs", "txt"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Tested,
     Written,
     Refused,
@@ -46,99 +46,121 @@ impl State {
 }
 
 /// A row of the page.
-struct Row {
-    cells: Vec<String>,
+pub(super) struct Row {
+    /// What stands in its cells, as Markdown.
+    pub(super) cells: Vec<String>,
     priority: String,
-    state: State,
+    /// What the program and the tests say of it.
+    pub(super) state: State,
     /// How many cases it has, where they are counted.
     case_count: Option<usize>,
 }
 
+/// The rows of all tables, with what the program and the tests say of them.
+pub(super) struct Coverage {
+    pub(super) statements: Vec<Row>,
+    pub(super) functions: Vec<Row>,
+    settings: Vec<Row>,
+    pub(super) options: Vec<Row>,
+}
+
+/// Asks the program and looks through the tests.
+pub(super) fn gather(root: &Path, program: &Program) -> Result<Coverage> {
+    let data_files = texts(root, &["tests/sql"], &["slt"])?;
+    let cases = texts(root, &CASE_FOLDERS, &CASE_EXTENSIONS)?;
+    Ok(Coverage {
+        statements: statements(root)?,
+        functions: functions(root, program, &data_files)?,
+        settings: settings(root, program, &cases)?,
+        options: options(root, program, &cases)?,
+    })
+}
+
 /// One table of the page.
-struct Section {
+struct Section<'a> {
     title: &'static str,
     text: &'static str,
     head: &'static [&'static str],
-    rows: Vec<Row>,
+    rows: &'a [Row],
 }
 
-/// The whole page.
-pub(super) fn page(root: &Path, program: &Program) -> Result<String> {
-    let data_files = texts(root, &["tests/sql"], &["slt"])?;
-    let cases = texts(root, &CASE_FOLDERS, &CASE_EXTENSIONS)?;
-    let sections = [
-        Section {
-            title: "Statements, queries, seed systems, faults",
-            text: "Each row names its cases: files, folders, or end-to-end cases (`cargo xtask test NAME`; those that begin with `fault_`: `cargo xtask faults NAME`).",
-            head: &["area", "row", "where"],
-            rows: statements(root)?,
-        },
-        Section {
-            title: "Functions",
-            text: "A case is a use of the function in a statement of `tests/sql`; a function without one may still have unit tests beside its code.",
-            head: &["function", "cases"],
-            rows: functions(root, program, &data_files)?,
-        },
-        Section {
-            title: "Settings",
-            text: "Tested: an example, a data file or an end-to-end case sets the key. Refused: the sample value is (most often another than the default).",
-            head: &["key"],
-            rows: settings(root, program, &cases)?,
-        },
-        Section {
-            title: "Options of connectors and formats",
-            text: "Tested: an example, a data file or an end-to-end case sets the option.",
-            head: &["connector", "option"],
-            rows: options(root, program, &cases)?,
-        },
-    ];
-    let mut page = String::from(
-        "# Coverage\n\nMade by `cargo xtask docs` from `docs/coverage/*.csv`, the program's own answers, and the tests. *tested*: by a case that can fail; \
+impl Coverage {
+    /// The whole page.
+    pub(super) fn page(&self) -> Result<String> {
+        let sections = [
+            Section {
+                title: "Statements, queries, seed systems, faults",
+                text: "Each row names its cases: files, folders, or end-to-end cases (`cargo xtask test NAME`; those that begin with `fault_`: `cargo xtask faults NAME`).",
+                head: &["area", "row", "where"],
+                rows: &self.statements,
+            },
+            Section {
+                title: "Functions",
+                text: "A case is a use of the function in a statement of `tests/sql`; a function without one may still have unit tests beside its code.",
+                head: &["function", "cases"],
+                rows: &self.functions,
+            },
+            Section {
+                title: "Settings",
+                text: "Tested: an example, a data file or an end-to-end case sets the key. Refused: the sample value is (most often another than the default).",
+                head: &["key"],
+                rows: &self.settings,
+            },
+            Section {
+                title: "Options of connectors and formats",
+                text: "Tested: an example, a data file or an end-to-end case sets the option.",
+                head: &["connector", "option"],
+                rows: &self.options,
+            },
+        ];
+        let mut page = String::from(
+            "# Coverage\n\nMade by `cargo xtask docs` from `docs/coverage/*.csv`, the program's own answers, and the tests. *tested*: by a case that can fail; \
          *written, no case*: taken, but no case here names it; *refused*: by name, with its place; *not yet*: not known at all.\n\n\
          | part | priority | rows | tested | written, no case | refused | not yet |\n|---|---|---|---|---|---|---|\n",
-    );
-    for section in &sections {
-        for priority in ["1", "2", "3"] {
-            let rows: Vec<&Row> = section.rows.iter().filter(|row| row.priority == priority).collect();
-            let count = |state| rows.iter().filter(|row| row.state == state).count();
-            if !rows.is_empty() {
-                writeln!(
-                    page,
-                    "| {} | {priority} | {} | {} | {} | {} | {} |",
-                    section.title,
-                    rows.len(),
-                    count(State::Tested),
-                    count(State::Written),
-                    count(State::Refused),
-                    count(State::NotYet)
-                )?;
+        );
+        for section in &sections {
+            for priority in ["1", "2", "3"] {
+                let rows: Vec<&Row> = section.rows.iter().filter(|row| row.priority == priority).collect();
+                let count = |state| rows.iter().filter(|row| row.state == state).count();
+                if !rows.is_empty() {
+                    writeln!(
+                        page,
+                        "| {} | {priority} | {} | {} | {} | {} | {} |",
+                        section.title,
+                        rows.len(),
+                        count(State::Tested),
+                        count(State::Written),
+                        count(State::Refused),
+                        count(State::NotYet)
+                    )?;
+                }
             }
         }
-    }
-    for section in &sections {
-        write!(
-            page,
-            "\n## {}\n{}\n\n| {} | priority | state |\n",
-            section.title,
-            section.text,
-            section.head.join(" | ")
-        )?;
-        writeln!(page, "|{}", "---|".repeat(section.head.len() + 2))?;
-        for row in &section.rows {
-            writeln!(page, "| {} | {} | {} |", row.cells.join(" | "), row.priority, row.state.word())?;
+        for section in &sections {
+            write!(
+                page,
+                "\n## {}\n{}\n\n| {} | priority | state |\n",
+                section.title,
+                section.text,
+                section.head.join(" | ")
+            )?;
+            writeln!(page, "|{}", "---|".repeat(section.head.len() + 2))?;
+            for row in section.rows {
+                writeln!(page, "| {} | {} | {} |", row.cells.join(" | "), row.priority, row.state.word())?;
+            }
+            if let Some(sentence) = thinly_tested(section) {
+                write!(page, "\n{sentence}\n")?;
+            }
         }
-        if let Some(sentence) = thinly_tested(section) {
-            write!(page, "\n{sentence}\n")?;
-        }
+        Ok(page)
     }
-    Ok(page)
 }
 
 /// How many cases a function of priority 1 or 2 should have: plain, with NULL, an edge of its type, and one more.
 const CASE_COUNT_MIN: usize = 4;
 
 /// Which functions of priority 1 and 2 have too few cases; `None` for the other tables.
-fn thinly_tested(section: &Section) -> Option<String> {
+fn thinly_tested(section: &Section<'_>) -> Option<String> {
     let is_thin = |row: &&Row| row.priority != "3" && row.case_count.is_some_and(|count| count < CASE_COUNT_MIN);
     section.rows.iter().find_map(|row| row.case_count)?;
     let names: Vec<&str> = section.rows.iter().filter(is_thin).map(|row| row.cells[0].as_str()).collect();
@@ -237,7 +259,7 @@ fn is_operator(name: &str) -> bool {
 }
 
 /// How a call looks in a data file.
-fn function_pattern(name: &str) -> String {
+pub(super) fn function_pattern(name: &str) -> String {
     let word = function_word(name);
     match name {
         "array[i]" => r"\w\[\d+\]".to_owned(),

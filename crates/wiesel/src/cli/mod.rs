@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod explain;
 mod explain_error;
+mod functions;
 mod generate;
 mod init;
 mod kibana;
@@ -46,6 +47,7 @@ enum Command {
     Doctor(doctor::Doctor),
     Explain(explain::Explain),
     ExplainError(explain_error::ExplainError),
+    Functions(functions::Functions),
     Generate(generate::Generate),
     Init(init::Init),
     Kibana(kibana::Kibana),
@@ -85,6 +87,7 @@ pub(crate) fn run(cli: Cli) -> Exit {
         Command::Doctor(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::ExplainError(command) => command.run(),
+        Command::Functions(command) => command.run(),
         Command::Generate(command) => command.run(),
         Command::Init(command) => command.run(),
         Command::Kibana(command) => command.run(),

@@ -1,5 +1,15 @@
 //! The json format: one document per record, fields by name, with the answers of Flink's streaming JSON parser.
 //!
+//! | option | default | |
+//! |---|---|---|
+//! | json.fail-on-missing-field | false | a declared field that is not there is an error instead of NULL |
+//! | json.ignore-parse-errors | false | a field that does not fit is NULL, a record that is no JSON is skipped |
+//! | json.timestamp-format.standard | SQL | SQL, ISO-8601 |
+//! | json.map-null-key.mode, json.map-null-key.literal | FAIL, null | FAIL, DROP, LITERAL: what becomes of a NULL key of a map that is written |
+//! | json.encode.decimal-as-plain-number | false | DECIMAL is written without an exponent |
+//! | json.encode.ignore-null-fields | false | a NULL field is left out |
+//! | json.decode.json-parser.enabled | true | taken without effect: there is one parser |
+//!
 //! | file | idea |
 //! |---|---|
 //! | `options` | the `json.*` keys |
