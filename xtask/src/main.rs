@@ -11,6 +11,7 @@ mod bench;
 mod cargo;
 mod commands;
 mod deny;
+mod dist;
 mod docs;
 mod e2e;
 mod faults;
@@ -29,6 +30,7 @@ use clap::Parser;
 enum Xtask {
     Bench(commands::bench::BenchCommand),
     Ci(commands::ci::CiCommand),
+    Dist(commands::dist::DistCommand),
     Docs(commands::docs::DocsCommand),
     Faults(commands::faults::FaultsCommand),
     Fuzz(commands::fuzz::FuzzCommand),
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
     let result = match Xtask::parse() {
         Xtask::Bench(command) => command.run(),
         Xtask::Ci(command) => command.run(),
+        Xtask::Dist(command) => command.run(),
         Xtask::Docs(command) => command.run(),
         Xtask::Faults(command) => command.run(),
         Xtask::Fuzz(command) => command.run(),

@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod ci;
+pub(crate) mod dist;
 pub(crate) mod docs;
 pub(crate) mod faults;
 pub(crate) mod fuzz;

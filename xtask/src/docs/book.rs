@@ -27,7 +27,11 @@ const CONNECTORS: &[(&str, &str, &[&str])] = &[
     ("kafka and upsert-kafka", "kafka/mod.rs", &["kafka", "upsert-kafka"]),
     ("filesystem and parquet", "filesystem/mod.rs", &["filesystem", "format:parquet"]),
     ("jdbc", "jdbc/mod.rs", &["jdbc"]),
-    ("elasticsearch-7", "elasticsearch/mod.rs", &["elasticsearch-7"]),
+    (
+        "elasticsearch-6, -7 and -8, opensearch",
+        "elasticsearch/mod.rs",
+        &["elasticsearch-6", "elasticsearch-7", "elasticsearch-8"],
+    ),
     ("datagen", "datagen/mod.rs", &["datagen"]),
     ("print", "print/mod.rs", &["print"]),
     ("blackhole", "blackhole/mod.rs", &["blackhole"]),
@@ -35,6 +39,7 @@ const CONNECTORS: &[(&str, &str, &[&str])] = &[
     ("json", "formats/json/mod.rs", &["format:json"]),
     ("csv", "formats/csv/mod.rs", &["format:csv"]),
     ("raw", "formats/raw.rs", &["format:raw"]),
+    ("avro and avro-confluent", "formats/avro/mod.rs", &["format:avro", "format:avro-confluent"]),
     (
         "debezium-json, canal-json, maxwell-json",
         "formats/change_json/mod.rs",
@@ -205,6 +210,8 @@ fn head_for_users(head: &[&str]) -> String {
         }
     }
     let text = lines.join("\n");
+    // Reasons for the code's readers stand at the end.
+    let text = text.split("\nWHY-NOT").next().unwrap_or_default().to_owned();
     let file = Regex::new(r" \((the table in )?`[a-z_]+(\.rs|::[A-Z_]+)?`\)").expect("the pattern is constant");
     let link = Regex::new(r"\[(`[^`]+`)\]([^(]|$)").expect("the pattern is constant");
     let see = Regex::new(r", see `[a-z_]+\.rs`").expect("the pattern is constant");

@@ -43,6 +43,11 @@ impl Context {
         self.folder.path()
     }
 
+    /// The program under test.
+    pub(crate) fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// `prefix` made free of other cases: for topics, indices, tables. Lower case, letters, digits and `_`.
     pub(crate) fn unique(&self, prefix: &str) -> String {
         format!("{prefix}_{}", self.suffix)

@@ -581,6 +581,12 @@ pub(crate) const CASES: &[Case] = &[
         run: stop::an_elasticsearch_sink_goes_on,
     },
     Case {
+        name: "wheel_runs_in_a_clean_environment",
+        needs: &[],
+        limit_s: 600,
+        run: cases::wheel::runs_in_a_clean_environment,
+    },
+    Case {
         name: "workload_count_by_key_counts_every_message",
         needs: &[Kafka],
         limit_s: 180,

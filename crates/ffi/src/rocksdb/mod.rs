@@ -8,6 +8,8 @@
 //! uses the store begins with an empty folder. One cache holds data, index and filter blocks alike; index and filters are cut into
 //! partitions, so that a large file does not want all of them at once.
 
+#[cfg(feature = "rocksdb-static")]
+mod archives;
 mod sys;
 
 use std::ffi::{CStr, CString, c_char};

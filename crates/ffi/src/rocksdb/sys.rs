@@ -34,7 +34,8 @@ pub(super) const LZ4_COMPRESSION: c_int = 4;
 pub(super) const TWO_LEVEL_INDEX: c_int = 2;
 pub(super) const LOG_FATAL: c_int = 4;
 
-#[link(name = "rocksdb")]
+#[cfg_attr(not(feature = "rocksdb-static"), link(name = "rocksdb"))]
+#[cfg_attr(feature = "rocksdb-static", link(name = "rocksdb", kind = "static"))]
 unsafe extern "C" {
     pub(super) fn rocksdb_free(pointer: *mut c_void);
 

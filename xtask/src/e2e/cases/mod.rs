@@ -25,4 +25,5 @@ pub(crate) mod pipelines;
 pub(crate) mod redrive;
 pub(crate) mod state;
 pub(crate) mod stop;
+pub(crate) mod wheel;
 pub(crate) mod workload;
