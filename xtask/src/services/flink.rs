@@ -40,6 +40,9 @@ const LOGGING: &str = "rootLogger.level = WARN\n\
     appender.console.layout.type = PatternLayout\n\
     appender.console.layout.pattern = %d %-5p %c{1} - %m%n\n";
 
+/// What Flink's configuration says out of the box.
+const DEFAULT_MEMORY: &str = "taskmanager.memory.process.size: 1728m";
+
 /// The supported versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Release {
@@ -93,11 +96,16 @@ pub(crate) struct Flink {
 impl Flink {
     /// Starts the cluster under `folder` and waits until its slots are registered.
     pub(crate) fn start(release: Release, folder: &Path) -> Result<Flink> {
+        Flink::start_with(release, folder, DEFAULT_MEMORY)
+    }
+
+    /// The same with other settings of the TaskManager's memory, as lines of the configuration.
+    pub(crate) fn start_with(release: Release, folder: &Path, memory: &str) -> Result<Flink> {
         let (distribution, class_path) = jars(release)?;
         let [rest_port, rpc_port] = free_ports()?;
         let conf = folder.join("conf");
         fs::create_dir_all(&conf)?;
-        fs::write(conf.join("config.yaml"), configuration(folder, rest_port, rpc_port))?;
+        fs::write(conf.join("config.yaml"), configuration(folder, rest_port, rpc_port, memory))?;
         for name in ["log4j.properties", "log4j-cli.properties"] {
             fs::write(conf.join(name), LOGGING)?;
         }
@@ -220,7 +228,7 @@ fn place(file: &Path) -> Option<PathBuf> {
     }
 }
 
-fn configuration(folder: &Path, rest_port: u16, rpc_port: u16) -> String {
+fn configuration(folder: &Path, rest_port: u16, rpc_port: u16, memory: &str) -> String {
     let folder = folder.display();
     format!(
         "jobmanager.rpc.address: 127.0.0.1\n\
@@ -229,7 +237,7 @@ fn configuration(folder: &Path, rest_port: u16, rpc_port: u16) -> String {
          jobmanager.memory.process.size: 1600m\n\
          taskmanager.host: 127.0.0.1\n\
          taskmanager.bind-host: 127.0.0.1\n\
-         taskmanager.memory.process.size: 1728m\n\
+         {memory}\n\
          taskmanager.numberOfTaskSlots: 2\n\
          parallelism.default: 2\n\
          rest.address: 127.0.0.1\n\
