@@ -317,12 +317,15 @@ impl Sender {
     }
 }
 
+/// Writes some of the changes at hand, within a transaction.
+pub(super) type WriteRange<'a> = dyn FnMut(&mut Transaction<'_>, Range<usize>) -> Result<(), Failure> + 'a;
+
 /// Writes a range of changes; where the database refuses one of them, halves, down to the row.
 pub(super) fn write_or_halve(
     target: &Target,
     transaction: &mut Transaction<'_>,
     range: Range<usize>,
-    write: &mut dyn FnMut(&mut Transaction<'_>, Range<usize>) -> Result<(), Failure>,
+    write: &mut WriteRange<'_>,
     refused: &mut Vec<(usize, Error)>,
 ) -> Result<(), Failure> {
     let mut part = transaction.transaction().map_err(|e| target.failure(&e))?;
