@@ -213,7 +213,8 @@ fn hide(value: &mut Value) -> bool {
             }
             is_hidden
         }
-        Value::Array(items) => items.iter_mut().fold(false, |is_hidden, item| hide(item) || is_hidden),
+        // All of them, not only until the first.
+        Value::Array(items) => items.iter_mut().map(hide).filter(|is_hidden| *is_hidden).count() > 0,
         _ => false,
     }
 }

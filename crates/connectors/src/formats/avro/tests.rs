@@ -295,9 +295,9 @@ fn what_is_written_is_read_again() {
         let decoded = factory.create().expect("decoder").decode(&raw, 0..2).expect("decodes");
         assert_eq!(decoded.rows.num_rows(), 2);
         for (column, index) in wanted.iter().enumerate() {
-            for row in 0..2 {
+            for (row, wanted) in values[*index].iter().enumerate() {
                 let found = Value::from_array(decoded.rows.column(column), &fields[*index].data_type, row);
-                assert_eq!(found, values[*index][row], "{}", fields[*index].data_type);
+                assert_eq!(found, *wanted, "{}", fields[*index].data_type);
             }
         }
     }
