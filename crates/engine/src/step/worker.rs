@@ -611,15 +611,16 @@ impl Worker {
 
     /// Writes what operators hold into the store, and empties them.
     fn spill(&mut self, shared: &Shared, store: &Arc<Store>, full: bool) -> Result<()> {
-        let mut buffer = RunBuffer::default();
-        let spilled = self.write_out(shared, full, full, &mut buffer)?;
-        store.ingest(std::slice::from_ref(&buffer), |operator| spilled.iter().any(|(_, o)| *o == operator))?;
+        let mut parts = RunParts::default();
+        let spilled = self.write_out(shared, full, full, &mut parts)?;
+        let buffers = parts.into_buffers();
+        store.ingest(&buffers, |operator| spilled.iter().any(|(_, o)| *o == operator))?;
         for (place, operator_number) in spilled {
             if let Part::Operator(operator) = &mut self.nodes[place].part {
                 operator.evict(&StateStore::new(Arc::clone(store), operator_number))?;
             }
         }
-        lock(&shared.reports[self.index]).snapshot = Some(vec![buffer]);
+        lock(&shared.reports[self.index]).snapshot = Some(buffers);
         Ok(())
     }
 
@@ -630,18 +631,18 @@ impl Worker {
         shared: &Shared,
         full: bool,
         others: bool,
-        buffer: &mut RunBuffer,
+        parts: &mut RunParts,
     ) -> Result<Vec<(Place, u16)>> {
         let mut spilled = Vec::new();
         for (place, node) in self.nodes.iter_mut().enumerate() {
             let Part::Operator(operator) = &mut node.part else { continue };
             let number = shared.graph.nodes[place].plan_node;
-            buffer.set_operator(number);
+            parts.set_operator(number);
             if operator.spills() {
                 spilled.push((place, u16::try_from(number).unwrap_or(u16::MAX)));
-                operator.snapshot(full, buffer)?;
+                operator.snapshot(full, parts)?;
             } else if others {
-                operator.snapshot(full, buffer)?;
+                operator.snapshot(full, parts)?;
             }
         }
         Ok(spilled)
