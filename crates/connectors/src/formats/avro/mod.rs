@@ -47,7 +47,7 @@ pub(crate) use self::watch::{Registries, SchemaSource};
 
 use self::decode::Plan;
 use self::schema::Schema;
-use super::json::encode::typed;
+use super::json::encode::typed_columns;
 use super::json::object::ObjectColumn;
 use super::{Decoded, Decoder, DecoderFactory, Encoder, EncoderFactory, FormatContext};
 
@@ -330,17 +330,7 @@ struct AvroEncoder {
 
 impl Encoder for AvroEncoder {
     fn encode(&mut self, batch: &ChangeBatch, bytes: &mut Vec<u8>, ends: &mut Vec<usize>) -> Result<()> {
-        let fields = self.context.schema.fields();
-        if batch.rows.num_columns() != fields.len() {
-            return Err(Error::internal(format!(
-                "table `{}` encodes {} columns, got {}",
-                self.context.table,
-                fields.len(),
-                batch.rows.num_columns()
-            )));
-        }
-        let columns = fields.iter().zip(batch.rows.columns()).map(|(field, array)| typed(array, &field.data_type));
-        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let columns = typed_columns(&self.context, batch)?;
         ends.reserve(batch.len());
         for row in 0..batch.len() {
             bytes.extend_from_slice(&self.header);

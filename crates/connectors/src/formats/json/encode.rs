@@ -38,19 +38,7 @@ impl JsonEncoder {
 
 impl Encoder for JsonEncoder {
     fn encode(&mut self, batch: &ChangeBatch, bytes: &mut Vec<u8>, ends: &mut Vec<usize>) -> Result<()> {
-        let fields = self.context.schema.fields();
-        if batch.rows.num_columns() != fields.len() {
-            return Err(Error::internal(format!(
-                "table `{}` encodes {} columns, got {}",
-                self.context.table,
-                fields.len(),
-                batch.rows.num_columns()
-            )));
-        }
-        let mut columns = Vec::with_capacity(fields.len());
-        for (field, array) in fields.iter().zip(batch.rows.columns()) {
-            columns.push(typed(array, &field.data_type)?);
-        }
+        let columns = typed_columns(&self.context, batch)?;
         ends.reserve(batch.len());
         for row in 0..batch.len() {
             write_object(&self.names, &columns, row, &self.options, bytes)
@@ -104,6 +92,20 @@ pub(in crate::formats) enum Values<'a> {
     Array { offsets: &'a OffsetBuffer<i32>, items: Box<Typed<'a>> },
     Map { offsets: &'a OffsetBuffer<i32>, keys: &'a StringArray, values: Box<Typed<'a>> },
     Row { names: Vec<Vec<u8>>, columns: Vec<Typed<'a>> },
+}
+
+/// The columns of a batch as the table declares them.
+pub(in crate::formats) fn typed_columns<'a>(context: &FormatContext, batch: &'a ChangeBatch) -> Result<Vec<Typed<'a>>> {
+    let fields = context.schema.fields();
+    if batch.rows.num_columns() != fields.len() {
+        return Err(Error::internal(format!(
+            "table `{}` encodes {} columns, got {}",
+            context.table,
+            fields.len(),
+            batch.rows.num_columns()
+        )));
+    }
+    fields.iter().zip(batch.rows.columns()).map(|(field, array)| typed(array, &field.data_type)).collect()
 }
 
 /// The typed view of a column; the batch must have the Arrow types that the SQL types stand for.
