@@ -50,7 +50,7 @@ use wiesel_core::{DataType, Result, Value};
 
 use crate::eval::EvalContext;
 
-pub use geoip::look_beside as look_for_places_beside;
+pub use geoip::{from_csv as places_from_csv, look_beside as look_for_places_beside};
 
 /// Why a call does not bind; the binder adds place and caret.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,6 @@ mod jobs;
 mod kibana;
 mod log;
 mod pipeline;
-mod places;
 mod redrive;
 mod report;
 mod restart;

@@ -9,10 +9,9 @@
 //! the file does not know.
 
 mod database;
+mod list;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod write;
 
 use std::sync::Arc;
 
@@ -23,6 +22,7 @@ use wiesel_core::{DataType, Error, Field, Result, TypeKind, Value};
 
 pub use self::database::look_beside;
 use self::database::{Database, Places, opened};
+pub use self::list::from_csv;
 use crate::eval::EvalContext;
 use crate::function::binding::{Param, accept, takes};
 use crate::function::{Argument, FunctionError, Operand, PreparedCall, ScalarFunction, Signature};

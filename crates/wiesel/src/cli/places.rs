@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use wiesel_expr::function::places_from_csv;
 
 use super::Exit;
 use crate::log::Log;
-use crate::places::from_csv;
 
 /// Make a file for GEOIP from a list of networks and their places
 ///
@@ -29,7 +29,7 @@ impl Places {
                 return Exit::Usage;
             }
         };
-        let (bytes, count) = match from_csv(&text) {
+        let (bytes, count) = match places_from_csv(&text) {
             Ok(made) => made,
             Err(e) => {
                 log.error(&format!("`{}`: {e}", self.list.display()));

@@ -34,7 +34,7 @@ struct Network {
 
 /// The bytes of a file that knows the networks of the list, and how many they are. A line is `network,country,country_code,city,region,
 /// latitude,longitude`; what is empty is left out, `#` begins a remark.
-pub(crate) fn from_csv(text: &str) -> Result<(Vec<u8>, usize), String> {
+pub fn from_csv(text: &str) -> Result<(Vec<u8>, usize), String> {
     let mut places: Vec<u8> = Vec::new();
     let mut known: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
     let mut networks = Vec::new();

@@ -8,7 +8,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, RecordBatch, StringArray};
 use wiesel_core::{DataType, Field, Schema, Value};
 
-use super::write::{WrittenPlace, write};
+use super::from_csv;
 use crate::cast::print::write_value;
 use crate::function::testing::context;
 use crate::function::{Argument, lookup};
@@ -69,25 +69,17 @@ impl Drop for Folder {
 
 #[test]
 fn addresses_have_places_and_all_others_have_null_fields() {
-    let berlin = WrittenPlace {
-        country: "Germany",
-        country_code: "DE",
-        city: "Berlin",
-        region: "Land Berlin",
-        position: Some((52.52, 13.405)),
-    };
     let long_name = "Llanfairpwllgwyngyllgogerychwyrndrobwllllantysiliogogogoch";
-    let wales = WrittenPlace { country: "United Kingdom", country_code: "GB", city: long_name, ..Default::default() };
-    let only_country = WrittenPlace { country: "Japan", country_code: "JP", ..Default::default() };
     let folder = Folder::new("places");
-    let file = write(&[
-        ("203.0.113.0/24", berlin),
-        ("198.51.100.128/25", only_country),
-        ("2001:db8:1::/48", wales),
-        ("10.0.0.0/8", berlin),
-        ("fc00::/7", berlin),
-        ("192.0.2.0/24", WrittenPlace::default()),
-    ]);
+    let list = format!(
+        "203.0.113.0/24,Germany,DE,Berlin,Land Berlin,52.52,13.405\n\
+         198.51.100.128/25,Japan,JP,,,,\n\
+         2001:db8:1::/48,United Kingdom,GB,{long_name},,,\n\
+         10.0.0.0/8,Germany,DE,Berlin,Land Berlin,52.52,13.405\n\
+         fc00::/7,Germany,DE,Berlin,Land Berlin,52.52,13.405\n\
+         192.0.2.0/24,,,,,,\n"
+    );
+    let (file, _) = from_csv(&list).expect("a list");
     let path = folder.write("places.mmdb", &file);
     let berlin = "(Germany, DE, Berlin, Land Berlin, 52.52, 13.405)";
     let japan = "(Japan, JP, NULL, NULL, NULL, NULL)";
@@ -138,8 +130,7 @@ fn a_file_that_is_missing_or_broken_is_one_clear_error() {
 
 #[test]
 fn a_file_with_damage_inside_fails_the_row_and_never_the_process() {
-    let place = WrittenPlace { country: "Germany", country_code: "DE", city: "Berlin", ..Default::default() };
-    let whole = write(&[("203.0.113.0/24", place)]);
+    let (whole, _) = from_csv("203.0.113.0/24,Germany,DE,Berlin,,,").expect("a list");
     let folder = Folder::new("damage");
     let tree_end = whole.windows(16).position(|w| w == [0; 16]).expect("the tree ends") + 16;
     // Few files may be open in one process, so a few places of damage stand for all.
