@@ -315,8 +315,9 @@ impl Tokenizer<'_> {
         let start = self.at;
         self.skip_while(|c| c.is_ascii_digit());
         // `1.` is a number, but in `a[1].b` the dot belongs to the field behind it.
-        let dot_opens_field = self.rest()[1.min(self.rest().len())..].starts_with(keyword::is_name_start);
-        if self.byte_at(0) == Some(b'.') && !dot_opens_field {
+        let is_fraction =
+            self.rest().strip_prefix('.').is_some_and(|behind| !behind.starts_with(keyword::is_name_start));
+        if is_fraction {
             self.at += 1;
             self.skip_while(|c| c.is_ascii_digit());
         }
