@@ -61,6 +61,11 @@ pub trait Operator: Send {
     fn flush(&mut self, _context: &EvalContext, _output: &mut Output) -> Result<()> {
         Ok(())
     }
+    /// Whether `advance` stopped before everything that is due was emitted, because it would not fit into memory at once. It is then called
+    /// again, at the same watermark or a later one, before any row, checkpoint or eviction; until it is done it holds its watermark back.
+    fn is_firing(&self) -> bool {
+        false
+    }
     /// The wall-clock time (ms) at which `advance` must be called even if nothing arrives; `None` without timers.
     fn next_timer_ms(&self) -> Option<i64> {
         None

@@ -453,7 +453,9 @@ fn a_group_by_gives_the_same_table_with_any_workers_and_any_restart() {
 
 #[test]
 fn a_half_filled_window_survives_a_restart_and_fires_once() {
-    for (push_down, first, second) in [(true, 1, 2), (true, 2, 1), (false, 1, 1), (false, 2, 2)] {
+    let cases =
+        [(true, 1, 2, 256 << 20), (true, 2, 1, 1), (false, 1, 1, 1), (false, 2, 2, 256 << 20), (false, 2, 3, 1)];
+    for (push_down, first, second, memory_bytes) in cases {
         // Windows of one second; the last poll brings a row of the first window, which is late by then.
         let polls =
             vec![vec![(1, 7, 100), (2, 8, 200)], vec![(3, 7, 900), (4, 7, 1_500)], vec![(5, 8, 300), (6, 8, 1_600)]];
@@ -468,7 +470,8 @@ fn a_half_filled_window_survives_a_restart_and_fires_once() {
         let window = builder.window_count(watermark, 1, 1_000);
         builder.sink(&script, "out", window, &[]);
         let dir = tempfile::tempdir().unwrap();
-        let job = start(spec(&builder.plan, &script, dir.path(), first));
+        let with_memory = |workers| JobSpec { memory_bytes, ..spec(&builder.plan, &script, dir.path(), workers) };
+        let job = start(with_memory(first));
         let metrics = Arc::clone(&job.metrics);
         script.sinks["out"].written.wait("the first rows", |_| metrics.nodes[2].rows_in.load(Relaxed) == 2);
         job.control.stop();
@@ -476,7 +479,7 @@ fn a_half_filled_window_survives_a_restart_and_fires_once() {
         script.sinks["out"].visible.change(|v| assert_eq!(*v, Vec::<String>::new()));
 
         script.sources["t"].gate.change(|g| *g = 1);
-        let job = start(spec(&builder.plan, &script, dir.path(), second));
+        let job = start(with_memory(second));
         script.sinks["out"].written.wait("the first window", |w| w.len() == 2);
         script.sources["t"].gate.change(|g| *g = 2);
         let metrics = Arc::clone(&job.metrics);
@@ -487,6 +490,38 @@ fn a_half_filled_window_survives_a_restart_and_fires_once() {
         });
         assert_eq!(metrics.late_rows.load(Relaxed), 1);
     }
+}
+
+#[test]
+fn a_window_larger_than_memory_fires_in_parts_and_is_stopped_at_none_of_them() {
+    const KEYS: i64 = 40_000;
+    let mut source = bounded(vec![(0..KEYS).map(|id| (id, id, 100)).collect(), vec![(0, 0, 1_500)], vec![(0, 0, 200)]]);
+    source.events.insert(2, Event::Gate(1));
+    let script = script(source, exactly_once());
+    let mut builder = PlanBuilder::new();
+    let source = builder.source(&script, "t");
+    let watermark = builder.watermark(source, true, 0, 0);
+    let window = builder.window_count(watermark, 1, 1_000);
+    builder.sink(&script, "out", window, &[]);
+    let dir = tempfile::tempdir().unwrap();
+    let with_memory = |workers| JobSpec { memory_bytes: 1, ..spec(&builder.plan, &script, dir.path(), workers) };
+    let job = start(with_memory(2));
+    script.sinks["out"].written.wait("a part of the window", |w| !w.is_empty());
+    job.control.stop();
+    assert!(matches!(job.end().unwrap(), JobEnd::Stopped { .. }));
+    script.sinks["out"].visible.change(|v| assert_eq!(v.len(), 40_000));
+    script.sources["t"].gate.change(|g| *g = 1);
+    let job = start(with_memory(1));
+    let metrics = Arc::clone(&job.metrics);
+    assert_eq!(job.end().unwrap(), JobEnd::Finished);
+    let mut expected: Vec<String> = (0..KEYS).map(|id| format!("+I {id} 1 1000")).collect();
+    expected.push("+I 0 1 2000".to_owned());
+    expected.sort();
+    script.sinks["out"].visible.change(|v| {
+        v.sort();
+        assert_eq!(*v, expected);
+    });
+    assert_eq!(metrics.late_rows.load(Relaxed), 1);
 }
 
 #[test]

@@ -102,7 +102,7 @@ impl KeyedRows {
         keys.clear();
         rows.clear();
         if let Some(store) = self.keys.store().cloned() {
-            self.keys.load_created(self.table, &mut keys)?;
+            self.keys.load_created(self.table, &[], &mut keys)?;
             store.load_prefixes(self.table + 1, keys.iter().map(|(_, vnode, key, _)| (vnode, key)), &mut rows)?;
         }
         Ok([keys, rows])

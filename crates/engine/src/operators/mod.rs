@@ -81,7 +81,7 @@ fn load_groups<O: Operator>(operator: &mut O, table: u8, parts: GroupsOf<O>) -> 
     let (groups, loaded) = parts(operator);
     let mut loaded = std::mem::take(loaded);
     loaded.clear();
-    groups.load_created(table, &mut loaded)?;
+    groups.load_created(table, &[], &mut loaded)?;
     for (table, vnode, key, value) in loaded.iter() {
         operator.restore(table, vnode, key, value)?;
     }

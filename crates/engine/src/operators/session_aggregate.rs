@@ -133,7 +133,7 @@ impl SessionAggregate {
                 sequence: self.sequence,
                 now_ms,
             };
-            groups.fold(folded, &mut self.buffers);
+            groups.fold(&self.spec, folded, &mut self.buffers)?;
             rows.clear();
         }
         Ok(())

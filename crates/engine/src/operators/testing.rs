@@ -154,11 +154,14 @@ pub(crate) fn run(
     let changes = run_once(new, input, output_schema, start_ms, events, false);
     // Of the many runs of a property every fourth, by its length, because each trip to the store takes a while.
     if new().spills() && (events.len() <= 8 || events.len().is_multiple_of(4)) {
-        assert_eq!(
-            show(&run_once(new, input, output_schema, start_ms, events, true)),
-            show(&changes),
-            "spilled each time"
-        );
+        let [mut spilled, mut kept] =
+            [run_once(new, input, output_schema, start_ms, events, true), changes.clone()].map(|c| show(&c));
+        if changes.iter().all(|(kind, _)| *kind == RowKind::Insert) {
+            // Keys of a window come in no fixed order.
+            spilled.sort();
+            kept.sort();
+        }
+        assert_eq!(spilled, kept, "spilled each time");
     }
     if events.len() <= 8 || events.len() % 4 == 1 {
         run_sliced(new, input, output_schema, start_ms, events);
@@ -297,7 +300,11 @@ fn run_once(
             }
             Event::Advance(to, now) => {
                 (watermark, now_ms) = (*to, *now);
-                assert_eq!(operator.advance(watermark, &context(now_ms), &mut output).unwrap(), watermark);
+                let mut out = operator.advance(watermark, &context(now_ms), &mut output).unwrap();
+                while operator.is_firing() {
+                    out = operator.advance(watermark, &context(now_ms), &mut output).unwrap();
+                }
+                assert_eq!(out, watermark);
             }
             Event::Flush => operator.flush(&context(now_ms), &mut output).unwrap(),
             Event::Restart(full) => {

@@ -5,10 +5,12 @@
 //! - **Output**: the keys, the aggregates, the window's properties; one +I per key and window, never taken back.
 //! - **State**: one table of groups per slice (a whole window for TUMBLE), dropped as a whole behind its last window, and written into a
 //!   checkpoint by and by; one that is dropped before it is written leaves when it is. The key of an
-//!   entry in a checkpoint is the slice's end, then the group's key.
+//!   entry in a checkpoint is the slice's end, then the group's key. A slice may lie in the store, with the groups that rows asked for
+//!   since in memory; what rows have not asked for is read when the window fires, one virtual node after the other.
 //! - **Emits** in the order of window ends, when the watermark reaches the last millisecond of a window, or the clock its end. A HOP
 //!   window merges its slices then; each row was added to one slice only. Windows without rows, or with as many
-//!   taken back as came, give nothing. At the end of bounded input event-time windows fire (the watermark is at its maximum), processing-time windows do not.
+//!   taken back as came, give nothing. A window of which a slice lies in the store fires in several calls of `advance`, so that its rows
+//!   need not be in memory at once; no row comes in between. At the end of bounded input event-time windows fire (the watermark is at its maximum), processing-time windows do not.
 //! - **Late rows** (the last window that holds them has fired, by the watermark at the start of the step) are dropped and counted. A row
 //!   that is late for some of its windows counts in the others. The legacy form does the same: its panes are these slices.
 //! - **Cost per row**: key encoding, one hash probe, a few nanoseconds per aggregate; rows are sorted by slice when a batch mixes them.
@@ -30,10 +32,14 @@ use super::sliced::Sliced;
 use super::window::Windows;
 use crate::operator::{Operator, OperatorContext, Output, StateWriter, WATERMARK_MIN};
 use crate::state::codec::{Reader, STATE_VERSION, decode_keys, number_i64, order_i64};
-use crate::state::vnode::{KeyHasher, worker_of_vnode};
+use crate::state::store::StateStore;
+use crate::state::vnode::{KeyHasher, vnode_of_key, worker_of_vnode};
 
 /// The state table that holds how far processing-time windows have fired, once per vnode.
 const PROGRESS_TABLE: u8 = u8::MAX;
+
+/// Rows that a window which lies in the store may emit in one call.
+const FIRED_ROWS_MAX: usize = if cfg!(test) { 2 } else { ROWS_PER_BATCH };
 
 /// See the module's head.
 pub struct WindowAggregate {
@@ -42,8 +48,10 @@ pub struct WindowAggregate {
     properties: Vec<WindowProperty>,
     windows: Windows,
     time: WindowTime,
-    context: OperatorContext,
     hasher: KeyHasher,
+    /// The virtual nodes whose keys this worker owns, and the tables of a checkpoint that hold groups.
+    vnodes: Vec<u8>,
+    tables: Vec<u8>,
     /// By the end of the slice. Each belongs to at least one window that has not fired.
     slices: BTreeMap<i64, Slice>,
     /// Slices that a checkpoint holds and that are gone.
@@ -51,6 +59,8 @@ pub struct WindowAggregate {
     /// Slices of which a checkpoint has still to write something, and those of them that are gone.
     unwritten: Vec<i64>,
     leaving: Vec<Groups>,
+    /// The window that is being told from the store.
+    firing: Option<Firing>,
     /// Windows whose last instant is not behind this one have fired: the watermark, or the clock minus 1 ms.
     progress: i64,
     /// No window that ends before this one is left to fire.
@@ -70,6 +80,15 @@ pub struct WindowAggregate {
 struct Slice {
     groups: Groups,
     is_stored: bool,
+}
+
+/// How far a window is told that lies in the store.
+struct Firing {
+    window_end: i64,
+    /// Place in the virtual nodes of the next one to tell.
+    next: usize,
+    /// Groups in memory: by virtual node, then by slice, their slots.
+    in_memory: Vec<(u8, i64, u32)>,
 }
 
 /// Where a row's time comes from.
@@ -120,6 +139,12 @@ impl WindowAggregate {
             drops_null: node.is_legacy,
         };
         time.check(input)?;
+        let vnodes = match node.keys.as_slice() {
+            // One group, which lives on one worker, whichever that is.
+            [] => vec![vnode_of_key(&[])],
+            _ => (0..=u8::MAX).filter(|vnode| worker_of_vnode(*vnode, context.workers) == context.worker).collect(),
+        };
+        let tables = Groups::new(&spec, 0)?.tables();
         if schema.len() != node.keys.len() + spec.len() + node.properties.len() {
             return Err(Error::internal(format!(
                 "a window aggregate of {} keys, {} aggregates and {} properties has {} output columns",
@@ -135,12 +160,14 @@ impl WindowAggregate {
             properties: node.properties.clone(),
             windows: Windows::new(&node.window)?,
             time,
-            context: context.clone(),
+            vnodes,
+            tables,
             hasher: KeyHasher::new(node.keys.clone()),
             slices: BTreeMap::new(),
             dropped: Vec::new(),
             unwritten: Vec::new(),
             leaving: Vec::new(),
+            firing: None,
             progress: WATERMARK_MIN,
             next_end: i64::MIN,
             fired_until: i64::MIN,
@@ -222,12 +249,18 @@ impl WindowAggregate {
             .find(|end| *end >= self.next_end && self.windows.last_instant(*end) > self.progress)
     }
 
-    fn fire(&mut self, window_end: i64, output: &mut Output) -> Result<()> {
+    /// Tells a window; returns whether that was all of it.
+    fn fire(&mut self, window_end: i64, output: &mut Output) -> Result<bool> {
         let first = self.windows.window_start(window_end).saturating_add(1);
         let slices: Vec<&Slice> = self.slices.range(first..=window_end).map(|(_, slice)| slice).collect();
         match slices.as_slice() {
+            slices if slices.iter().any(|slice| slice.groups.table.store().is_some()) => {
+                if !self.fire_stored(window_end, output)? {
+                    return Ok(false);
+                }
+            }
             [] => {}
-            [slice] => self.emit(&slice.groups, window_end, output)?,
+            [slice] => _ = self.emit(&slice.groups, window_end, output)?,
             slices => {
                 let mut merged = Groups::new(&self.spec, 0)?;
                 for slice in slices {
@@ -236,6 +269,48 @@ impl WindowAggregate {
                 self.emit(&merged, window_end, output)?;
             }
         }
+        self.drop_slices(window_end);
+        Ok(true)
+    }
+
+    /// Tells some virtual nodes of a window; returns whether those were the last.
+    fn fire_stored(&mut self, window_end: i64, output: &mut Output) -> Result<bool> {
+        let first = self.windows.window_start(window_end).saturating_add(1);
+        let slices = || self.slices.range(first..=window_end);
+        let mut firing = match self.firing.take() {
+            Some(firing) if firing.window_end == window_end => firing,
+            _ => {
+                let slots = |(end, slice): (&i64, &Slice)| {
+                    let (end, table) = (*end, &slice.groups.table);
+                    table.used().map(|slot| (table.vnode(slot), end, slot)).collect::<Vec<_>>()
+                };
+                let mut in_memory: Vec<(u8, i64, u32)> = slices().flat_map(slots).collect();
+                in_memory.sort_unstable();
+                Firing { window_end, next: 0, in_memory }
+            }
+        };
+        let mut rows = 0;
+        while let Some(&vnode) = self.vnodes.get(firing.next) {
+            let mut merged = Groups::new(&self.spec, 0)?;
+            for (slice_end, slice) in slices() {
+                let begin = firing.in_memory.partition_point(|(v, end, _)| (*v, *end) < (vnode, *slice_end));
+                let of_slice =
+                    firing.in_memory[begin..].iter().take_while(|(v, end, _)| (*v, *end) == (vnode, *slice_end));
+                merged.merge_slots(&slice.groups, of_slice.map(|(_, _, slot)| *slot))?;
+                merged.merge_stored(&self.spec, &slice.groups, vnode)?;
+            }
+            rows += self.emit(&merged, window_end, output)?;
+            firing.next += 1;
+            if rows >= FIRED_ROWS_MAX && firing.next < self.vnodes.len() {
+                self.firing = Some(firing);
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Lets go of slices whose last window has fired.
+    fn drop_slices(&mut self, window_end: i64) {
         while let Some(entry) = self.slices.first_entry() {
             if self.windows.last_window_end(*entry.key()) > window_end {
                 break;
@@ -248,10 +323,10 @@ impl WindowAggregate {
                 self.leaving.push(groups);
             }
         }
-        Ok(())
     }
 
-    fn emit(&self, groups: &Groups, window_end: i64, output: &mut Output) -> Result<()> {
+    /// Emits a row per group, and returns how many those are.
+    fn emit(&self, groups: &Groups, window_end: i64, output: &mut Output) -> Result<usize> {
         let slots: Vec<u32> = groups.table.used().filter(|slot| groups.row_count(*slot) != 0).collect();
         let mut results = self.spec.values();
         for slots in slots.chunks(ROWS_PER_BATCH) {
@@ -269,24 +344,22 @@ impl WindowAggregate {
             let rows = RecordBatch::try_new_with_options(self.schema.arrow().clone(), columns, &options)?;
             output.emit(ChangeBatch::inserts(rows));
         }
-        Ok(())
+        Ok(slots.len())
     }
 
     /// Writes what is small of a checkpoint: which slices are gone, and how far processing-time windows have fired.
     fn write_head(&mut self, full: bool, writer: &mut dyn StateWriter) {
         // A full snapshot begins with nothing, so there is nothing to delete.
         for slice_end in self.dropped.drain(..).filter(|_| !full) {
-            for table in (0_u8..).take(self.spec.len() + 1) {
-                writer.delete_prefix(table, &order_i64(slice_end));
+            for table in &self.tables {
+                writer.delete_prefix(*table, &order_i64(slice_end));
             }
         }
         if !self.time.is_event_time && self.windows.is_sliced() {
             let mut value = vec![STATE_VERSION];
             value.extend(self.progress.to_le_bytes());
-            for vnode in 0..=u8::MAX {
-                if worker_of_vnode(vnode, self.context.workers) == self.context.worker {
-                    writer.put(PROGRESS_TABLE, vnode, &[], &value);
-                }
+            for vnode in &self.vnodes {
+                writer.put(PROGRESS_TABLE, *vnode, &[], &value);
             }
         }
     }
@@ -306,8 +379,7 @@ impl WindowAggregate {
             sequence: self.sequence,
             now_ms,
         };
-        slice.groups.fold(folded, &mut self.buffers);
-        Ok(())
+        slice.groups.fold(&self.spec, folded, &mut self.buffers)
     }
 }
 
@@ -346,7 +418,10 @@ impl Operator for WindowAggregate {
             if self.windows.last_instant(window_end) > progress {
                 break;
             }
-            self.fire(window_end, output)?;
+            if !self.fire(window_end, output)? {
+                let held = self.windows.last_instant(window_end).saturating_sub(1);
+                return Ok(if self.time.is_event_time { held.min(watermark) } else { watermark });
+            }
             self.next_end = window_end.saturating_add(1);
         }
         if progress > self.progress {
@@ -354,6 +429,10 @@ impl Operator for WindowAggregate {
             self.open_from = i64::MAX;
         }
         Ok(watermark)
+    }
+
+    fn is_firing(&self) -> bool {
+        self.firing.is_some()
     }
 
     fn next_timer_ms(&self) -> Option<i64> {
@@ -428,8 +507,24 @@ impl Operator for WindowAggregate {
         Ok(())
     }
 
+    fn spills(&self) -> bool {
+        true
+    }
+
+    fn evict(&mut self, store: &StateStore) -> Result<()> {
+        for slice in self.slices.values_mut() {
+            slice.groups.begin_anew(&self.spec, store)?;
+            slice.is_stored = true;
+        }
+        if let Some(firing) = &mut self.firing {
+            firing.in_memory.clear();
+        }
+        Ok(())
+    }
+
     fn state_bytes(&self) -> usize {
         self.slices.values().map(|slice| &slice.groups).chain(&self.leaving).map(Groups::bytes).sum::<usize>()
+            + self.firing.as_ref().map_or(0, |firing| firing.in_memory.capacity() * size_of::<(u8, i64, u32)>())
             + self.hasher.bytes()
             + self.slice_ends.capacity() * size_of::<i64>()
             + self.rows.capacity() * size_of::<u32>()

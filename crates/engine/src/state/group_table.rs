@@ -197,13 +197,14 @@ impl GroupTable {
         self.created.clear();
     }
 
-    /// Appends what `table` of the store holds for the keys that got new slots since the last call, and gives those slots.
-    pub fn load_created(&mut self, table: u8, loaded: &mut Loaded) -> Result<Vec<u32>> {
+    /// Appends what `table` of the store holds for the keys that got new slots since the last call, and gives those slots. In the store
+    /// `prefix` stands in front of every key.
+    pub fn load_created(&mut self, table: u8, prefix: &[u8], loaded: &mut Loaded) -> Result<Vec<u32>> {
         let created = std::mem::take(&mut self.created);
         if let (Some(store), false) = (&self.store, created.is_empty()) {
             // A slot that was freed and given out again in between stands here twice, and is read twice.
             let keys = created.iter().filter(|slot| self.slots[**slot as usize].is_used && !self.is_removed(**slot));
-            store.load(table, keys.map(|slot| (self.vnode(*slot), self.key(*slot))), loaded)?;
+            store.load(table, prefix, keys.map(|slot| (self.vnode(*slot), self.key(*slot))), loaded)?;
         }
         Ok(created)
     }

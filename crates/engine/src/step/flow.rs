@@ -129,10 +129,12 @@ impl Flow {
             carry.append(&mut gathered.held);
             drop(gathered);
             let place = shared.graph.watermarks[index];
-            release(generator, carry, |batch| {
-                let tag = Tag::task(input.tasks.len() + released.len());
-                released.push(Released { place, tag, batch });
-            });
+            if !input.is_firing {
+                release(generator, carry, |batch| {
+                    let tag = Tag::task(input.tasks.len() + released.len());
+                    released.push(Released { place, tag, batch });
+                });
+            }
             let source = &self.intakes[self.generator_source[index]];
             let is_finished = source.is_finished() && carry.is_empty();
             let time = generator.step_end(input.now.steady_ms, &source.split_times(), is_finished);

@@ -14,7 +14,7 @@ use super::graph::{Graph, Role};
 use super::job::JobSpec;
 use super::worker::{Part, Worker};
 use crate::checkpoint::manifest::Manifest;
-use crate::checkpoint::run::{self, EntryKind, RunBuffer, RunEntryRef};
+use crate::checkpoint::run::{self, EntryKind, RunBuffer};
 use crate::checkpoint::storage;
 use crate::state::store::{StateStore, Store};
 use crate::state::vnode::worker_of_vnode;
@@ -183,14 +183,11 @@ fn convert(spec: &JobSpec, ids: &[String], manifest: &Manifest, store: &Store) -
             let Some(operator) = ids.iter().position(|i| i == id) else { return Ok(()) };
             let operator = u16::try_from(operator).map_err(|_| Error::internal("a plan of 65536 nodes"))?;
             if entry.kind == EntryKind::DeletePrefix {
+                // It hides what was taken in before it.
                 store.ingest(std::slice::from_ref(&buffer), |_| true)?;
                 buffer.clear();
-                for (vnode, key) in store.keys_with_prefix(operator, entry.table, entry.key)? {
-                    buffer.push(operator, &RunEntryRef { kind: EntryKind::Delete, vnode, key: &key, ..entry });
-                }
-            } else {
-                buffer.push(operator, &entry);
             }
+            buffer.push(operator, &entry);
             if buffer.bytes() >= CONVERT_BYTES {
                 store.ingest(std::slice::from_ref(&buffer), |_| true)?;
                 buffer.clear();

@@ -66,6 +66,8 @@ pub(super) struct Running {
     step: u64,
     seed: u64,
     is_full: bool,
+    /// Operators have more to emit of what is due: steps go on without rows until it is out.
+    is_firing: bool,
     /// A sink takes no more before the next checkpoint.
     needs_checkpoint: bool,
     /// Dead letters of sinks that wait for the next step, and those that the checkpoint in flight has to keep.
@@ -176,6 +178,7 @@ impl Running {
             threads: Vec::new(),
             step: 0,
             is_full: false,
+            is_firing: false,
             needs_checkpoint: false,
             letters: recovered.manifest.as_ref().map_or_else(Vec::new, |m| m.letters.clone()),
             letters_kept: Vec::new(),
@@ -225,7 +228,7 @@ impl Running {
             }
             self.begin_if_due(now)?;
             is_woken |= self.slice()?;
-            if self.is_held_up() || (self.ending.is_some() && !self.flow.has_carry()) {
+            if self.is_held_up() || (self.ending.is_some() && !self.must_go_on()) {
                 self.command(Command::Sinks { now })?;
                 let is_waiting = self.ending.is_some() && !self.is_gathered();
                 if (self.is_held_up() || is_waiting) && self.slicing.is_none() {
@@ -237,7 +240,7 @@ impl Running {
                 }
                 continue;
             }
-            if self.room.is_full() && self.ending.is_none() && !self.flow.has_carry() {
+            if self.room.is_full() && self.ending.is_none() && !self.must_go_on() {
                 if self.slicing.is_some() {
                     // Its slices are all that is done until it is written.
                 } else if self.keeper.as_ref().is_some_and(Keeper::is_writing) {
@@ -259,9 +262,15 @@ impl Running {
         }
     }
 
+    /// Whether steps are in the middle of something: rows behind a cut, or what operators have still to emit of what is due. No checkpoint
+    /// is taken there.
+    fn must_go_on(&self) -> bool {
+        self.is_firing || self.flow.has_carry()
+    }
+
     /// Whether the sinks take nothing now. Rows behind a cut have to pass before a checkpoint may be taken, so for that one they do.
     fn is_held_up(&self) -> bool {
-        self.is_full || (self.needs_checkpoint && !self.flow.has_carry())
+        self.is_full || (self.needs_checkpoint && !self.must_go_on())
     }
 
     /// Whether the job is over, and the way there: a last checkpoint once the input ended or a stop was asked for.
@@ -294,12 +303,11 @@ impl Running {
             // Positions of a source that never opened are unknown; what stands stays.
             return Ok(Some(stopped(self.standing())));
         }
-        if keeper.may_begin() && !self.flow.has_carry() {
+        if keeper.may_begin() && !self.must_go_on() {
             if kind == CheckpointKind::Final && self.shared.letters.is_some() && self.flushes < LETTER_FLUSHES {
                 // What a commit refuses is known once it is made.
-                if keeper.is_settled() {
+                if keeper.is_settled() && self.begin(CheckpointKind::Periodic, now)? {
                     self.flushes += 1;
-                    self.begin(CheckpointKind::Periodic, now)?;
                 }
             } else {
                 self.begin(kind, now)?;
@@ -317,11 +325,12 @@ impl Running {
     }
 
     fn begin_if_due(&mut self, now: Now) -> Result<()> {
+        let must_go_on = self.must_go_on();
         let Some(keeper) = &mut self.keeper else { return Ok(()) };
         let is_wanted = self.control.wants_savepoint() && keeper.may_begin();
         let is_due = keeper.due_ms().is_some_and(|due| due <= now.steady_ms);
         let is_needed = self.needs_checkpoint && keeper.may_begin();
-        if self.ending.is_some() || !(is_due || is_needed || is_wanted) || self.flow.has_carry() {
+        if self.ending.is_some() || !(is_due || is_needed || is_wanted) || must_go_on {
             return Ok(());
         }
         if !self.flow.is_open() {
@@ -332,21 +341,25 @@ impl Running {
             return Ok(());
         }
         // The sinks close what is open, as at a stop: a savepoint is to stand for itself.
-        self.begin(if is_wanted { CheckpointKind::Stop } else { CheckpointKind::Periodic }, now)
+        self.begin(if is_wanted { CheckpointKind::Stop } else { CheckpointKind::Periodic }, now)?;
+        Ok(())
     }
 
-    /// Takes the moment between two steps: positions, watermarks, operators' entries; the sinks draw their line.
-    fn begin(&mut self, kind: CheckpointKind, now: Now) -> Result<()> {
+    /// Takes the moment between two steps: positions, watermarks, operators' entries; the sinks draw their line. Returns whether there was
+    /// such a moment: not when operators are in the middle of what became due.
+    fn begin(&mut self, kind: CheckpointKind, now: Now) -> Result<bool> {
+        let began = env::monotonic();
+        if self.keeper.is_some() {
+            self.spec.fail_points.reach("ckpt.begin");
+            if !self.flush(now)? {
+                return Ok(false);
+            }
+        }
         let savepoint = if kind == CheckpointKind::Stop { self.control.take_savepoint() } else { None };
         if let (Some(_), Some(keeper)) = (&savepoint, &mut self.keeper) {
             keeper.must_be_full();
         }
-        let Some((id, full)) = self.keeper.as_ref().map(Keeper::next) else { return Ok(()) };
-        let began = env::monotonic();
-        self.spec.fail_points.reach("ckpt.begin");
-        // A step without rows, in which everything that is held back only to send less goes out.
-        let input = StepInput { is_before_checkpoint: true, ..self.step_input(Vec::new(), now) };
-        self.command(Command::Step(input))?;
+        let Some((id, full)) = self.keeper.as_ref().map(Keeper::next) else { return Ok(false) };
         self.prepared.clear();
         let store = self.room.store();
         self.command(Command::Snapshot { id, kind, full, has_store: store.is_some() })?;
@@ -384,7 +397,15 @@ impl Running {
             keeper.begin(moment);
         }
         self.slicing = Some(Slicing { base, stored, pause: env::monotonic().saturating_duration_since(began) });
-        self.hand_over()
+        self.hand_over()?;
+        Ok(true)
+    }
+
+    /// A step without rows, in which everything that is held back only to send less goes out; returns whether all that is due did.
+    fn flush(&mut self, now: Now) -> Result<bool> {
+        let input = StepInput { is_before_checkpoint: true, ..self.step_input(Vec::new(), now) };
+        self.command(Command::Step(input))?;
+        Ok(!self.is_firing)
     }
 
     /// Writes a slice of the checkpoint that was begun; returns whether there was one to write.
@@ -448,7 +469,10 @@ impl Running {
 
     /// Whether a step is due although nothing arrived.
     fn is_due(&self, now: Now) -> bool {
-        self.flow.has_rows() || !self.letters.is_empty() || self.left_ms(now).is_some_and(|left| left <= 0)
+        self.is_firing
+            || self.flow.has_rows()
+            || !self.letters.is_empty()
+            || self.left_ms(now).is_some_and(|left| left <= 0)
     }
 
     /// The time until the next timer or deadline.
@@ -470,7 +494,8 @@ impl Running {
         let mut tasks = Vec::new();
         let budget = self.size.budget;
         // A job that ends takes nothing new; only what a cut held back still has to pass.
-        let is_full_step = self.ending.is_none() && self.flow.take(budget, self.spec.workers, &mut tasks);
+        let takes_rows = self.ending.is_none() && !self.is_firing;
+        let is_full_step = takes_rows && self.flow.take(budget, self.spec.workers, &mut tasks);
         if !tasks.is_empty() {
             self.room.take_rows();
         }
@@ -482,10 +507,11 @@ impl Running {
 
     /// The tables are full: what changed is written, into the store and as part of the next checkpoint, and they begin anew.
     fn make_room(&mut self, now: Now) -> Result<()> {
+        // As before a checkpoint, so that nothing keeps operators from giving all back.
+        if !self.flush(now)? {
+            return Ok(());
+        }
         let (store, is_new) = self.room.open()?;
-        // As before a checkpoint: what operators hold back only to send less goes out, so that nothing keeps them from giving all back.
-        let input = StepInput { is_before_checkpoint: true, ..self.step_input(Vec::new(), now) };
-        self.command(Command::Step(input))?;
         self.command(Command::Spill { store, full: is_new })?;
         let buffers: Vec<RunBuffer> =
             self.shared.reports.iter().flat_map(|report| lock(report).snapshot.take().unwrap_or_default()).collect();
@@ -511,6 +537,7 @@ impl Running {
             now,
             seed: xxhash_rust::xxh3::xxh3_64(&seed),
             is_before_checkpoint: false,
+            is_firing: self.is_firing,
             letters,
             split_names,
         }
@@ -545,6 +572,7 @@ impl Running {
         self.next_timer_ms = None;
         self.sink_deadline_ms = None;
         self.is_full = false;
+        self.is_firing = false;
         self.needs_checkpoint = false;
         let metrics = &self.shared.metrics;
         let mut sums = vec![(SinkCounters::default(), None); metrics.sinks.len()];
@@ -555,6 +583,7 @@ impl Running {
             self.next_timer_ms = earliest(self.next_timer_ms, report.next_timer_ms);
             self.sink_deadline_ms = earliest(self.sink_deadline_ms, report.sink_deadline_ms);
             self.is_full |= report.is_full;
+            self.is_firing |= report.is_firing;
             self.needs_checkpoint |= report.needs_checkpoint;
             self.letters_kept.extend_from_slice(&report.letters);
             self.letters.append(&mut report.letters);

@@ -96,6 +96,8 @@ pub(crate) struct StepInput {
     pub(crate) seed: u64,
     /// A checkpoint follows: what operators hold back only to send less goes out.
     pub(crate) is_before_checkpoint: bool,
+    /// Operators emit what is due; no row comes in, and what a cut held back stays.
+    pub(crate) is_firing: bool,
     /// Dead letters of sinks that wait for their table.
     pub(crate) letters: Vec<Letter>,
     /// By source, the names of its splits; empty unless the job has a table of dead letters.
@@ -146,6 +148,8 @@ pub(crate) struct Report {
     pub(crate) next_timer_ms: Option<i64>,
     pub(crate) sink_deadline_ms: Option<i64>,
     pub(crate) is_full: bool,
+    /// An operator has more to emit of what is due.
+    pub(crate) is_firing: bool,
     /// A sink takes no more before the next checkpoint.
     pub(crate) needs_checkpoint: bool,
     /// Rows that the sinks' systems refused.
@@ -577,6 +581,7 @@ impl Worker {
         report.next_timer_ms = None;
         report.sink_deadline_ms = None;
         report.is_full = false;
+        report.is_firing = false;
         report.needs_checkpoint = false;
         report.letters.clear();
         report.letters.append(&mut self.letters);
@@ -587,6 +592,7 @@ impl Worker {
             match &mut node.part {
                 Part::Operator(operator) => {
                     report.next_timer_ms = earliest(report.next_timer_ms, operator.next_timer_ms());
+                    report.is_firing |= operator.is_firing();
                     report.operators.push(OperatorReport {
                         place,
                         state_bytes: operator.state_bytes(),

@@ -374,6 +374,23 @@ impl Run<'_> {
         outcome.check()
     }
 
+    /// All keys from one up to another, without that one, that earlier runs hold are gone.
+    pub fn delete_range(&mut self, from: &[u8], to: &[u8]) -> Result<(), StoreError> {
+        let mut outcome = Outcome::new();
+        // SAFETY: the writer is open and copies both keys.
+        unsafe {
+            sys::rocksdb_sstfilewriter_delete_range(
+                self.writer.as_ptr(),
+                from.as_ptr().cast(),
+                from.len(),
+                to.as_ptr().cast(),
+                to.len(),
+                outcome.place(),
+            );
+        }
+        outcome.check()
+    }
+
     /// Completes the file. A run without entries is an error.
     pub fn finish(self) -> Result<(), StoreError> {
         let mut outcome = Outcome::new();

@@ -142,6 +142,14 @@ unsafe extern "C" {
         key_length: usize,
         error: *mut *mut c_char,
     );
+    pub(super) fn rocksdb_sstfilewriter_delete_range(
+        writer: *mut SstFileWriter,
+        begin: *const c_char,
+        begin_length: usize,
+        end: *const c_char,
+        end_length: usize,
+        error: *mut *mut c_char,
+    );
     pub(super) fn rocksdb_sstfilewriter_finish(writer: *mut SstFileWriter, error: *mut *mut c_char);
     pub(super) fn rocksdb_sstfilewriter_destroy(writer: *mut SstFileWriter);
 

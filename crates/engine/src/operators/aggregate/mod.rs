@@ -611,14 +611,15 @@ impl Groups {
         let [mut groups, mut histories] = std::mem::take(&mut self.loaded);
         groups.clear();
         histories.clear();
-        self.table.load_created(GROUPS_TABLE, &mut groups)?;
+        self.table.load_created(GROUPS_TABLE, &self.prefix, &mut groups)?;
         for (accumulator, table) in self.accumulators.iter_mut().zip(GROUPS_TABLE + 1..) {
             if accumulator.column().is_some_and(|column| column.history().is_some()) {
                 store.load_prefixes(table, groups.iter().map(|(_, vnode, key, _)| (vnode, key)), &mut histories)?;
             }
         }
+        let prefix_bytes = self.prefix.len();
         for (table, _, key, value) in groups.iter().chain(histories.iter()) {
-            self.restore(spec, table, key, value)?;
+            self.restore(spec, table, &key[prefix_bytes..], value)?;
         }
         self.loaded = [groups, histories];
         Ok(())
@@ -716,10 +717,11 @@ impl Groups {
 
     /// Adds rows to the groups of a window, or takes them back: [`assign`](Self::assign) and [`apply`](Self::apply)
     /// in one. A group without rows stays, and so does one that has more taken back than came.
-    pub(crate) fn fold(&mut self, rows: FoldedRows<'_>, buffers: &mut FoldBuffers) {
+    pub(crate) fn fold(&mut self, spec: &AggregateSpec, rows: FoldedRows<'_>, buffers: &mut FoldBuffers) -> Result<()> {
         let (keys, hashes) = rows.hasher.keys_and_hashes();
         buffers.slots.clear();
         self.assign(keys, hashes, rows.rows, &mut buffers.slots);
+        self.load_created(spec)?;
         self.copy_aside(&buffers.slots);
         buffers.plan.clear();
         let keeps_steps = self.has_columns();
@@ -735,6 +737,7 @@ impl Groups {
             self.table.mark(slot, rows.now_ms);
         }
         self.apply(&buffers.plan, rows.prepared, rows.sequence, None);
+        Ok(())
     }
 
     /// Appends the results of slots, one column per aggregate.
@@ -776,15 +779,44 @@ impl Groups {
 
     /// Adds all groups of another table of the same aggregates.
     pub(crate) fn merge(&mut self, other: &Groups) -> Result<()> {
-        let mut pairs = Vec::with_capacity(other.table.len());
         if self.table.is_empty() {
             self.table.reserve_for(&other.table);
         }
-        for from in other.table.used() {
-            let to = self.table.slot(other.table.key(from), other.table.hash(from));
-            pairs.push((from, to));
-        }
+        self.merge_slots(other, other.table.used())
+    }
+
+    /// Adds the groups of some slots of another table to those with the same keys here.
+    pub(crate) fn merge_slots(&mut self, other: &Groups, slots: impl Iterator<Item = u32>) -> Result<()> {
+        let mut to = |from: u32| self.table.slot(other.table.key(from), other.table.hash(from));
+        let pairs: Vec<(u32, u32)> = slots.map(|from| (from, to(from))).collect();
         self.merge_pairs(other, &pairs)
+    }
+
+    /// Adds the groups that the store holds of one virtual node of another table, but for those that the other has in memory.
+    pub(crate) fn merge_stored(&mut self, spec: &AggregateSpec, other: &Groups, vnode: u8) -> Result<()> {
+        let Some(store) = other.table.store() else { return Ok(()) };
+        let (mut stored, mut loaded) = (Groups::new(spec, 0)?, Loaded::default());
+        for table in stored.tables() {
+            loaded.clear();
+            store.load_prefixes(table, std::iter::once((vnode, &other.prefix[..])), &mut loaded)?;
+            for (table, _, key, value) in loaded.iter() {
+                let key = &key[other.prefix.len()..];
+                let (group, _) = split_key(&spec.key_types, key)?;
+                if other.table.find(group, hash_key(group)).is_none() {
+                    stored.restore(spec, table, key, value)?;
+                }
+            }
+        }
+        self.merge(&stored)
+    }
+
+    /// The tables that a checkpoint holds of the groups.
+    pub(crate) fn tables(&mut self) -> Vec<u8> {
+        let histories =
+            self.accumulators.iter_mut().zip(GROUPS_TABLE + 1..).filter_map(|(accumulator, table)| {
+                accumulator.column().and_then(|column| column.history()).map(|_| table)
+            });
+        std::iter::once(GROUPS_TABLE).chain(histories).collect()
     }
 
     /// Adds the group of one slot of another table to the group with the same key here.

@@ -54,6 +54,9 @@ impl Run {
     pub(crate) fn delete(&mut self, _: &[u8]) -> Result<(), StoreError> {
         absent()
     }
+    pub(crate) fn delete_range(&mut self, _: &[u8], _: &[u8]) -> Result<(), StoreError> {
+        absent()
+    }
     pub(crate) fn finish(self) -> Result<(), StoreError> {
         absent()
     }

@@ -69,12 +69,19 @@ impl StateStore {
         StateStore { store, operator }
     }
 
-    /// Appends the entries of these keys of a table, as far as they are there.
-    pub fn load<'k>(&self, table: u8, keys: impl Iterator<Item = (u8, &'k [u8])>, out: &mut Loaded) -> Result<()> {
+    /// Appends the entries of these keys of a table, as far as they are there. `prefix` stands in front of every key.
+    pub fn load<'k>(
+        &self,
+        table: u8,
+        prefix: &[u8],
+        keys: impl Iterator<Item = (u8, &'k [u8])>,
+        out: &mut Loaded,
+    ) -> Result<()> {
         let mut wanted = std::mem::take(&mut out.wanted);
         wanted.clear();
         for (vnode, key) in keys {
             wanted.bytes.extend(head(self.operator, table, vnode));
+            wanted.bytes.extend_from_slice(prefix);
             wanted.bytes.extend_from_slice(key);
             let start = wanted.offsets.last().copied().unwrap_or(0);
             if self.store.may_hold(&wanted.bytes[start..]) {

@@ -118,27 +118,39 @@ impl Store {
         self.filter.may_hold(xxh3_64(key))
     }
 
-    /// Takes in the entries of some operators.
+    /// Takes in the entries of some operators. A prefix that is deleted hides what was taken in before, not what comes with it.
     pub(crate) fn ingest(&self, buffers: &[RunBuffer], takes: impl Fn(u16) -> bool) -> Result<()> {
         // By operator, table and vnode, so that what is sorted at a time is small.
         let mut shelves: BTreeMap<[u8; HEAD_BYTES], Vec<Place>> = BTreeMap::new();
+        let mut ranges = Vec::new();
         for (number, entry) in (0..).zip(buffers).flat_map(|(n, buffer)| buffer.entries().map(move |e| (n, e))) {
             let entry = entry?;
             if !takes(entry.operator) {
                 continue;
             }
             if entry.kind == EntryKind::DeletePrefix {
-                return Err(Error::internal("an operator that deletes by prefix keeps state in the store"));
+                ranges.push((entry.operator, entry.table, entry.key));
+                continue;
             }
             let shelf = head(entry.operator, entry.table, entry.vnode);
             shelves.entry(shelf).or_default().push(Place::new(number, entry.place));
         }
-        if shelves.is_empty() {
+        if shelves.is_empty() && ranges.is_empty() {
             return Ok(());
         }
         let path = self.folder.join(format!("{}.sst", self.files.fetch_add(1, Relaxed)));
         let mut run = self.runs().run(&path).map_err(failed)?;
         let (mut order, mut key) = (Vec::new(), Vec::new());
+        // They hide what earlier runs hold, and nothing of this one.
+        for (operator, table, prefix) in ranges {
+            for vnode in 0..=u8::MAX {
+                key.clear();
+                key.extend(head(operator, table, vnode));
+                key.extend_from_slice(prefix);
+                let Some(end) = behind_prefix(&key) else { continue };
+                run.delete_range(&key, &end).map_err(failed)?;
+            }
+        }
         for (shelf, places) in shelves {
             order.clear();
             order.extend(places.into_iter().map(|place| (beginning(place.entry(buffers).key), place)));
@@ -189,21 +201,6 @@ impl Store {
         }
         Ok(())
     }
-
-    /// The keys of a table that begin with `prefix`, in all vnodes.
-    pub(crate) fn keys_with_prefix(&self, operator: u16, table: u8, prefix: &[u8]) -> Result<Vec<(u8, Vec<u8>)>> {
-        let mut found = Vec::new();
-        let mut cursor = self.runs().cursor();
-        for vnode in 0..=u8::MAX {
-            let begin = [&head(operator, table, vnode), prefix].concat();
-            cursor.seek(&begin);
-            while let Some((key, _)) = cursor.entry().map_err(failed)?.filter(|(key, _)| key.starts_with(&begin)) {
-                found.push((vnode, key[HEAD_BYTES..].to_vec()));
-                cursor.next();
-            }
-        }
-        Ok(found)
-    }
 }
 
 impl Drop for Store {
@@ -252,6 +249,14 @@ impl Place {
         let buffer = usize::try_from(self.0 >> Self::BITS).expect("it is below the number of buffers");
         buffers[buffer].entry_at(self.0 & ((1 << Self::BITS) - 1))
     }
+}
+
+/// The first key behind all that begin with `prefix`; there is none behind a prefix of 255 alone.
+fn behind_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
+    let mut end = prefix[..=last].to_vec();
+    end[last] += 1;
+    Some(end)
 }
 
 /// The first eight bytes of a key as a number that sorts as they do; a shorter key is filled up with zeros.
