@@ -403,8 +403,9 @@ fn window_rank() -> Round {
         last_wins: false,
         with_number: false,
     };
+    let context = OperatorContext { worker: 0, workers: 1, is_batch: false };
     Box::new(move |batches| {
-        let mut operator = WindowRank::new(&node, &schema(), &schema()).expect("the node is one of ours");
+        let mut operator = WindowRank::new(&node, &schema(), &schema(), &context).expect("the node is one of ours");
         run(&mut operator, batches, last_row)
     })
 }
@@ -420,9 +421,11 @@ fn window_join() -> Round {
         condition: None,
         form: JoinForm::Window(ends.clone()),
     };
+    let context = OperatorContext { worker: 0, workers: 1, is_batch: false };
     Box::new(move |batches| {
         let input = schema();
-        let mut operator = WindowJoin::new(&node, &ends, &[&input, &input], &input).expect("the node is one of ours");
+        let mut operator =
+            WindowJoin::new(&node, &ends, &[&input, &input], &input, &context).expect("the node is one of ours");
         run(&mut operator, batches, last_row)
     })
 }

@@ -8,6 +8,7 @@ use wiesel_expr::EvalContext;
 use wiesel_expr::refusal::Refusal;
 
 use crate::state::store::StateStore;
+use crate::state::vnode::{vnode_of_key, worker_of_vnode};
 
 /// The watermark before any row, and the one after the last row of a bounded input.
 pub const WATERMARK_MIN: i64 = i64::MIN;
@@ -163,4 +164,14 @@ pub struct OperatorContext {
     pub workers: usize,
     /// Whether the job runs in batch mode.
     pub is_batch: bool,
+}
+
+impl OperatorContext {
+    /// The virtual nodes whose keys the operator owns. Without keys there is one group, which lives on one worker, whichever that is.
+    pub(crate) fn vnodes(&self, has_keys: bool) -> Vec<u8> {
+        if !has_keys {
+            return vec![vnode_of_key(&[])];
+        }
+        (0..=u8::MAX).filter(|vnode| worker_of_vnode(*vnode, self.workers) == self.worker).collect()
+    }
 }

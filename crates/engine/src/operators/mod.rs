@@ -39,6 +39,7 @@ mod window;
 mod window_aggregate;
 mod window_join;
 mod window_rank;
+mod window_rows;
 mod window_table;
 
 use wiesel_core::{Error, Result, Schema};
@@ -76,6 +77,9 @@ use crate::state::store::Loaded;
 /// Rows per emitted batch at most, so that what flows stays within the caches whatever fires at once.
 pub const ROWS_PER_BATCH: usize = 16 * 1024;
 
+/// Rows that a window which lies in the store may emit in one call of `advance`.
+const FIRED_ROWS_MAX: usize = if cfg!(test) { 2 } else { ROWS_PER_BATCH };
+
 /// Takes in what the store holds of the keys that are new in an operator's one table.
 fn load_groups<O: Operator>(operator: &mut O, table: u8, parts: GroupsOf<O>) -> Result<()> {
     let (groups, loaded) = parts(operator);
@@ -110,7 +114,7 @@ pub fn build(node: &Node, input_schemas: &[&Schema], context: &OperatorContext) 
         }
         NodeKind::SessionTable(session) => Box::new(SessionTable::new(session, input()?, &node.schema)?),
         NodeKind::WindowAggregate(window) => Box::new(WindowAggregate::new(window, input()?, &node.schema, context)?),
-        NodeKind::WindowRank(rank) => Box::new(WindowRank::new(rank, input()?, &node.schema)?),
+        NodeKind::WindowRank(rank) => Box::new(WindowRank::new(rank, input()?, &node.schema, context)?),
         NodeKind::MatchRecognize(pattern) => Box::new(MatchRecognize::new(pattern, input()?, &node.schema)?),
         NodeKind::Expand(expand) => Box::new(Expand::new(expand, input()?, &node.schema)?),
         NodeKind::Unnest(unnest) => Box::new(Unnest::new(unnest, input()?, &node.schema)?),
@@ -120,7 +124,7 @@ pub fn build(node: &Node, input_schemas: &[&Schema], context: &OperatorContext) 
         NodeKind::Join(join) => match &join.form {
             JoinForm::Regular(sides) => Box::new(Join::new(join, sides, input_schemas, &node.schema)?),
             JoinForm::Interval(bounds) => Box::new(IntervalJoin::new(join, bounds, input_schemas, &node.schema)?),
-            JoinForm::Window(ends) => Box::new(WindowJoin::new(join, ends, input_schemas, &node.schema)?),
+            JoinForm::Window(ends) => Box::new(WindowJoin::new(join, ends, input_schemas, &node.schema, context)?),
             JoinForm::Temporal(times) => Box::new(TemporalJoin::new(join, times, input_schemas, &node.schema)?),
         },
         NodeKind::Over(over) => Box::new(Over::new(over, input()?, &node.schema)?),

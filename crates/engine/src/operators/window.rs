@@ -136,6 +136,11 @@ impl Windows {
         }
     }
 
+    /// The watermark behind an operator that has more to tell of a window: its rows must not be late there.
+    pub(crate) fn held_back(&self, window_end: i64, is_event_time: bool, watermark: i64) -> i64 {
+        if is_event_time { self.last_instant(window_end).saturating_sub(1).min(watermark) } else { watermark }
+    }
+
     /// The instant of the last millisecond of a window: when the watermark reaches it, the window is complete.
     pub(crate) fn last_instant(&self, window_end: i64) -> i64 {
         match &self.zone {

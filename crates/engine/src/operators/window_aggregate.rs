@@ -26,20 +26,17 @@ use wiesel_core::{ChangeBatch, Error, Result, Schema};
 use wiesel_expr::EvalContext;
 use wiesel_plan::{WindowAggregateNode, WindowProperty};
 
-use super::ROWS_PER_BATCH;
 use super::aggregate::{AggregateSpec, FoldBuffers, FoldedRows, Groups, Prepared, Values, check_version};
 use super::sliced::Sliced;
 use super::window::Windows;
+use super::{FIRED_ROWS_MAX, ROWS_PER_BATCH};
 use crate::operator::{Operator, OperatorContext, Output, StateWriter, WATERMARK_MIN};
 use crate::state::codec::{Reader, STATE_VERSION, decode_keys, number_i64, order_i64};
 use crate::state::store::StateStore;
-use crate::state::vnode::{KeyHasher, vnode_of_key, worker_of_vnode};
+use crate::state::vnode::KeyHasher;
 
 /// The state table that holds how far processing-time windows have fired, once per vnode.
 const PROGRESS_TABLE: u8 = u8::MAX;
-
-/// Rows that a window which lies in the store may emit in one call.
-const FIRED_ROWS_MAX: usize = if cfg!(test) { 2 } else { ROWS_PER_BATCH };
 
 /// See the module's head.
 pub struct WindowAggregate {
@@ -139,11 +136,6 @@ impl WindowAggregate {
             drops_null: node.is_legacy,
         };
         time.check(input)?;
-        let vnodes = match node.keys.as_slice() {
-            // One group, which lives on one worker, whichever that is.
-            [] => vec![vnode_of_key(&[])],
-            _ => (0..=u8::MAX).filter(|vnode| worker_of_vnode(*vnode, context.workers) == context.worker).collect(),
-        };
         let tables = Groups::new(&spec, 0)?.tables();
         if schema.len() != node.keys.len() + spec.len() + node.properties.len() {
             return Err(Error::internal(format!(
@@ -160,7 +152,7 @@ impl WindowAggregate {
             properties: node.properties.clone(),
             windows: Windows::new(&node.window)?,
             time,
-            vnodes,
+            vnodes: context.vnodes(!node.keys.is_empty()),
             tables,
             hasher: KeyHasher::new(node.keys.clone()),
             slices: BTreeMap::new(),
@@ -419,8 +411,7 @@ impl Operator for WindowAggregate {
                 break;
             }
             if !self.fire(window_end, output)? {
-                let held = self.windows.last_instant(window_end).saturating_sub(1);
-                return Ok(if self.time.is_event_time { held.min(watermark) } else { watermark });
+                return Ok(self.windows.held_back(window_end, self.time.is_event_time, watermark));
             }
             self.next_end = window_end.saturating_add(1);
         }

@@ -2,7 +2,8 @@
 //!
 //! - **Input**: inserts that carry their window (`window_end`). **Output**: the input's columns and, when asked for, the row number; +I only.
 //! - **State**: per window and key the first N rows in order; a row that falls behind the N-th is forgotten at once. The key of an entry is
-//!   window end, partition key, sort key, arrival number.
+//!   window end, partition key, sort key, arrival number. A window that lies in the store keeps up to N rows more per key for every trip
+//!   there, and is told in several calls of `advance`, one virtual node after the other.
 //! - **Emits** in the order of window ends and, within a key, in the order of row numbers, when the watermark reaches a window's last
 //!   millisecond or the clock its end; the window's state is dropped then.
 //! - **Late rows** (their window has been emitted) are dropped and counted.
@@ -17,14 +18,15 @@ use wiesel_core::{ChangeBatch, DataType, Error, Result, RowKind, Schema};
 use wiesel_expr::EvalContext;
 use wiesel_plan::WindowRankNode;
 
-use super::ROWS_PER_BATCH;
 use super::sort_key::SortKeys;
 use super::window::Windows;
-use crate::operator::{Operator, Output, StateWriter, WATERMARK_MIN};
-use crate::state::codec::{Reader, decode_rows, encode_row, number_i64, order_i64, split_key};
+use super::window_rows::{PlacedRow, WindowRows};
+use super::{FIRED_ROWS_MAX, ROWS_PER_BATCH};
+use crate::operator::{Operator, OperatorContext, Output, StateWriter, WATERMARK_MIN};
+use crate::state::codec::{decode_rows, encode_row, number_i64, order_i64};
 use crate::state::group_table::GroupTable;
-use crate::state::ordered_table::{OrderedTable, StateValue};
-use crate::state::vnode::{KeyHasher, hash_key, vnode_of_key};
+use crate::state::store::StateStore;
+use crate::state::vnode::{KeyHasher, hash_key};
 
 const ROWS_TABLE: u8 = 0;
 
@@ -33,12 +35,14 @@ pub struct WindowRank {
     node: WindowRankNode,
     schema: Schema,
     types: Vec<DataType>,
-    key_types: Vec<DataType>,
     windows: Windows,
     hasher: KeyHasher,
     sort: SortKeys,
-    rows: OrderedTable<Box<[u8]>>,
-    /// How many rows each window and key holds.
+    rows: WindowRows,
+    /// The virtual nodes whose keys this worker owns, and the place there of the next one to tell of the window that is being told.
+    vnodes: Vec<u8>,
+    firing: Option<usize>,
+    /// How many rows each window and key has in memory.
     groups: GroupTable,
     counts: Vec<u64>,
     progress: i64,
@@ -51,7 +55,7 @@ pub struct WindowRank {
 
 impl WindowRank {
     /// Builds the operator of a node that gives `schema`.
-    pub fn new(node: &WindowRankNode, input: &Schema, schema: &Schema) -> Result<Self> {
+    pub fn new(node: &WindowRankNode, input: &Schema, schema: &Schema, context: &OperatorContext) -> Result<Self> {
         let type_of = |column: &usize| {
             input.fields().get(*column).map(|f| f.data_type.clone()).ok_or_else(|| {
                 Error::internal(format!("a window rank reads column {column} of an input with {}", input.len()))
@@ -64,11 +68,12 @@ impl WindowRank {
             node: node.clone(),
             schema: schema.clone(),
             types: input.fields().iter().map(|field| field.data_type.clone()).collect(),
-            key_types: node.keys.iter().map(type_of).collect::<Result<_>>()?,
             windows: Windows::new(&node.window)?,
             hasher: KeyHasher::new(node.keys.clone()),
             sort: SortKeys::new(node.order.clone()),
-            rows: OrderedTable::default(),
+            rows: WindowRows::new(ROWS_TABLE, node.keys.iter().map(type_of).collect::<Result<_>>()?),
+            vnodes: context.vnodes(!node.keys.is_empty()),
+            firing: None,
             groups: GroupTable::new(0),
             counts: Vec::new(),
             progress: WATERMARK_MIN,
@@ -93,7 +98,7 @@ impl WindowRank {
         self.counts.resize(self.groups.slot_count().max(self.counts.len()), 0);
         let is_full = self.counts[slot] >= self.node.last;
         if is_full {
-            let Some(behind) = self.rows.last(group).map(|(place, _)| Box::<[u8]>::from(place)) else { return Ok(()) };
+            let Some(behind) = self.rows.last_place(group) else { return Ok(()) };
             if *behind < *self.place {
                 return Ok(());
             }
@@ -103,23 +108,40 @@ impl WindowRank {
         }
         self.value.clear();
         encode_row(batch.columns(), row, &mut self.value)?;
-        self.rows.put(&self.place, self.value.as_slice().into());
+        self.rows.put(&self.place, &self.value);
         Ok(())
     }
 
-    fn next_window_end(&self) -> Option<i64> {
-        let (place, _) = self.rows.first(&[])?;
-        place.first_chunk::<8>().map(|end| number_i64(*end))
+    /// Tells a window; returns whether that was all of it.
+    fn fire(&mut self, window_end: i64, output: &mut Output) -> Result<bool> {
+        if !self.rows.is_stored(window_end) {
+            let rows = self.rows.take(window_end);
+            self.tell(rows, output)?;
+            return Ok(true);
+        }
+        let (mut next, mut rows) = (self.firing.take().unwrap_or(0), 0);
+        while let Some(&vnode) = self.vnodes.get(next) {
+            if rows >= FIRED_ROWS_MAX {
+                self.firing = Some(next);
+                return Ok(false);
+            }
+            let taken = self.rows.take_vnode(window_end, vnode)?;
+            rows += self.tell(taken, output)?;
+            next += 1;
+        }
+        self.rows.done(window_end);
+        Ok(true)
     }
 
-    fn fire(&mut self, window_end: i64, output: &mut Output) -> Result<()> {
-        let prefix = order_i64(window_end);
+    /// Emits the first rows of every key, all rows of a key being among `placed`; returns how many those are.
+    fn tell(&mut self, placed: Vec<PlacedRow>, output: &mut Output) -> Result<usize> {
         let mut numbers: Vec<i64> = Vec::new();
         let mut rows: Vec<Box<[u8]>> = Vec::new();
         let (mut group, mut number): (Vec<u8>, u64) = (Vec::new(), 0);
-        for (place, row) in self.rows.range(&prefix) {
-            let (key, _) = split_key(&self.key_types, &place[prefix.len()..])?;
-            let of_group = &place[..prefix.len() + key.len()];
+        for (place, row) in placed {
+            let (key, rest) = self.rows.split(&place)?;
+            let of_group = &place[..place.len() - rest.len()];
+            debug_assert!(of_group.ends_with(key), "the key stands in front of the rest");
             if of_group != group.as_slice() {
                 group = of_group.to_vec();
                 number = 0;
@@ -129,14 +151,13 @@ impl WindowRank {
                 }
             }
             number += 1;
-            if number >= self.node.first {
+            if (self.node.first..=self.node.last).contains(&number) {
                 numbers.push(number.cast_signed());
-                rows.push(row.clone());
+                rows.push(row);
             }
         }
         // The counts are no state of a checkpoint.
         self.groups.take_removed();
-        self.rows.remove_prefix(&prefix);
         for (rows, numbers) in rows.chunks(ROWS_PER_BATCH).zip(numbers.chunks(ROWS_PER_BATCH)) {
             let mut columns: Vec<ArrayRef> = decode_rows(&self.types, rows.iter().map(|row| &**row))?;
             if self.node.with_number {
@@ -144,12 +165,7 @@ impl WindowRank {
             }
             output.emit(ChangeBatch::inserts(RecordBatch::try_new(self.schema.arrow().clone(), columns)?));
         }
-        Ok(())
-    }
-
-    fn vnode_of_place(&self, place: &[u8]) -> u8 {
-        let rest = place.get(8..).unwrap_or_default();
-        split_key(&self.key_types, rest).map_or(0, |(key, _)| vnode_of_key(key))
+        Ok(rows.len())
     }
 }
 
@@ -174,60 +190,61 @@ impl Operator for WindowRank {
 
     fn advance(&mut self, watermark: i64, context: &EvalContext, output: &mut Output) -> Result<i64> {
         let progress = if self.node.window.is_event_time { watermark } else { context.now_ms.saturating_sub(1) };
-        while let Some(window_end) = self.next_window_end() {
+        while let Some(window_end) = self.rows.next_window_end() {
             if self.windows.last_instant(window_end) > progress {
                 break;
             }
-            self.fire(window_end, output)?;
+            if !self.fire(window_end, output)? {
+                return Ok(self.windows.held_back(window_end, self.node.window.is_event_time, watermark));
+            }
         }
         self.progress = self.progress.max(progress);
         Ok(watermark)
+    }
+
+    fn is_firing(&self) -> bool {
+        self.firing.is_some()
     }
 
     fn next_timer_ms(&self) -> Option<i64> {
         if self.node.window.is_event_time {
             return None;
         }
-        Some(self.windows.last_instant(self.next_window_end()?).saturating_add(1))
+        Some(self.windows.last_instant(self.rows.next_window_end()?).saturating_add(1))
     }
 
     fn snapshot(&mut self, full: bool, writer: &mut dyn StateWriter) -> Result<()> {
-        let mut puts: Vec<(Box<[u8]>, Vec<u8>)> = Vec::new();
-        let mut deletes: Vec<Box<[u8]>> = Vec::new();
-        self.rows.take_changes(full, |place, row| match row {
-            None => deletes.push(place.into()),
-            Some(row) => {
-                let mut value = Vec::new();
-                row.encode(&mut value);
-                puts.push((place.into(), value));
-            }
-        });
-        for place in deletes {
-            writer.delete(ROWS_TABLE, self.vnode_of_place(&place), &place);
-        }
-        for (place, value) in puts {
-            writer.put(ROWS_TABLE, self.vnode_of_place(&place), &place, &value);
-        }
+        self.rows.snapshot(full, writer);
         Ok(())
     }
 
     fn restore(&mut self, _: u8, _: u8, key: &[u8], value: &[u8]) -> Result<()> {
-        let rest = key.get(8..).ok_or_else(|| Error::internal("a state entry of a window rank has no window end"))?;
-        let (of_key, _) = split_key(&self.key_types, rest)?;
-        let group = &key[..8 + of_key.len()];
+        let (_, rest) = self.rows.split(key)?;
+        let group = &key[..key.len() - rest.len()];
         let slot = self.groups.slot(group, hash_key(group)) as usize;
         self.counts.resize(self.groups.slot_count().max(self.counts.len()), 0);
         self.counts[slot] += 1;
         if let Some(arrival) = key.last_chunk::<8>() {
             self.sequence = self.sequence.max(number_i64(*arrival).saturating_abs() + 1);
         }
-        self.rows.restore(key, Reader::new(value))
+        self.rows.restore(key, value)
     }
 
     fn restored(&mut self, watermark: i64) -> Result<()> {
         if self.node.window.is_event_time {
             self.progress = watermark;
         }
+        Ok(())
+    }
+
+    fn spills(&self) -> bool {
+        true
+    }
+
+    fn evict(&mut self, store: &StateStore) -> Result<()> {
+        self.rows.evict(store);
+        self.groups = GroupTable::new(0);
+        self.counts.clear();
         Ok(())
     }
 
@@ -244,7 +261,7 @@ impl Operator for WindowRank {
 mod tests {
     use super::*;
     use crate::operator::WATERMARK_MAX;
-    use crate::operators::testing::{Change, Event, change, run, schema, show, string};
+    use crate::operators::testing::{Change, Event, change, one_worker, run, schema, show, string};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
     use wiesel_core::{TypeKind, Value};
@@ -267,7 +284,7 @@ mod tests {
         let input = schema(&[string(), TypeKind::Timestamp(3), TypeKind::BigInt, TypeKind::BigInt]);
         let number = TypeKind::BigInt;
         let output = schema(&[string(), TypeKind::Timestamp(3), TypeKind::BigInt, TypeKind::BigInt, number]);
-        let new = || -> Box<dyn Operator> { Box::new(WindowRank::new(node, &input, &output).unwrap()) };
+        let new = || -> Box<dyn Operator> { Box::new(WindowRank::new(node, &input, &output, &one_worker()).unwrap()) };
         run(&new, &input, &output, 0, events)
     }
 

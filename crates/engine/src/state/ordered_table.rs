@@ -94,7 +94,7 @@ impl<V> Default for OrderedTable<V> {
 const ENTRY_BYTES: usize = 48;
 
 /// The smallest key above all keys that begin with `prefix`; `None` when there is none.
-fn above(prefix: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn above(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|byte| *byte != 0xff)?;
     let mut end = prefix[..=last].to_vec();
     end[last] += 1;

@@ -37,6 +37,7 @@ pub use load::{Loaded, StateStore};
 use xxhash_rust::xxh3::xxh3_64;
 
 use self::filter::Filter;
+use super::ordered_table::above;
 use crate::checkpoint::run::{EntryKind, RunBuffer, RunEntryRef};
 
 /// The share of the memory budget that the store's cache takes, its index and filters included.
@@ -147,7 +148,7 @@ impl Store {
                 key.clear();
                 key.extend(head(operator, table, vnode));
                 key.extend_from_slice(prefix);
-                let Some(end) = behind_prefix(&key) else { continue };
+                let Some(end) = above(&key) else { continue };
                 run.delete_range(&key, &end).map_err(failed)?;
             }
         }
@@ -249,14 +250,6 @@ impl Place {
         let buffer = usize::try_from(self.0 >> Self::BITS).expect("it is below the number of buffers");
         buffers[buffer].entry_at(self.0 & ((1 << Self::BITS) - 1))
     }
-}
-
-/// The first key behind all that begin with `prefix`; there is none behind a prefix of 255 alone.
-fn behind_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
-    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
-    let mut end = prefix[..=last].to_vec();
-    end[last] += 1;
-    Some(end)
 }
 
 /// The first eight bytes of a key as a number that sorts as they do; a shorter key is filled up with zeros.
