@@ -11,11 +11,14 @@ use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int8Array,
     Int16Array, Int32Array, Int64Array, ListArray, MapArray, NullArray, StringArray, StructArray,
     Time32MillisecondArray, TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray,
+    UInt64Array,
 };
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{DataType as ArrowType, TimeUnit};
 use wiesel_core::types::timestamp_unit;
 use wiesel_core::{Error, Result, TypeKind};
+
+use super::realistic::{Choice, EventTime, Pick, Text, rank};
 
 /// Makes one column.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +39,8 @@ pub(super) enum Generate {
     /// TRUE or FALSE.
     Boolean,
     /// Integers and intervals, both bounds included.
-    Integer { min: i64, max: i64 },
+    /// `skew`: the n-th of them as if it had the weight n^-skew.
+    Integer { min: i64, max: i64, skew: f64 },
     /// FLOAT and DOUBLE.
     Float { min: f64, max: f64 },
     /// DECIMAL, bounds as unscaled digits.
@@ -55,6 +59,12 @@ pub(super) enum Generate {
     Row(Vec<Generator>),
     /// `start`, `start + 1`, ... up to `end`.
     Sequence { start: i64, end: i64 },
+    /// One of the values that are given.
+    Choice(Choice),
+    /// A text of some kind.
+    Words { text: Text, pick: Pick },
+    /// Times that go on with the rows.
+    EventTime(EventTime),
 }
 
 /// The clock as one batch sees it.
@@ -75,7 +85,7 @@ const LENGTH_SALT: u64 = 0x6C65_6E67_7468;
 const MULTISET_COUNT: i32 = 1;
 
 /// The random number of `row` in the stream `seed`.
-fn random(seed: u64, row: u64) -> u64 {
+pub(super) fn random(seed: u64, row: u64) -> u64 {
     let mut x = seed.wrapping_mul(0xD134_2543_DE82_EF95).wrapping_add(row.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -83,7 +93,7 @@ fn random(seed: u64, row: u64) -> u64 {
 }
 
 /// Brings a random number into `0 .. count`; a count of 0 stands for 2^64.
-fn below(random: u64, count: u64) -> u64 {
+pub(super) fn below(random: u64, count: u64) -> u64 {
     if count == 0 {
         return random;
     }
@@ -91,7 +101,7 @@ fn below(random: u64, count: u64) -> u64 {
 }
 
 /// A random number as a share in `[0, 1)`.
-fn share(random: u64) -> f64 {
+pub(super) fn share(random: u64) -> f64 {
     (random >> 11) as f64 / (1_u64 << 53) as f64
 }
 
@@ -104,6 +114,8 @@ impl Generator {
                 .saturating_mul(children.iter().map(Generator::width).sum::<usize>())
                 .saturating_add(4),
             Generate::Row(children) => children.iter().map(Generator::width).sum(),
+            Generate::Words { text, .. } => text.length_max() + 4,
+            Generate::Choice(choice) => 16 + choice.values.get_array_memory_size() / choice.values.len().max(1),
             _ => 16,
         }
     }
@@ -125,9 +137,13 @@ impl Generator {
                     BooleanBuffer::collect_bool(count(&rows), |i| random(self.seed, rows.start + i as u64) & 1 == 1);
                 Arc::new(BooleanArray::new(values, nulls))
             }
-            Generate::Integer { min, max } => {
-                let (min, span) = (*min, max.wrapping_sub(*min).cast_unsigned().wrapping_add(1));
-                let value = |row| min.wrapping_add(below(random(self.seed, row), span).cast_signed());
+            Generate::Integer { min, max, skew } => {
+                let (min, skew, span) = (*min, *skew, max.wrapping_sub(*min).cast_unsigned().wrapping_add(1));
+                let value = |row| {
+                    let random = random(self.seed, row);
+                    let number = if skew > 0.0 { rank(share(random), span, skew) } else { below(random, span) };
+                    min.wrapping_add(number.cast_signed())
+                };
                 // The bounds were checked against the type, so the narrowing casts lose nothing.
                 match self.kind {
                     TypeKind::TinyInt => numbers!(Int8Array, |row| value(row) as i8),
@@ -162,10 +178,7 @@ impl Generator {
                     let past = below(random(self.seed, row), past_ms_max.saturating_add(1));
                     now.epoch_ms.saturating_sub_unsigned(past)
                 };
-                let (TypeKind::Timestamp(precision) | TypeKind::TimestampLtz(precision)) = self.kind else {
-                    return Err(Error::internal(format!("a random timestamp for {}", self.kind)));
-                };
-                match timestamp_unit(precision) {
+                match self.time_unit()? {
                     TimeUnit::Microsecond => numbers!(TimestampMicrosecondArray, |row| value(row).saturating_mul(1000)),
                     TimeUnit::Nanosecond => {
                         numbers!(TimestampNanosecondArray, |row| value(row).saturating_mul(1_000_000))
@@ -173,6 +186,19 @@ impl Generator {
                     _ => numbers!(TimestampMillisecondArray, value),
                 }
             }
+            Generate::EventTime(times) => {
+                let value = |row| times.at(self.seed, row);
+                match self.time_unit()? {
+                    TimeUnit::Microsecond => numbers!(TimestampMicrosecondArray, value),
+                    TimeUnit::Nanosecond => numbers!(TimestampNanosecondArray, |row| value(row).saturating_mul(1000)),
+                    _ => numbers!(TimestampMillisecondArray, |row| value(row).div_euclid(1000)),
+                }
+            }
+            Generate::Choice(choice) => {
+                let places = rows.map(|row| choice.place(self.seed, row)).collect::<ScalarBuffer<u64>>();
+                arrow_select::take::take(&choice.values, &UInt64Array::new(places, nulls), None)?
+            }
+            Generate::Words { text, pick } => self.words(rows, text, *pick, nulls)?,
             Generate::Collection { length, is_var_len, children } => {
                 self.collection(&rows, *length, *is_var_len, children, nulls, now)?
             }
@@ -238,6 +264,27 @@ impl Generator {
         OffsetBuffer::from_lengths(lengths)
     }
 
+    fn time_unit(&self) -> Result<TimeUnit> {
+        match self.kind {
+            TypeKind::Timestamp(precision) | TypeKind::TimestampLtz(precision) => Ok(timestamp_unit(precision)),
+            _ => Err(Error::internal(format!("a made-up timestamp for {}", self.kind))),
+        }
+    }
+
+    fn words(&self, rows: Range<u64>, text: &Text, pick: Pick, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
+        let mut bytes: Vec<u8> = Vec::with_capacity(count(&rows) * text.length_max());
+        let mut ends: Vec<i32> = Vec::with_capacity(count(&rows) + 1);
+        ends.push(0);
+        for row in rows {
+            text.write(pick.number(self.seed, row), &mut bytes);
+            ends.push(
+                i32::try_from(bytes.len()).map_err(|_| Error::internal("a batch of made-up texts is too large"))?,
+            );
+        }
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(ends));
+        Ok(Arc::new(StringArray::try_new(offsets, Buffer::from_vec(bytes), nulls)?))
+    }
+
     fn text(&self, rows: &Range<u64>, length: u32, is_var_len: bool, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let offsets = self.offsets(rows, length, is_var_len);
@@ -294,7 +341,7 @@ impl Generator {
                     first..first + used as u64
                 })
                 .collect();
-            Ok(arrow_select::take::take(&all, &arrow_array::UInt64Array::from(taken), None)?)
+            Ok(arrow_select::take::take(&all, &UInt64Array::from(taken), None)?)
         };
         match self.kind.to_arrow() {
             ArrowType::List(field) => {

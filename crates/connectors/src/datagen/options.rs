@@ -4,7 +4,8 @@ use wiesel_core::options::Options;
 use wiesel_core::table::TableDescriptor;
 use wiesel_core::{DataType, Error, Result, TypeKind};
 
-use super::generator::{Generate, Generator};
+use super::generator::{Generate, Generator, random};
+use super::made_up;
 use crate::registry::refuse_metadata;
 
 /// Rows per second unless set.
@@ -17,6 +18,27 @@ const COLLECTION_LENGTH_DEFAULT: u32 = 3;
 const ROW_BYTES_MAX: usize = 16 << 20;
 /// The longest value that may be asked for.
 const LENGTH_MAX: u32 = 1 << 20;
+
+/// The words of `fields.<column>.kind`: Flink's two, then those of `realistic.rs`.
+const KINDS: [&str; 17] = [
+    "random",
+    "sequence",
+    "choice",
+    "event-time",
+    "pattern",
+    "first-name",
+    "last-name",
+    "name",
+    "email",
+    "city",
+    "country",
+    "word",
+    "sentence",
+    "ipv4",
+    "uuid",
+    "url",
+    "user-agent",
+];
 
 /// A datagen table.
 pub(super) struct DatagenOptions {
@@ -37,6 +59,7 @@ impl DatagenOptions {
         let mut options = Options::new(&table.name, &table.options);
         let rows_per_second = positive(&mut options, "rows-per-second")?.unwrap_or(ROWS_PER_SECOND_DEFAULT);
         let mut rows_total = positive(&mut options, "number-of-rows")?;
+        let seed = options.integer("seed")?;
         let mut notes = Vec::new();
         if options.integer("scan.parallelism")?.is_some() {
             notes.push(
@@ -46,7 +69,9 @@ impl DatagenOptions {
         let mut generators = Vec::with_capacity(table.columns.len());
         for (index, column) in table.columns.iter().enumerate() {
             let prefix = format!("fields.{}", column.name);
-            let generator = read_generator(&mut options, &prefix, &column.data_type, index as u64 + 1)?;
+            let column_seed = index as u64 + 1;
+            let column_seed = seed.map_or(column_seed, |seed| random(seed.cast_unsigned(), column_seed));
+            let generator = read_generator(&mut options, &prefix, &column.data_type, column_seed)?;
             if let Generate::Sequence { start, end } = &generator.generate {
                 let rows = end.wrapping_sub(*start).cast_unsigned().saturating_add(1);
                 rows_total = Some(rows_total.map_or(rows, |total| total.min(rows)));
@@ -77,19 +102,24 @@ fn positive(options: &mut Options<'_>, key: &str) -> Result<Option<u64>> {
 fn read_generator(options: &mut Options<'_>, prefix: &str, data_type: &DataType, seed: u64) -> Result<Generator> {
     let kind = &data_type.kind;
     let null_rate = read_null_rate(options, prefix)?;
-    let generate = match options.one_of(&format!("{prefix}.kind"), &["random", "sequence"])? {
+    let generate = match options.one_of(&format!("{prefix}.kind"), &KINDS)? {
         Some("sequence") => read_sequence(options, prefix, kind)?,
-        _ => read_random(options, prefix, kind, seed)?,
+        None | Some("random") => read_random(options, prefix, kind, seed)?,
+        Some(name) => made_up::read(options, prefix, kind, name)?,
     };
     Ok(Generator { kind: kind.clone(), seed, null_rate, generate })
 }
 
 fn read_null_rate(options: &mut Options<'_>, prefix: &str) -> Result<f64> {
-    let key = format!("{prefix}.null-rate");
-    let Some(text) = options.get(&key) else { return Ok(0.0) };
+    read_share(options, &format!("{prefix}.null-rate"))
+}
+
+/// A share of all rows; none unless set.
+pub(super) fn read_share(options: &mut Options<'_>, key: &str) -> Result<f64> {
+    let Some(text) = options.get(key) else { return Ok(0.0) };
     match text.trim().parse::<f64>() {
         Ok(rate) if (0.0..=1.0).contains(&rate) => Ok(rate),
-        _ => Err(options.invalid(&key, text, "a share between 0 and 1")),
+        _ => Err(options.invalid(key, text, "a share between 0 and 1")),
     }
 }
 
@@ -118,7 +148,7 @@ fn read_sequence(options: &mut Options<'_>, prefix: &str, kind: &TypeKind) -> Re
 }
 
 /// The values that a number type can hold, as far as i64 reaches.
-fn integer_range(kind: &TypeKind) -> (i64, i64) {
+pub(super) fn integer_range(kind: &TypeKind) -> (i64, i64) {
     match kind {
         TypeKind::TinyInt => (i8::MIN.into(), i8::MAX.into()),
         TypeKind::SmallInt => (i16::MIN.into(), i16::MAX.into()),
@@ -143,10 +173,11 @@ fn read_random(options: &mut Options<'_>, prefix: &str, kind: &TypeKind, seed: u
                 let found = format!("{min} to {max}");
                 return Err(options.invalid(&max_key, &found, &format!("bounds in order that fit {kind}")));
             }
-            Generate::Integer { min, max }
+            let skew = made_up::read_skew(options, prefix)?;
+            Generate::Integer { min, max, skew }
         }
-        TypeKind::IntervalYearMonth => Generate::Integer { min: 0, max: 120_000 },
-        TypeKind::IntervalDayTime => Generate::Integer { min: 0, max: i64::from(i32::MAX) },
+        TypeKind::IntervalYearMonth => Generate::Integer { min: 0, max: 120_000, skew: 0.0 },
+        TypeKind::IntervalDayTime => Generate::Integer { min: 0, max: i64::from(i32::MAX), skew: 0.0 },
         TypeKind::Float => read_float(options, prefix, f64::from(f32::MAX))?,
         TypeKind::Double => read_float(options, prefix, f64::MAX)?,
         TypeKind::Decimal { precision, scale } => {

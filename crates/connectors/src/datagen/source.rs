@@ -342,6 +342,92 @@ mod tests {
         assert_eq!(times.null_count(), 0);
     }
 
+    /// Rows as a shop would send them.
+    fn orders(seed: &str) -> TableDescriptor {
+        let price = TypeKind::Decimal { precision: 10, scale: 2 };
+        let columns: &[(&str, DataType)] = &[
+            ("customer", DataType::string()),
+            ("item", DataType::bigint()),
+            ("state", DataType::string()),
+            ("price", DataType::new(price)),
+            ("is_paid", DataType::boolean()),
+            ("at", DataType::new(TypeKind::Timestamp(3))),
+            ("mail", DataType::string()),
+            ("tags", DataType::new(TypeKind::Array(Box::new(DataType::string())))),
+        ];
+        let options: &[(&str, &str)] = &[
+            ("connector", "datagen"),
+            ("rows-per-second", "100000000"),
+            ("number-of-rows", "20000"),
+            ("seed", seed),
+            ("fields.customer.kind", "pattern"),
+            ("fields.customer.pattern", "c-######"),
+            ("fields.customer.distinct", "50"),
+            ("fields.customer.skew", "1.0"),
+            ("fields.item.min", "100"),
+            ("fields.item.max", "199"),
+            ("fields.item.skew", "2"),
+            ("fields.state.kind", "choice"),
+            ("fields.state.values", "new; sent ;lost"),
+            ("fields.state.weights", "6;3;1"),
+            ("fields.price.kind", "choice"),
+            ("fields.price.values", "19.99;5"),
+            ("fields.is_paid.kind", "choice"),
+            ("fields.is_paid.values", "true;false"),
+            ("fields.is_paid.weights", "1;0"),
+            ("fields.at.kind", "event-time"),
+            ("fields.at.start", "2024-01-01 00:00:00"),
+            ("fields.at.step", "100 ms"),
+            ("fields.at.late", "0.05"),
+            ("fields.at.late-by", "10 s"),
+            ("fields.mail.kind", "email"),
+            ("fields.mail.null-rate", "0.5"),
+            ("fields.tags.length", "2"),
+            ("fields.tags.element.kind", "word"),
+        ];
+        table(columns, &[], options)
+    }
+
+    #[test]
+    fn rows_look_like_those_of_a_system() {
+        let table = orders("1");
+        let rows = values(&table, &read(&table, 0, 1 << 20));
+        assert_eq!(rows.len(), 20_000);
+        let share = |is: &dyn Fn(&[Value]) -> bool| rows.iter().filter(|row| is(row)).count() as f64 / 20_000.0;
+        let near =
+            |found: f64, expected: f64| assert!((found - expected).abs() < 0.015, "{found}, expected {expected}");
+        let customers: std::collections::BTreeSet<String> = rows.iter().map(|row| format!("{:?}", row[0])).collect();
+        assert!((45..=50).contains(&customers.len()), "{}", customers.len());
+        near(share(&|row| row[1] == Value::Int(100)), 0.505);
+        assert!(rows.iter().all(|row| matches!(row[1], Value::Int(100..=199))));
+        let text = |text: &str| Value::String(text.to_owned());
+        near(share(&|row| row[2] == text("new")), 0.6);
+        near(share(&|row| row[2] == text("sent")), 0.3);
+        near(share(&|row| row[2] == text("lost")), 0.1);
+        let price = |value: &Value| format!("{value:?}");
+        let prices: std::collections::BTreeSet<String> = rows.iter().map(|row| price(&row[3])).collect();
+        assert!(
+            prices.len() == 2 && prices.iter().any(|p| p.contains("1999")) && prices.iter().any(|p| p.contains("500")),
+            "{prices:?}"
+        );
+        assert!(rows.iter().all(|row| row[4] == Value::Boolean(true)));
+        let start = 1_704_067_200_000;
+        let behind = |(number, row): (usize, &Vec<Value>)| {
+            let Value::Timestamp(at) = row[5] else { panic!("{row:?}") };
+            start + i64::try_from(number).unwrap() * 100 - at
+        };
+        let late: Vec<i64> = rows.iter().enumerate().map(behind).filter(|by| *by != 0).collect();
+        near(late.len() as f64 / 20_000.0, 0.05);
+        assert!(late.iter().all(|by| (1..=10_000).contains(by)));
+        near(share(&|row| row[6].is_null()), 0.5);
+        assert!(rows.iter().all(|row| matches!(&row[7], Value::Array(tags) if tags.len() == 2)));
+        // The same seed gives the same rows, also in pieces and from the middle; another seed others.
+        assert_eq!(rows, values(&table, &read(&table, 0, 3000)));
+        assert_eq!(rows[15_000..], values(&table, &read(&table, 15_000, 1 << 20)));
+        let other = orders("2");
+        assert_ne!(rows[..100], values(&other, &read(&other, 0, 1 << 20))[..100]);
+    }
+
     #[test]
     fn the_pace_follows_the_clock_and_forgets_a_long_stop() {
         let mut pace = Pace::new(1000);
@@ -368,11 +454,45 @@ mod tests {
             (&[("fields.ok.kind", "sequence")], "random, the only kind for BOOLEAN"),
             (&[("fields.n.null-rate", "2")], "a share between 0 and 1"),
             (&[("fields.missing.min", "2")], "unknown option 'fields.missing.min'"),
+            (&[("fields.n.skew", "-1")], "a number between 0 and 20"),
+            (&[("fields.n.kind", "choice")], "lacks the required option 'fields.n.values'"),
+            (&[("fields.n.kind", "choice"), ("fields.n.values", "1;200")], "values that fit TINYINT"),
+            (
+                &[("fields.n.kind", "choice"), ("fields.n.values", "1;2"), ("fields.n.weights", "1")],
+                "2 numbers, one for each value",
+            ),
+            (
+                &[
+                    ("fields.n.kind", "choice"),
+                    ("fields.n.values", "1;2"),
+                    ("fields.n.weights", "1;2"),
+                    ("fields.n.skew", "1"),
+                ],
+                "both say how often a value comes",
+            ),
+            (&[("fields.n.kind", "name")], "a kind that TINYINT can hold; this one is for STRING"),
+            (&[("fields.n.kind", "event-time")], "this one is for TIMESTAMP and TIMESTAMP_LTZ"),
+            (&[("fields.s.kind", "email")], "STRING, or VARCHAR("),
+            (&[("fields.s.kind", "pattern"), ("fields.s.pattern", "")], "`#` is a digit"),
+            (
+                &[("fields.s.kind", "pattern"), ("fields.s.pattern", "#"), ("fields.s.skew", "1")],
+                "needs 'fields.s.distinct'",
+            ),
+            (&[("fields.t.kind", "event-time"), ("fields.t.start", "yesterday")], "a time such as 2024-01-01 00:00:00"),
+            (
+                &[("fields.t.kind", "event-time"), ("fields.t.start", "2024-01-01 00:00:00"), ("fields.t.late", "0.1")],
+                "'fields.t.late' and 'fields.t.late-by' go together",
+            ),
         ];
         for (options, message) in cases {
             let mut all = vec![("connector", "datagen")];
             all.extend(*options);
-            let columns = &[("n", DataType::new(TypeKind::TinyInt)), ("ok", DataType::boolean())];
+            let columns = &[
+                ("n", DataType::new(TypeKind::TinyInt)),
+                ("ok", DataType::boolean()),
+                ("s", DataType::new(TypeKind::VarChar(10))),
+                ("t", DataType::new(TypeKind::Timestamp(3))),
+            ];
             let table = table(columns, &[], &all);
             let error = super::super::info(&table, &ConnectorContext::default()).unwrap_err();
             assert!(error.to_string().contains(message), "{error}");
