@@ -35,6 +35,9 @@ enum Choice {
     Kafka,
     Es7,
     Es8,
+    Es9,
+    #[value(name = "opensearch")]
+    OpenSearch,
     Postgres,
 }
 
@@ -73,6 +76,8 @@ fn chosen(which: &[Choice]) -> BTreeSet<Service> {
             Choice::Kafka => chosen.extend([Service::Kafka]),
             Choice::Es7 => chosen.extend([Service::Es7]),
             Choice::Es8 => chosen.extend([Service::Es8]),
+            Choice::Es9 => chosen.extend([Service::Es9]),
+            Choice::OpenSearch => chosen.extend([Service::OpenSearch]),
             Choice::Postgres => chosen.extend([Service::Postgres]),
         }
     }

@@ -39,17 +39,41 @@ pub(super) fn option_statement(connector: &str, option: &str, sample: &str) -> S
         None => format!("'connector'='{connector}'"),
     };
     if let Some(key) = option.strip_prefix("METADATA ") {
-        return format!("CREATE TABLE t (a INT, m STRING METADATA FROM '{key}') WITH ({base});");
+        // Metadata of formats is asked for through Kafka.
+        let (format, key) = match (format, key) {
+            (Some(format), key) => (Some(format), format!("value.{key}")),
+            (None, "value.*") => (Some("debezium-json"), "value.source.timestamp".to_owned()),
+            (None, key) => (None, key.to_owned()),
+        };
+        let base = match format {
+            Some(format) => {
+                format!("'connector'='kafka','topic'='t','properties.bootstrap.servers'='k:9092','format'='{format}'")
+            }
+            None => base,
+        };
+        return format!("CREATE TABLE t (a INT, m STRING METADATA FROM '{key}' VIRTUAL) WITH ({base});");
     }
     let key = match format {
         Some(format) if !option.starts_with(format) => format!("{format}.{option}"),
         _ => option.to_owned(),
+    };
+    // Of all that a client can be told, one that it knows.
+    let key = match option {
+        "properties.*" => "properties.client.id".to_owned(),
+        "fields.#.element.*" => "fields.a.element.min".to_owned(),
+        "fields.#.key.*" => "fields.a.key.length".to_owned(),
+        "fields.#.value.*" => "fields.a.value.min".to_owned(),
+        "fields.#.<nested>.*" => "fields.a.x.min".to_owned(),
+        _ => key,
     };
     let key = key.replace('*', "x").replace('#', "a");
     // A key that only means something for a column of some type, or beside others.
     let (column_type, base) = match option {
         "fields.#.length" | "fields.#.var-len" => ("STRING", base),
         "fields.#.max-past" => ("TIMESTAMP(3)", base),
+        "fields.#.element.*" => ("ARRAY<INT>", base),
+        "fields.#.key.*" | "fields.#.value.*" => ("MAP<STRING, INT>", base),
+        "fields.#.<nested>.*" => ("ROW<x INT>", base),
         "fields.#.start" => ("INT", format!("{base},'fields.a.kind'='sequence','fields.a.end'='9'")),
         "fields.#.end" => ("INT", format!("{base},'fields.a.kind'='sequence','fields.a.start'='0'")),
         _ if connector == "format:raw" => ("STRING", base),
@@ -62,11 +86,18 @@ pub(super) fn option_statement(connector: &str, option: &str, sample: &str) -> S
 /// How an option stands in a test or an example.
 pub(super) fn option_pattern(connector: &str, option: &str) -> String {
     if let Some(key) = option.strip_prefix("METADATA ") {
-        return format!("METADATA FROM '{}'", regex::escape(key));
+        return match connector.strip_prefix("format:") {
+            // In one statement with the format.
+            Some(format) => format!("METADATA FROM 'value\\.{}'[^;]*'{format}'", regex::escape(key)),
+            None => format!("METADATA FROM '{}'", regex::escape(key).replace(r"\*", "[^']+")),
+        };
     }
-    let key = match connector.strip_prefix("format:") {
-        Some(format) if !option.starts_with(format) => format!("{format}.{option}"),
-        _ => option.to_owned(),
+    let (sides, key) = match connector.strip_prefix("format:") {
+        Some(format) if !option.starts_with(format) => ("", format!("{format}.{option}")),
+        // A format of keys or of values alone has its options behind that word.
+        Some(_) => (r"(?:key\.|value\.)?", option.to_owned()),
+        None => ("", option.to_owned()),
     };
-    format!("'{}'", regex::escape(&key).replace(r"\*", "[^']+").replace(r"\#", "[^']+"))
+    let key = regex::escape(&key).replace(r"\*", "[^']+").replace(r"\#", "[^']+").replace("<nested>", r"\w+");
+    format!("'{sides}{key}'")
 }

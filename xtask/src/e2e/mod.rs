@@ -37,11 +37,12 @@ pub(crate) mod runner;
 
 use anyhow::Result;
 
-use crate::services::Service::{self, Es7, Es8, Kafka, Objects, Postgres};
+use crate::services::Service::{self, Es7, Es8, Es9, Kafka, Objects, OpenSearch, Postgres};
 use cases::{
-    avro, bad_input, compose, counters, delivery, demo, elasticsearch as elasticsearch_cases, examples, filesystem,
-    filesystem_source, harness, jdbc, jdbc_source, kafka_keys, kafka_sink, kafka_source, lookup_join, objects, options,
-    outage, peek, pipelines, redrive, state, stop, workload,
+    avro, bad_input, change_metadata, compose, counters, delivery, demo, elasticsearch as elasticsearch_cases,
+    elasticsearch_options, examples, filesystem, filesystem_source, format_options, harness, jdbc, jdbc_source,
+    kafka_keys, kafka_sink, kafka_source, lookup_join, objects, options, outage, peek, pipelines, redrive, state, stop,
+    workload,
 };
 use context::Context;
 
@@ -195,8 +196,14 @@ pub(crate) const CASES: &[Case] = &[
         run: elasticsearch_cases::eight_takes_keyed_and_unkeyed_rows,
     },
     Case {
+        name: "elasticsearch_every_line_takes_upserts_and_deletes",
+        needs: &[Kafka, Es7, Es8, Es9, OpenSearch],
+        limit_s: 300,
+        run: elasticsearch_cases::every_line_takes_upserts_and_deletes,
+    },
+    Case {
         name: "elasticsearch_index_names_follow_the_rows",
-        needs: &[Es7, Es8],
+        needs: &[Es7, Es8, Es9, OpenSearch],
         limit_s: 180,
         run: elasticsearch_cases::index_names_follow_the_rows,
     },
@@ -435,6 +442,12 @@ pub(crate) const CASES: &[Case] = &[
         run: kafka_keys::upserts_are_written_exactly_once,
     },
     Case {
+        name: "kafka_metadata_says_where_a_change_comes_from",
+        needs: &[Kafka],
+        limit_s: 180,
+        run: change_metadata::columns_say_where_a_change_comes_from,
+    },
+    Case {
         name: "kafka_sink_records_larger_than_the_topic_takes_are_refused",
         needs: &[Kafka],
         limit_s: 240,
@@ -518,11 +531,26 @@ pub(crate) const CASES: &[Case] = &[
         limit_s: 240,
         run: objects::sources_and_savepoints_lie_there_too,
     },
+    Case { name: "options_of_canal_json", needs: &[], limit_s: 120, run: format_options::of_canal },
     Case { name: "options_of_csv", needs: &[], limit_s: 120, run: options::of_csv },
     Case { name: "options_of_datagen_and_print", needs: &[], limit_s: 120, run: options::of_datagen_and_print },
+    Case {
+        name: "options_of_elasticsearch_and_its_network",
+        needs: &[Es7],
+        limit_s: 240,
+        run: elasticsearch_options::of_its_network,
+    },
     Case { name: "options_of_file_partitions", needs: &[], limit_s: 120, run: options::of_file_partitions },
     Case { name: "options_of_jdbc_sinks", needs: &[Postgres], limit_s: 120, run: options::of_jdbc_sinks },
     Case { name: "options_of_json", needs: &[], limit_s: 120, run: options::of_json },
+    Case {
+        name: "options_of_parquet_timestamps",
+        needs: &[],
+        limit_s: 240,
+        run: format_options::of_parquet_timestamps,
+    },
+    Case { name: "options_of_partition_commit", needs: &[], limit_s: 120, run: format_options::of_partition_commit },
+    Case { name: "options_of_raw", needs: &[], limit_s: 120, run: format_options::of_raw },
     Case { name: "options_of_shown_columns", needs: &[], limit_s: 120, run: options::of_shown_columns },
     Case {
         name: "peek_shows_keys_tombstones_and_what_is_no_text",

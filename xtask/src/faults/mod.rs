@@ -14,7 +14,7 @@ pub(crate) mod page;
 mod postgres;
 mod pressure;
 mod process;
-mod proxy;
+pub(crate) mod proxy;
 pub(crate) mod random;
 mod store;
 mod topic;

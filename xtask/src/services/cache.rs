@@ -134,15 +134,39 @@ pub(crate) fn python_package(
     })
 }
 
-/// Java sources compiled against `class_path`, kept under a name that carries a hash of the sources.
-pub(crate) fn java_classes(name: &str, file_name: &str, source: &str, class_path: &str) -> Result<PathBuf> {
+/// What turns Java sources into classes.
+pub(crate) enum Compiler {
+    /// The machine's.
+    Javac,
+    /// Eclipse's, out of this folder: it reads the classes of a newer Java than the one that it runs on.
+    Eclipse(PathBuf),
+}
+
+/// A Java source compiled against the jars of the folder `libraries`, kept under a name that carries a hash of the source.
+pub(crate) fn java_classes(
+    name: &str,
+    file_name: &str,
+    source: &str,
+    libraries: &Path,
+    compiler: &Compiler,
+) -> Result<PathBuf> {
     let hash = hex(&Sha256::digest(source.as_bytes()));
     folder(&format!("{name}-{}", &hash[..12]), |target| {
         let work = tempfile::tempdir()?;
         let file = work.path().join(file_name);
         fs::write(&file, source)?;
-        let mut command = Command::new("javac");
-        command.arg("-d").arg(target).args(["-cp", class_path]).arg(&file);
+        let mut jars: Vec<String> = files_below(libraries)?.iter().map(|jar| jar.display().to_string()).collect();
+        jars.retain(|jar| jar.ends_with(".jar"));
+        let mut command = match compiler {
+            Compiler::Javac => Command::new("javac"),
+            Compiler::Eclipse(folder) => {
+                let mut command = Command::new("java");
+                let class_path = format!("{}/*", folder.display());
+                command.args(["-cp", &class_path, "org.eclipse.jdt.internal.compiler.batch.Main", "-17"]);
+                command
+            }
+        };
+        command.arg("-d").arg(target).args(["-cp", &jars.join(":")]).arg(&file);
         run_tool("compile the starter class", &mut command)?;
         Ok(())
     })

@@ -16,7 +16,7 @@ pub(crate) mod process;
 pub(crate) mod python;
 pub(crate) mod schema_registry;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -37,6 +37,11 @@ pub(crate) enum Service {
     Es7,
     /// Elasticsearch 8.19.
     Es8,
+    /// Elasticsearch 9.5.
+    Es9,
+    /// OpenSearch 2.19.
+    #[value(name = "opensearch")]
+    OpenSearch,
     /// PostgreSQL.
     Postgres,
     /// An object store that speaks S3.
@@ -45,15 +50,32 @@ pub(crate) enum Service {
 
 impl Service {
     /// All of them.
-    pub(crate) const ALL: [Service; 5] =
-        [Service::Kafka, Service::Es7, Service::Es8, Service::Postgres, Service::Objects];
+    pub(crate) const ALL: [Service; 7] = [
+        Service::Kafka,
+        Service::Es7,
+        Service::Es8,
+        Service::Es9,
+        Service::OpenSearch,
+        Service::Postgres,
+        Service::Objects,
+    ];
+
+    /// The line of a search server.
+    fn line(self) -> Option<Line> {
+        match self {
+            Service::Es7 => Some(Line::Seven),
+            Service::Es8 => Some(Line::Eight),
+            Service::Es9 => Some(Line::Nine),
+            Service::OpenSearch => Some(Line::OpenSearch),
+            Service::Kafka | Service::Postgres | Service::Objects => None,
+        }
+    }
 }
 
 /// The running servers. Each sits behind a mutex because a test case may stop, kill and restart it.
 pub(crate) struct Services {
     kafka: Option<Mutex<Kafka>>,
-    es7: Option<Mutex<Elasticsearch>>,
-    es8: Option<Mutex<Elasticsearch>>,
+    search: BTreeMap<Line, Mutex<Elasticsearch>>,
     postgres: Option<Mutex<Postgres>>,
     objects: Option<Mutex<Objects>>,
     /// Dropped last: the servers above still write while they stop.
@@ -68,24 +90,28 @@ impl Services {
             .prefix("wiesel-services-")
             .tempdir()
             .context("make a folder for the servers' data")?;
-        let mut services = Services { kafka: None, es7: None, es8: None, postgres: None, objects: None, folder };
+        let mut services = Services { kafka: None, search: BTreeMap::new(), postgres: None, objects: None, folder };
         for service in wanted {
             let path = services.folder.path().join(format!("{service:?}").to_lowercase());
             match service {
                 Service::Kafka => services.kafka = Some(Mutex::new(Kafka::start(&path)?)),
-                Service::Es7 => services.es7 = Some(Mutex::new(Elasticsearch::start(Line::Seven, &path)?)),
-                Service::Es8 => services.es8 = Some(Mutex::new(Elasticsearch::start(Line::Eight, &path)?)),
                 Service::Postgres => services.postgres = Some(Mutex::new(Postgres::start(&path)?)),
                 Service::Objects => services.objects = Some(Mutex::new(Objects::start(&path)?)),
+                Service::Es7 | Service::Es8 | Service::Es9 | Service::OpenSearch => {}
+            }
+            if let Some(line) = service.line() {
+                services.search.insert(line, Mutex::new(Elasticsearch::start(line, &path)?));
             }
         }
         for service in wanted {
             match service {
                 Service::Kafka => services.kafka()?.wait_ready()?,
-                Service::Es7 => services.elasticsearch(Line::Seven)?.wait_ready()?,
-                Service::Es8 => services.elasticsearch(Line::Eight)?.wait_ready()?,
                 Service::Postgres => services.postgres()?.wait_ready()?,
                 Service::Objects => services.objects()?.wait_ready()?,
+                Service::Es7 | Service::Es8 | Service::Es9 | Service::OpenSearch => {}
+            }
+            if let Some(line) = service.line() {
+                services.elasticsearch(line)?.wait_ready()?;
             }
         }
         Ok(services)
@@ -101,8 +127,9 @@ impl Services {
             }
         }
         stop(self.kafka.as_ref(), Kafka::stop);
-        stop(self.es7.as_ref(), Elasticsearch::stop);
-        stop(self.es8.as_ref(), Elasticsearch::stop);
+        for node in self.search.values() {
+            stop(Some(node), Elasticsearch::stop);
+        }
         stop(self.postgres.as_ref(), Postgres::stop);
         stop(self.objects.as_ref(), Objects::stop);
         if let Err(error) = std::fs::remove_dir_all(self.folder()) {
@@ -122,10 +149,7 @@ impl Services {
 
     /// The node of that line.
     pub(crate) fn elasticsearch(&self, line: Line) -> Result<MutexGuard<'_, Elasticsearch>> {
-        match line {
-            Line::Seven => lock(self.es7.as_ref(), "es7"),
-            Line::Eight => lock(self.es8.as_ref(), "es8"),
-        }
+        lock(self.search.get(&line), line.name())
     }
 
     /// The database server.
@@ -150,12 +174,8 @@ impl Services {
             lines.push(format!("KAFKA_USER={}", kafka::USER));
             lines.push(format!("KAFKA_PASSWORD={}", kafka::PASSWORD));
         }
-        for (key, line, is_running) in
-            [("ES7_URL", Line::Seven, self.es7.is_some()), ("ES8_URL", Line::Eight, self.es8.is_some())]
-        {
-            if is_running {
-                lines.push(format!("{key}={}", self.elasticsearch(line)?.url()));
-            }
+        for &line in self.search.keys() {
+            lines.push(format!("{}_URL={}", line.name().to_uppercase(), self.elasticsearch(line)?.url()));
         }
         if self.postgres.is_some() {
             let postgres = self.postgres()?;

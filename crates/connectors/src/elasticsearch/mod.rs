@@ -1,7 +1,8 @@
 //! The connectors elasticsearch-6, -7 and -8, opensearch and opensearch-2: rows as documents.
 //!
 //! All speak the same `_bulk` requests, without a type (elasticsearch-6: with the type that the table names), which servers 7.8 to 9 and
-//! OpenSearch take; the names differ in their options only. Run against real servers 7.17 and 8.19; the others are known by their documents.
+//! OpenSearch take; the names differ in their options only. Run against real servers 7.17, 8.19 and 9.5
+//! and OpenSearch 2.19; OpenSearch 3 and Elasticsearch 6 are known by their documents.
 //!
 //! - Delivery: with a primary key effectively-once by key (a document ends with its row's last content; after a restart it may show older
 //!   values until the replay has caught up), without one at-least-once.

@@ -1,6 +1,8 @@
-//! The elasticsearch-7 sink against Elasticsearch 8, and rights that are missing.
+//! The sinks of search servers against each line of servers, and rights that are missing.
 
-use anyhow::{Result, ensure};
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::e2e::context::Context;
@@ -78,11 +80,16 @@ pub(crate) fn a_missing_right_ends_the_job_with_the_items_reason(context: &Conte
 
 pub(crate) fn index_names_follow_the_rows(context: &Context) -> Result<()> {
     // The names of connectors differ, the requests do not: each server takes those of the others.
-    for (line, connector) in
-        [(Line::Seven, "elasticsearch-7"), (Line::Eight, "elasticsearch-8"), (Line::Eight, "opensearch-2")]
-    {
-        let (by_day, by_name) =
-            (context.unique(&format!("day-{connector}")), context.unique(&format!("name-{connector}")));
+    for (line, connector) in [
+        (Line::Seven, "elasticsearch-7"),
+        (Line::Eight, "elasticsearch-8"),
+        (Line::Nine, "elasticsearch-8"),
+        (Line::Eight, "opensearch-2"),
+        (Line::OpenSearch, "opensearch"),
+        (Line::OpenSearch, "opensearch-2"),
+    ] {
+        let place = format!("{connector}-{}", line.name());
+        let (by_day, by_name) = (context.unique(&format!("day-{place}")), context.unique(&format!("name-{place}")));
         let table = |name: &str, index: &str, key: &str| {
             format!(
                 "CREATE TABLE {name} (id INT, town STRING, ts TIMESTAMP(3){key}) WITH ('connector' = '{connector}', \
@@ -97,7 +104,7 @@ pub(crate) fn index_names_follow_the_rows(context: &Context) -> Result<()> {
             table("keyed", &format!("{by_day}-{{ts|yyyy.MM.dd}}"), ", PRIMARY KEY (id) NOT ENFORCED"),
             table("unkeyed", &format!("{by_name}-{{town}}"), ""),
         );
-        let job = context.write(&format!("{connector}.sql"), &job)?;
+        let job = context.write(&format!("{place}.sql"), &job)?;
         context.run(["run", &job, "--map", &map(context, line)?], 60)?.expect_code(0)?;
         let client = context.elasticsearch(line)?;
         let towns = |index: &str| -> Result<Vec<String>> {
@@ -115,8 +122,91 @@ pub(crate) fn index_names_follow_the_rows(context: &Context) -> Result<()> {
         let expected = [vec!["bern"], vec!["basel", "chur"], vec!["bern"], vec!["chur"]];
         ensure!(
             found == expected.map(|towns| towns.into_iter().map(str::to_owned).collect::<Vec<_>>()),
-            "{connector}: {found:?}"
+            "{place}: {found:?}"
         );
     }
+    Ok(())
+}
+
+/// One stream of changes into an index, a versioned one and one whose name follows the row, on each line of servers.
+pub(crate) fn every_line_takes_upserts_and_deletes(context: &Context) -> Result<()> {
+    for (line, connector) in [
+        (Line::Seven, "elasticsearch-7"),
+        (Line::Eight, "elasticsearch-8"),
+        (Line::Nine, "elasticsearch-8"),
+        (Line::OpenSearch, "opensearch-2"),
+    ] {
+        takes_upserts_and_deletes(context, line, connector).with_context(|| format!("{connector} into {line:?}"))?;
+    }
+    Ok(())
+}
+
+fn takes_upserts_and_deletes(context: &Context, line: Line, connector: &str) -> Result<()> {
+    let topic = context.unique(&format!("changes-{}", line.name()));
+    let kafka = context.kafka()?;
+    kafka.create_topic(&topic, 2)?;
+    let send = |changes: &[(i32, Option<(&str, i32)>)]| {
+        let records = changes.iter().map(|(id, row)| {
+            let value = row.map(|(town, n)| json!({"id": id, "town": town, "n": n}).to_string());
+            (json!({"id": id}).to_string(), value)
+        });
+        kafka.produce_keyed(&topic, records)
+    };
+    let indices = ["plain", "versioned", "town"].map(|name| context.unique(&format!("{name}-{}", line.name())));
+    let sinks: String = ["plain", "versioned", "town"]
+        .iter()
+        .zip(&indices)
+        .map(|(name, index)| {
+            let index = if *name == "town" { format!("{index}-{{town}}") } else { index.clone() };
+            format!(
+                "CREATE TABLE `{name}` (id INT, town STRING, n INT, PRIMARY KEY (id) NOT ENFORCED) WITH ('connector' = '{connector}', \
+                 'hosts' = 'http://elasticsearch:9200', 'index' = '{index}');\n"
+            )
+        })
+        .collect();
+    let inserts: String = ["plain", "versioned", "town"]
+        .map(|name| format!("INSERT INTO `{name}` SELECT id, town, n FROM changes;\n"))
+        .concat();
+    let job = format!(
+        "SET 'execution.checkpointing.interval' = '200 ms';\nSET 'wiesel.sink.versioned.versioned' = 'true';\n\
+         CREATE TABLE changes (id INT, town STRING, n INT, PRIMARY KEY (id) NOT ENFORCED) WITH ('connector' = 'upsert-kafka', \
+         'topic' = '{topic}', 'properties.bootstrap.servers' = 'kafka:9092', 'key.format' = 'json', 'value.format' = 'json');\n{sinks}{inserts}"
+    );
+    let job = context.write(&format!("{topic}.sql"), &job)?;
+    let kafka_map = format!("kafka:9092={}", context.services().kafka()?.plaintext());
+    send(&[(1, Some(("bern", 1))), (2, Some(("chur", 2))), (3, Some(("bern", 3)))])?;
+    let program = context.spawn(["run", &job, "--map", &map(context, line)?, "--map", &kafka_map])?;
+    let client = context.elasticsearch(line)?;
+    let row = |id: i32, town: &str, n: i32| (id.to_string(), json!({"id": id, "town": town, "n": n}));
+    let hold = |bern: &[(i32, i32)], chur: &[(i32, i32)]| -> Result<()> {
+        let rows = |town: &str, of: &[(i32, i32)]| -> Vec<(String, Value)> {
+            of.iter().map(|&(id, n)| row(id, town, n)).collect()
+        };
+        let mut all: BTreeMap<String, Value> = rows("bern", bern).into_iter().collect();
+        all.extend(rows("chur", chur));
+        let all: Vec<(String, Value)> = all.into_iter().collect();
+        let [plain, versioned, town] = &indices;
+        let expected = [
+            (plain.clone(), all.clone()),
+            (versioned.clone(), all),
+            (format!("{town}-bern"), rows("bern", bern)),
+            (format!("{town}-chur"), rows("chur", chur)),
+        ];
+        context.wait_until(60, "the documents", || {
+            for (index, documents) in &expected {
+                let found = client.documents(index)?;
+                ensure!(&found == documents, "`{index}` holds {found:?}, expected {documents:?}");
+            }
+            Ok(true)
+        })
+    };
+    hold(&[(1, 1), (3, 3)], &[(2, 2)])?;
+    // What is there already: a row anew, one that goes, one that goes and comes back, one that moves to another town.
+    send(&[(1, Some(("bern", 10))), (2, None), (3, Some(("chur", 30)))])?;
+    hold(&[(1, 10)], &[(3, 30)])?;
+    send(&[(2, Some(("chur", 20))), (1, None)])?;
+    hold(&[], &[(2, 20), (3, 30)])?;
+    program.terminate()?;
+    program.wait(30)?.expect_code(0)?;
     Ok(())
 }

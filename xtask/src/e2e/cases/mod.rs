@@ -2,14 +2,17 @@
 
 pub(crate) mod avro;
 pub(crate) mod bad_input;
+pub(crate) mod change_metadata;
 pub(crate) mod compose;
 pub(crate) mod counters;
 pub(crate) mod delivery;
 pub(crate) mod demo;
 pub(crate) mod elasticsearch;
+pub(crate) mod elasticsearch_options;
 pub(crate) mod examples;
 pub(crate) mod filesystem;
 pub(crate) mod filesystem_source;
+pub(crate) mod format_options;
 pub(crate) mod harness;
 pub(crate) mod jdbc;
 pub(crate) mod jdbc_source;

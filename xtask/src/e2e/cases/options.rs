@@ -10,7 +10,7 @@ use super::jdbc::with;
 use crate::e2e::context::Context;
 
 /// The lines that a job prints, sorted.
-fn printed(context: &Context, name: &str, job: &str) -> Result<Vec<String>> {
+pub(super) fn printed(context: &Context, name: &str, job: &str) -> Result<Vec<String>> {
     let job = context.write(&format!("{name}.sql"), job)?;
     let run = context.run(["run", &job, "--fresh"], 60)?.expect_code(0)?;
     let mut lines: Vec<String> = run.stdout.lines().map(str::to_owned).collect();
@@ -124,6 +124,33 @@ pub(crate) fn of_datagen_and_print(context: &Context) -> Result<()> {
     let run = context.run(["run", &job, "--fresh"], 60)?.expect_code(0)?;
     let lines = run.stderr.lines().filter(|line| *line == "+I[3, true, true, true]").count();
     ensure!(lines == 20, "found: {}", run.stderr);
+    let found = printed(
+        context,
+        "nested",
+        "CREATE TABLE t (a ARRAY<INT>, m MAP<STRING, INT>, r ROW<x INT>) WITH ('connector' = 'datagen', 'number-of-rows' = '3', \
+         'fields.a.length' = '1', 'fields.a.element.min' = '4', 'fields.a.element.max' = '4', 'fields.m.length' = '1', \
+         'fields.m.key.length' = '2', 'fields.m.value.min' = '5', 'fields.m.value.max' = '5', 'fields.r.x.min' = '6', \
+         'fields.r.x.max' = '6');\n\
+         CREATE TABLE p (a INT, k INT, v ARRAY<INT>, x INT) WITH ('connector' = 'print');\n\
+         INSERT INTO p SELECT a[1], CHAR_LENGTH(MAP_KEYS(m)[1]), MAP_VALUES(m), r.x FROM t;\n",
+    )?;
+    ensure!(found == ["+I[4, 2, [5], 6]"; 3], "found {found:?}");
+    // Kinds of our own: a restart, and another run, give the same rows.
+    let job = "CREATE TABLE t (id STRING, state STRING, mail STRING, ip STRING, ts TIMESTAMP(3)) WITH ('connector' = 'datagen', \
+               'number-of-rows' = '1000', 'seed' = '7', 'fields.id.kind' = 'pattern', 'fields.id.pattern' = 'ord-####', \
+               'fields.id.distinct' = '20', 'fields.id.skew' = '1.1', 'fields.state.kind' = 'choice', 'fields.state.values' = 'new;sent', \
+               'fields.state.weights' = '9;1', 'fields.mail.kind' = 'email', 'fields.ip.kind' = 'ipv4', 'fields.ts.kind' = 'event-time', \
+               'fields.ts.start' = '2024-01-01 00:00:00', 'fields.ts.step' = '10 ms', 'fields.ts.late' = '0.1', 'fields.ts.late-by' = '1 s');\n\
+               CREATE TABLE p (id STRING, n BIGINT, news BIGINT, is_mail BOOLEAN, last STRING) WITH ('connector' = 'print');\n\
+               SET 'execution.runtime-mode' = 'batch';\n\
+               INSERT INTO p SELECT id, COUNT(*), COUNT(*) FILTER (WHERE state = 'new'), MIN(mail LIKE '%@%.example'), \
+               CAST(MAX(ts) AS STRING) FROM t GROUP BY id;\n";
+    let (first, second) = (printed(context, "first", job)?, printed(context, "second", job)?);
+    ensure!((10..=20).contains(&first.len()) && first == second, "found {first:?}, then {second:?}");
+    ensure!(
+        first.iter().all(|line| line.starts_with("+I[ord-") && line.contains(", true, 2024-01-01 00:00:0")),
+        "{first:?}"
+    );
     Ok(())
 }
 
