@@ -41,8 +41,9 @@ pub(crate) fn columns_say_where_a_change_comes_from(context: &Context) -> Result
         context,
         "debezium",
         &DEBEZIUM,
-        "CREATE TABLE t (id INT, sch STRING METADATA FROM 'value.schema' VIRTUAL, \
-         seen TIMESTAMP_LTZ(3) METADATA FROM 'value.ingestion-timestamp' VIRTUAL, \
+        "SET 'table.local-time-zone' = 'Asia/Tokyo';\n\
+         CREATE TABLE t (id INT, sch STRING METADATA FROM 'value.schema' VIRTUAL, \
+         seen TIMESTAMP(3) METADATA FROM 'value.ingestion-timestamp' VIRTUAL, \
          made TIMESTAMP_LTZ(3) METADATA FROM 'value.source.timestamp' VIRTUAL, \
          db STRING METADATA FROM 'value.source.database' VIRTUAL, space STRING METADATA FROM 'value.source.schema' VIRTUAL, \
          tab STRING METADATA FROM 'value.source.table' VIRTUAL, \
@@ -52,9 +53,9 @@ pub(crate) fn columns_say_where_a_change_comes_from(context: &Context) -> Result
          INSERT INTO p SELECT n, id, sch, CAST(seen AS STRING), CAST(made AS STRING), db || '.' || space || '.' || tab, props['version'] FROM t;\n",
     )?;
     let expected = [
-        "+I[0, 1, null, 2024-01-01 00:00:00.123, 2023-12-31 23:59:59.000, shop.public.orders, 2.7]",
-        "-U[1, 1, null, 2024-01-01 00:00:01.000, 2024-01-01 00:00:00.500, shop.public.orders, 2.7]",
-        "+U[1, 2, null, 2024-01-01 00:00:01.000, 2024-01-01 00:00:00.500, shop.public.orders, 2.7]",
+        "+I[0, 1, null, 2024-01-01 09:00:00.123, 2024-01-01 08:59:59.000, shop.public.orders, 2.7]",
+        "-U[1, 1, null, 2024-01-01 09:00:01.000, 2024-01-01 09:00:00.500, shop.public.orders, 2.7]",
+        "+U[1, 2, null, 2024-01-01 09:00:01.000, 2024-01-01 09:00:00.500, shop.public.orders, 2.7]",
         "+I[2, 3, null, null, null, null, null]",
     ];
     ensure!(found == expected, "debezium: found {found:?}");

@@ -93,9 +93,12 @@ fn time_limits_are_kept(context: &Context, server: &str) -> Result<()> {
     for (number, address) in [silent.address().to_owned(), address.to_string()].into_iter().enumerate() {
         let index = context.unique("silent");
         let name = format!("limits-{number}.sql");
-        let job = context.write(&name, &one_row("elasticsearch-7", &address, &index, limits))?;
+        let endless = "CREATE TABLE t (id INT) WITH ('connector' = 'datagen', 'rows-per-second' = '10');\n";
+        let rows =
+            one_row("elasticsearch-7", &address, &index, limits).replace("VALUES (1, 'a')", "SELECT id, 'a' FROM t");
+        let job = context.write(&name, &format!("{endless}{rows}"))?;
         let program = context.spawn(["run", &job, "--fresh"])?;
-        // Three tries with either default would take half a minute and more.
+        // One try with either default takes 10 s and more.
         program.wait_until(8, "the word that the server does not answer", |p| p.stderr().contains("timeout"))?;
         program.kill()?;
     }

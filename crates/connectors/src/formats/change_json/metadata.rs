@@ -8,6 +8,8 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef, StringArray, TimestampMillisecondArray};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use wiesel_core::types::{DataType, Field, MAX_LENGTH, TypeKind};
 use wiesel_core::{Error, Result};
 
@@ -41,7 +43,7 @@ fn text() -> TypeKind {
 }
 
 fn map(value: TypeKind) -> TypeKind {
-    TypeKind::Map(Box::new(DataType::not_null(text())), Box::new(DataType::new(value)))
+    TypeKind::Map(Box::new(DataType::new(text())), Box::new(DataType::new(value)))
 }
 
 fn texts() -> TypeKind {
@@ -91,13 +93,24 @@ pub(super) fn all(dialect: &Dialect) -> Vec<(&'static str, DataType)> {
 pub(super) struct Metadata {
     /// The fields that documents are read for, each once.
     pub(super) fields: Vec<Field>,
-    /// For each column: its field, and what becomes of it.
-    columns: Vec<(usize, Take)>,
+    /// For each column: its field, what becomes of it, and the zone whose wall clock a time is shown by, if it is.
+    columns: Vec<(usize, Take, Option<TimeZone>)>,
+}
+
+/// Whether a column of type `declared` can hold metadata of type `own`. A map's keys are never NULL, whatever is declared.
+fn holds(declared: &TypeKind, own: &TypeKind) -> bool {
+    match (declared, own) {
+        (TypeKind::Timestamp(3), TypeKind::TimestampLtz(3)) => true,
+        (TypeKind::Map(key, value), TypeKind::Map(own_key, own_value)) => {
+            key.kind == own_key.kind && value == own_value
+        }
+        _ => declared == own,
+    }
 }
 
 impl Metadata {
-    /// For columns of these keys and types.
-    pub(super) fn of(dialect: &Dialect, table: &str, asked: &[Field]) -> Result<Metadata> {
+    /// For columns of these keys and types; as TIMESTAMP a time is that of the session's zone.
+    pub(super) fn of(dialect: &Dialect, table: &str, asked: &[Field], time_zone: &str) -> Result<Metadata> {
         let known = keys(dialect);
         let mut metadata = Metadata::default();
         for column in asked {
@@ -110,7 +123,7 @@ impl Metadata {
                 ))
                 .hint(format!("it has {}", names.join(", "))));
             };
-            if key.own_type != column.data_type.kind {
+            if !holds(&column.data_type.kind, &key.own_type) {
                 return Err(Error::config(format!(
                     "table `{table}`: metadata '{}' of format '{}' does not cast to {}",
                     key.name,
@@ -126,7 +139,14 @@ impl Metadata {
                     metadata.fields.len() - 1
                 }
             };
-            metadata.columns.push((place, key.take));
+            let zone = match column.data_type.kind {
+                TypeKind::Timestamp(_) => Some(
+                    TimeZone::get(time_zone)
+                        .map_err(|e| Error::config(format!("time zone '{time_zone}' is unknown: {e}")))?,
+                ),
+                _ => None,
+            };
+            metadata.columns.push((place, key.take, zone));
         }
         Ok(metadata)
     }
@@ -134,18 +154,18 @@ impl Metadata {
     /// The columns, one row per document, of the fields that were read.
     pub(super) fn columns(&self, fields: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
         let internal = || Error::internal("a change document came without its metadata");
-        let column = |(place, take): &(usize, Take)| -> Result<ArrayRef> {
+        let column = |(place, take, zone): &(usize, Take, Option<TimeZone>)| -> Result<ArrayRef> {
             let field = fields.get(*place).ok_or_else(internal)?;
             Ok(match take {
                 Take::Whole => Arc::clone(field),
                 Take::Millis => {
                     let millis = field.as_primitive_opt::<Int64Type>().ok_or_else(internal)?;
-                    times(millis.iter())
+                    times(millis.iter(), zone.as_ref())
                 }
                 Take::Entry(name) => Arc::new(entries(field, name)?),
                 Take::EntryMillis(name) => {
                     let texts = entries(field, name)?;
-                    times(texts.iter().map(|text| text.and_then(|text| text.parse().ok())))
+                    times(texts.iter().map(|text| text.and_then(|text| text.parse().ok())), zone.as_ref())
                 }
             })
         };
@@ -153,8 +173,15 @@ impl Metadata {
     }
 }
 
-/// Milliseconds as a column of TIMESTAMP_LTZ(3).
-fn times(millis: impl Iterator<Item = Option<i64>>) -> ArrayRef {
+/// Milliseconds as a column of TIMESTAMP_LTZ(3), or of TIMESTAMP(3) by a zone's wall clock.
+fn times(millis: impl Iterator<Item = Option<i64>>, zone: Option<&TimeZone>) -> ArrayRef {
+    if let Some(zone) = zone {
+        let local = |ms: i64| {
+            let instant = Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH);
+            ms.saturating_add(i64::from(zone.to_offset(instant).seconds()) * 1000)
+        };
+        return Arc::new(millis.map(|ms| ms.map(local)).collect::<TimestampMillisecondArray>());
+    }
     let column: TimestampMillisecondArray = millis.collect();
     let wanted = DataType::new(TypeKind::TimestampLtz(3)).to_arrow();
     match wanted {

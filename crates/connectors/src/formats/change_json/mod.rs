@@ -104,7 +104,7 @@ impl ChangeJsonFactory {
         };
         let json = JsonOptions::read_for_changes(options, prefix)?;
         check_types(&context)?;
-        let metadata = Arc::new(Metadata::of(&dialect, &context.table, &context.metadata)?);
+        let metadata = Arc::new(Metadata::of(&dialect, &context.table, &context.metadata, &context.time_zone)?);
         Ok(ChangeJsonFactory { dialect, options: json, context, metadata })
     }
 }

@@ -291,7 +291,19 @@ fn metadata_stands_behind_the_columns() {
             assert_eq!((time(4), table, time(6)), (9, "t", last), "{line}");
         }
     }
+    // The types that Flink's documents declare.
     let values = options("debezium-json", &[]);
+    let texts = TypeKind::Map(Box::new(DataType::not_null(text().kind)), Box::new(text()));
+    let local = DataType::new(TypeKind::Timestamp(3));
+    let metadata =
+        [("ingestion-timestamp", &local), ("source.timestamp", &local), ("source.properties", &DataType::new(texts))];
+    let metadata = metadata.map(|(key, data_type)| Field::new(key, data_type.clone())).to_vec();
+    let context_of_tokyo = FormatContext { metadata, time_zone: "Asia/Tokyo".to_owned(), ..context() };
+    let factory = decoder_factory(&mut Options::new("t", &values), "format", context_of_tokyo).expect("options");
+    let decoded = factory.create().and_then(|mut d| d.decode(&batch(&[line]), 0..1)).expect("a right document");
+    let millis = |column: usize| decoded.rows.column(column).as_primitive::<TimestampMillisecondType>().value(0);
+    let nine_hours = 9 * 3_600_000;
+    assert_eq!((millis(4), millis(5)), (nine_hours + 9, nine_hours + 7));
     for (key, data_type, expected) in
         [("ts", time(), "has no metadata 'ts'"), ("ingestion-timestamp", text(), "does not cast to STRING")]
     {
