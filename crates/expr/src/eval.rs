@@ -4,6 +4,8 @@
 //! that the operand reads), the operand is evaluated, and the result is scattered back. Operands that cannot fail skip the filtering,
 //! and so do operands that every row reaches. Constants stay one row long until a full column is asked for.
 
+mod projection;
+
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -13,6 +15,7 @@ use arrow_select::filter::FilterBuilder;
 use arrow_select::interleave::interleave;
 use wiesel_core::{DataType, Error, Result, TypeKind, Value};
 
+pub use self::projection::Projection;
 use crate::cast::Caster;
 use crate::function::{Operand, PreparedCall, ScalarFunction, Signature};
 use crate::operand::repeat;

@@ -85,6 +85,8 @@ pub struct ForeignCall {
     pub result: DataType,
     /// Whether equal arguments give equal results.
     pub is_deterministic: bool,
+    /// Whether it takes whole columns (pandas).
+    pub is_columnar: bool,
     /// The settings at its place in the file.
     pub settings: Arc<ForeignSettings>,
 }

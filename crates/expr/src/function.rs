@@ -127,6 +127,42 @@ pub trait ScalarFunction: Send + Sync + std::fmt::Debug {
     fn prepare(&self) -> Option<Box<dyn PreparedCall>> {
         None
     }
+    /// Which calls this one may be answered together with, where a call is a trip to another process.
+    fn membership(&self) -> Option<Membership> {
+        None
+    }
+    /// One function that answers calls of this one's family: its arguments are inputs of these types, its result is a ROW NOT NULL of
+    /// nullable fields f0, f1, .., one per call.
+    fn join(&self, _calls: Vec<JoinedCall>, _inputs: Vec<DataType>) -> Option<&'static dyn ScalarFunction> {
+        None
+    }
+}
+
+/// A function among those that can be called together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Membership {
+    /// Functions of one family go together.
+    pub family: usize,
+    /// The function in its family.
+    pub number: usize,
+}
+
+/// One call of several that go together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct JoinedCall {
+    /// Its function's number.
+    pub number: usize,
+    /// Its arguments.
+    pub arguments: Vec<JoinedArgument>,
+}
+
+/// An argument of such a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum JoinedArgument {
+    /// An input of the trip.
+    Input(usize),
+    /// The result of an earlier call.
+    Call(usize),
 }
 
 /// One call with its own working state; the contract is that of [`ScalarFunction::eval`].

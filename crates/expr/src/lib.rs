@@ -24,7 +24,7 @@ use std::sync::Arc;
 use wiesel_core::{DataType, Value};
 
 pub use aggregate::{AggregateCall, AggregateFunction};
-pub use eval::{EvalContext, Evaluator, evaluate_constant};
+pub use eval::{EvalContext, Evaluator, Projection, evaluate_constant};
 pub use fold::fold;
 pub use function::{FunctionError, ScalarFunction};
 

@@ -14,9 +14,11 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, make_array, new_null_array};
 use arrow_schema::{Field, Schema};
 use serde_json::{Value as Json, json};
-use wiesel_core::{ChangeBatch, Error, Result};
+use wiesel_core::{ChangeBatch, DataType, Error, Result};
 use wiesel_expr::foreign::{ForeignCall, OnRefused};
-use wiesel_expr::function::{Argument, FunctionError, Operand, PreparedCall, ScalarFunction, Signature};
+use wiesel_expr::function::{
+    Argument, FunctionError, JoinedCall, Membership, Operand, PreparedCall, ScalarFunction, Signature,
+};
 use wiesel_expr::operand::repeat;
 use wiesel_expr::refusal::{self, Refusal};
 use wiesel_expr::text::RowTexts;
@@ -25,7 +27,7 @@ use wiesel_expr::{EvalContext, Session};
 use crate::pool;
 use crate::settings::Surroundings;
 use crate::worker::{Lost, Worker, refusal};
-use crate::{frame, sql_type};
+use crate::{frame, joint, plain, runtime, sql_type};
 
 /// How long `open()` of a function may take, beside the time limit of a row.
 const OPEN_MAX: std::time::Duration = std::time::Duration::from_secs(120);
@@ -33,7 +35,7 @@ const OPEN_MAX: std::time::Duration = std::time::Duration::from_secs(120);
 const SHOWN_MAX: usize = 200;
 
 /// A function that plans refer to.
-pub(crate) struct PythonFunction(Arc<Inner>);
+pub(crate) struct PythonFunction(pub(crate) Arc<Inner>);
 
 impl fmt::Debug for PythonFunction {
     /// Equal calls are equal text: plans are compared by it.
@@ -44,18 +46,26 @@ impl fmt::Debug for PythonFunction {
 
 /// One function with its types and surroundings.
 #[derive(Debug)]
-struct Inner {
-    number: usize,
-    name: &'static str,
-    call: ForeignCall,
-    surroundings: Surroundings,
+pub(crate) struct Inner {
+    pub(crate) number: usize,
+    /// Functions of one family share a process.
+    family: usize,
+    pub(crate) name: &'static str,
+    pub(crate) call: ForeignCall,
+    pub(crate) surroundings: Surroundings,
     result: Arc<Schema>,
     open: Json,
+    /// The arguments travel as plain buffers.
+    takes_plain: bool,
+    /// The result does.
+    gives_plain: bool,
 }
 
 impl PythonFunction {
-    pub(crate) fn new(number: usize, call: ForeignCall, surroundings: Surroundings) -> PythonFunction {
+    pub(crate) fn new(number: usize, family: usize, call: ForeignCall, surroundings: Surroundings) -> PythonFunction {
         let result = Arc::new(Schema::new(vec![Field::new("result", call.result.to_arrow(), true)]));
+        let is_plain = |data_type: &DataType| !call.is_columnar && plain::is_plain(&data_type.to_arrow());
+        let (takes_plain, gives_plain) = (call.arguments.iter().all(is_plain), is_plain(&call.result));
         let arguments: Vec<Json> = call.arguments.iter().map(sql_type::to_json).collect();
         let open = json!({
             "op": "open",
@@ -63,16 +73,28 @@ impl PythonFunction {
             "name": call.class,
             "arguments": arguments,
             "result": sql_type::to_json(&call.result),
+            "plain": gives_plain,
+            "arrow": !(takes_plain && gives_plain),
         });
         // As long as the function itself, which lives to the end of the process.
         let name = Box::leak(call.name.clone().into_boxed_str());
-        PythonFunction(Arc::new(Inner { number, name, call, surroundings, result, open }))
+        PythonFunction(Arc::new(Inner {
+            number,
+            family,
+            name,
+            call,
+            surroundings,
+            result,
+            open,
+            takes_plain,
+            gives_plain,
+        }))
     }
 }
 
 impl Inner {
     /// The process, with the function opened in it.
-    fn ready<'a>(&self, place: &'a mut Option<Worker>) -> Result<&'a mut Worker> {
+    pub(crate) fn ready<'a>(&self, place: &'a mut Option<Worker>) -> Result<&'a mut Worker> {
         let worker = match place {
             Some(worker) => worker,
             None => place.insert(pool::take(&self.surroundings)?),
@@ -98,7 +120,12 @@ impl Inner {
 
     /// One round trip.
     fn send(&self, worker: &mut Worker, rows: &RecordBatch, body: &mut Vec<u8>) -> Result<Result<Answer, Lost>> {
-        frame::encode(rows, body)?;
+        let parts = if self.takes_plain {
+            Some(plain::encode(rows, body)?)
+        } else {
+            frame::encode(rows, body)?;
+            None
+        };
         let goes_on = self.surroundings.on_refused != OnRefused::Fail;
         let head = json!({
             "op": "call",
@@ -106,6 +133,7 @@ impl Inner {
             "rows": rows.num_rows(),
             "columns": self.surroundings.arrow_rows,
             "all": goes_on,
+            "parts": parts,
         });
         let (answer, body) = match worker.ask(&head, body, self.surroundings.timeout) {
             Ok(answer) => answer,
@@ -114,12 +142,67 @@ impl Inner {
         if let Some(error) = answer.get("error") {
             return Ok(Err(Lost::Refused(error.as_str().unwrap_or_default().to_owned())));
         }
-        let column = self.fitted(frame::decode(&body)?.column(0), rows.num_rows())?;
+        let column = match answer.get("parts").filter(|_| self.gives_plain) {
+            Some(parts) => plain::decode(&mut body.as_slice(), parts, rows.num_rows(), &self.call.result.to_arrow())?,
+            None => self.fitted(frame::decode(&body)?.column(0), rows.num_rows())?,
+        };
         let refused = answer.get("refused").and_then(Json::as_array).into_iter().flatten();
         let refused = refused.filter_map(|pair| {
             Some((usize::try_from(pair.get(0)?.as_u64()?).ok()?, pair.get(1)?.as_str()?.to_owned()))
         });
         Ok(Ok(Answer { column, refused: refused.collect() }))
+    }
+
+    /// The results of a batch, and the rows that were refused.
+    pub(crate) fn run(
+        &self,
+        batch: &RecordBatch,
+        place: &mut Option<Worker>,
+        body: &mut Vec<u8>,
+    ) -> Result<(ArrayRef, Vec<(usize, String)>)> {
+        let mut run = Run { function: self, place, body, parts: Vec::new(), refused: Vec::new() };
+        let (rows, mut start) = (batch.num_rows(), 0);
+        while start < rows {
+            let count = self.surroundings.bundle_rows.min(rows - start);
+            run.call(batch, start, count, true)?;
+            start += count;
+        }
+        run.finish()
+    }
+
+    /// Says what becomes of a refused row: it ends the job, is handed over to be left out, or stays with NULL.
+    pub(crate) fn tell(&self, row: usize, arguments: &str, why: &str) -> Result<()> {
+        let failed = || Error::data(format!("Python function `{}`({arguments}) failed: {why}", self.name));
+        match self.surroundings.on_refused {
+            OnRefused::Fail => {
+                Err(failed().hint("SET 'wiesel.on-refused' = 'null' or 'dead-letter' keeps the job running"))
+            }
+            OnRefused::Null => Ok(()),
+            OnRefused::DeadLetter => {
+                let (function, reason) = (self.name.to_owned(), why.to_owned());
+                if refusal::refuse(Refusal { row, function, arguments: arguments.to_owned(), reason }) {
+                    return Ok(());
+                }
+                Err(failed()
+                    .hint("a row is left out in a SELECT list or WHERE; compute the value there, in a subquery"))
+            }
+        }
+    }
+
+    /// The arguments of a row, for people.
+    pub(crate) fn arguments(&self, batch: &RecordBatch, row: usize) -> Result<String> {
+        let call = &self.call;
+        let fields = call.arguments.iter().map(|data_type| wiesel_core::Field::new("a", data_type.clone())).collect();
+        let session = Session { time_zone: Arc::clone(&call.settings.time_zone), legacy_cast: true };
+        let mut texts = RowTexts::new(&wiesel_core::Schema::new(fields), session);
+        let row = texts.rows(&ChangeBatch::inserts(batch.slice(row, 1)))?.pop();
+        let values = row.map(|(_, values)| values).unwrap_or_default();
+        let values: Vec<String> = values.into_iter().map(|value| value.unwrap_or_else(|| "NULL".to_owned())).collect();
+        let mut text = values.join(", ");
+        if text.chars().count() > SHOWN_MAX {
+            text = text.chars().take(SHOWN_MAX).chain("...".chars()).collect();
+        }
+        Ok(text)
     }
 
     fn fitted(&self, column: &ArrayRef, rows: usize) -> Result<ArrayRef> {
@@ -184,6 +267,16 @@ impl ScalarFunction for PythonFunction {
     fn prepare(&self) -> Option<Box<dyn PreparedCall>> {
         Some(Box::new(Prepared { function: Arc::clone(&self.0), body: Vec::new() }))
     }
+
+    fn membership(&self) -> Option<Membership> {
+        let function = &*self.0;
+        let is_plain = function.takes_plain && function.gives_plain;
+        is_plain.then_some(Membership { family: function.family, number: function.number })
+    }
+
+    fn join(&self, calls: Vec<JoinedCall>, inputs: Vec<DataType>) -> Option<&'static dyn ScalarFunction> {
+        joint::join(calls, &inputs, runtime::function)
+    }
 }
 
 /// A call in one expression.
@@ -195,31 +288,33 @@ struct Prepared {
 
 impl PreparedCall for Prepared {
     fn eval(&mut self, args: &[Operand], _call: &Signature, rows: usize, _context: &EvalContext) -> Result<ArrayRef> {
-        let columns = args.iter().map(|operand| match operand {
-            Operand::Column(column) => Ok(Arc::clone(column)),
-            Operand::Constant(one, _) => repeat(one, rows),
-        });
-        let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
-        let fields: Vec<Field> = columns
-            .iter()
-            .enumerate()
-            .map(|(index, column)| Field::new(format!("a{index}"), column.data_type().clone(), true))
-            .collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let batch = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?;
+        let batch = batch_of(columns_of(args, rows)?, rows)?;
         let function = &*self.function;
         pool::with(&function.surroundings, |place| {
-            let mut run = Run { function, place, body: &mut self.body, parts: Vec::new(), refused: Vec::new() };
-            let mut start = 0;
-            while start < rows {
-                let count = function.surroundings.bundle_rows.min(rows - start);
-                run.call(&batch, start, count, true)?;
-                start += count;
+            let (column, refused) = function.run(&batch, place, &mut self.body)?;
+            for (row, why) in refused {
+                function.tell(row, &function.arguments(&batch, row)?, &why)?;
             }
-            run.tell(&batch)?;
-            run.finish()
+            Ok(column)
         })
     }
+}
+
+/// The arguments as columns.
+pub(crate) fn columns_of(args: &[Operand], rows: usize) -> Result<Vec<ArrayRef>> {
+    let column = |operand: &Operand| match operand {
+        Operand::Column(column) => Ok(Arc::clone(column)),
+        Operand::Constant(one, _) => repeat(one, rows),
+    };
+    args.iter().map(column).collect()
+}
+
+/// The columns as a batch; there may be none.
+pub(crate) fn batch_of(columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+    let field = |(index, column): (usize, &ArrayRef)| Field::new(format!("a{index}"), column.data_type().clone(), true);
+    let fields: Vec<Field> = columns.iter().enumerate().map(field).collect();
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
 }
 
 /// A batch on its way through a worker.
@@ -279,54 +374,21 @@ impl Run<'_> {
     fn check(&self, batch: &RecordBatch) -> Result<()> {
         match (self.function.surroundings.on_refused, self.refused.first()) {
             (OnRefused::Fail, Some((row, why))) => {
-                let shown = self.arguments(batch, *row)?;
-                Err(Error::data(format!("Python function `{}`({shown}) failed: {why}", self.function.name))
-                    .hint("SET 'wiesel.on-refused' = 'null' or 'dead-letter' keeps the job running"))
+                let shown = self.function.arguments(batch, *row)?;
+                self.function.tell(*row, &shown, why)
             }
             _ => Ok(()),
         }
     }
 
-    /// Hands the refused rows over; where rows cannot be left out, the first one ends the job.
-    fn tell(&self, batch: &RecordBatch) -> Result<()> {
-        if self.function.surroundings.on_refused != OnRefused::DeadLetter {
-            return Ok(());
-        }
-        for (row, why) in &self.refused {
-            let arguments = self.arguments(batch, *row)?;
-            let name = self.function.name.to_owned();
-            let refusal = Refusal { row: *row, function: name, arguments, reason: why.clone() };
-            if !refusal::refuse(refusal) {
-                let shown = self.arguments(batch, *row)?;
-                return Err(Error::data(format!("Python function `{}`({shown}) failed: {why}", self.function.name))
-                    .hint("a row is left out in a SELECT list or WHERE; compute the value there, in a subquery"));
-            }
-        }
-        Ok(())
-    }
-
-    fn arguments(&self, batch: &RecordBatch, row: usize) -> Result<String> {
-        let call = &self.function.call;
-        let fields = call.arguments.iter().map(|data_type| wiesel_core::Field::new("a", data_type.clone())).collect();
-        let session = Session { time_zone: Arc::clone(&call.settings.time_zone), legacy_cast: true };
-        let mut texts = RowTexts::new(&wiesel_core::Schema::new(fields), session);
-        let row = texts.rows(&ChangeBatch::inserts(batch.slice(row, 1)))?.pop();
-        let values = row.map(|(_, values)| values).unwrap_or_default();
-        let values: Vec<String> = values.into_iter().map(|value| value.unwrap_or_else(|| "NULL".to_owned())).collect();
-        let mut text = values.join(", ");
-        if text.chars().count() > SHOWN_MAX {
-            text = text.chars().take(SHOWN_MAX).chain("...".chars()).collect();
-        }
-        Ok(text)
-    }
-
-    fn finish(self) -> Result<ArrayRef> {
-        match self.parts.as_slice() {
-            [one] => Ok(Arc::clone(one)),
+    fn finish(self) -> Result<(ArrayRef, Vec<(usize, String)>)> {
+        let column = match self.parts.as_slice() {
+            [one] => Arc::clone(one),
             parts => {
                 let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
-                Ok(arrow_select::concat::concat(&parts)?)
+                arrow_select::concat::concat(&parts)?
             }
-        }
+        };
+        Ok((column, self.refused))
     }
 }

@@ -10,6 +10,8 @@
 
 mod frame;
 mod function;
+mod joint;
+mod plain;
 mod pool;
 mod runtime;
 mod settings;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use wiesel_core::{Error, Result};
 use wiesel_expr::ScalarFunction;
 use wiesel_expr::foreign::{Foreign, ForeignCall, ForeignFunction, ForeignKind, ForeignSettings};
 
-use crate::function::PythonFunction;
+use crate::function::{Inner, PythonFunction};
 use crate::pool;
 use crate::settings::Surroundings;
 use crate::worker::refusal;
@@ -24,6 +24,15 @@ const FUNCTIONS_MAX: usize = 10_000;
 type Key = (String, String, String, bool, Surroundings);
 
 static FUNCTIONS: Mutex<BTreeMap<Key, &'static PythonFunction>> = Mutex::new(BTreeMap::new());
+
+/// The surroundings of those functions, as many as there are at most.
+static FAMILIES: Mutex<Vec<Surroundings>> = Mutex::new(Vec::new());
+
+/// The function of a number.
+pub(crate) fn function(number: usize) -> Option<Arc<Inner>> {
+    let functions = FUNCTIONS.lock().unwrap_or_else(PoisonError::into_inner);
+    functions.values().find(|function| function.0.number == number).map(|function| Arc::clone(&function.0))
+}
 
 /// Python functions of one SQL file.
 #[derive(Debug, Default)]
@@ -114,8 +123,13 @@ impl Foreign for Python {
                 "more than {FUNCTIONS_MAX} Python functions are planned in one process"
             )));
         }
-        let function: &'static PythonFunction =
-            Box::leak(Box::new(PythonFunction::new(functions.len(), call, surroundings)));
+        let mut families = FAMILIES.lock().unwrap_or_else(PoisonError::into_inner);
+        let family = families.iter().position(|of| *of == surroundings).unwrap_or_else(|| {
+            families.push(surroundings.clone());
+            families.len() - 1
+        });
+        let function = PythonFunction::new(functions.len(), family, call, surroundings);
+        let function: &'static PythonFunction = Box::leak(Box::new(function));
         functions.insert(key, function);
         Ok(function)
     }

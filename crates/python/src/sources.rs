@@ -13,6 +13,7 @@ pub(crate) const MODULES: &[(&str, &str)] = &[
     ("pyflink/table/types.py", include_str!("../python/pyflink/table/types.py")),
     ("pyflink/table/udf.py", include_str!("../python/pyflink/table/udf.py")),
     ("wiesel_worker/__init__.py", include_str!("../python/wiesel_worker/__init__.py")),
+    ("wiesel_worker/buffers.py", include_str!("../python/wiesel_worker/buffers.py")),
     ("wiesel_worker/columns.py", include_str!("../python/wiesel_worker/columns.py")),
     ("wiesel_worker/functions.py", include_str!("../python/wiesel_worker/functions.py")),
     ("wiesel_worker/worker.py", include_str!("../python/wiesel_worker/worker.py")),

@@ -13,17 +13,27 @@ use arrow_array::{Array, ArrayRef, Int32Array, RecordBatch, StringArray};
 use arrow_schema::{Field, Schema};
 use wiesel_core::{DataType, Result};
 use wiesel_expr::foreign::{Foreign, ForeignCall, ForeignKind, ForeignSettings, OnRefused};
-use wiesel_expr::{EvalContext, Evaluator, ScalarExpr, Session};
+use wiesel_expr::{EvalContext, Evaluator, Projection, ScalarExpr, Session};
 use wiesel_python::Python;
 
 const MODULE: &str = r#"
-import os, time
+import itertools, os, time
 from pyflink.table import DataTypes, ScalarFunction, TableFunction, AggregateFunction
 from pyflink.table.udf import udf, udtf, udaf, udtaf
 
 @udf(input_types=[DataTypes.INT()], result_type=DataTypes.INT())
 def twice(n):
     return n * 2
+
+@udf(result_type=DataTypes.INT())
+def same(n):
+    return n
+
+@udf(result_type=DataTypes.INT())
+def below_hundred(n):
+    if n >= 100:
+        raise ValueError("too large")
+    return n
 
 @udf(result_type=DataTypes.INT())
 def trouble(n):
@@ -52,6 +62,12 @@ class Numbered(ScalarFunction):
     def eval(self, n):
         self.start += 1
         return self.start
+
+TICKETS = itertools.count(1)
+
+@udf(result_type=DataTypes.INT(), deterministic=False)
+def ticket(n):
+    return next(TICKETS)
 
 numbered = udf(Numbered(), result_type="INT")
 
@@ -104,6 +120,24 @@ impl World {
     }
 
     fn call(&self, class: &str, rows: &[Option<i32>]) -> Result<ArrayRef> {
+        let (batch, context) = numbers(rows);
+        Evaluator::new(self.expression(class, None)?).evaluate(&batch, &context)
+    }
+
+    /// Several expressions over one column, each a function of it or of another function of it.
+    fn project(&self, calls: &[(&str, Option<&str>)], rows: &[i32]) -> Result<Vec<Vec<Option<i32>>>> {
+        let expressions = calls.iter().map(|(class, inner)| {
+            let inner = inner.map(|inner| self.expression(inner, None)).transpose()?;
+            self.expression(class, inner)
+        });
+        let expressions = expressions.collect::<Result<Vec<_>>>()?;
+        let rows: Vec<Option<i32>> = rows.iter().map(|n| Some(*n)).collect();
+        let (batch, context) = numbers(&rows);
+        let columns = Projection::new(&expressions).evaluate(&batch, &context)?;
+        Ok(columns.iter().map(|c| c.as_any().downcast_ref::<Int32Array>().unwrap().iter().collect()).collect())
+    }
+
+    fn expression(&self, class: &str, argument: Option<ScalarExpr>) -> Result<ScalarExpr> {
         let described = self.python.describe(class, &self.settings())?;
         assert_eq!(described.kind, ForeignKind::Scalar);
         let args = if described.arguments_max == Some(0) { vec![] } else { vec![DataType::int()] };
@@ -114,17 +148,12 @@ impl World {
             arguments: args.clone(),
             result: result.clone(),
             is_deterministic: described.is_deterministic,
+            is_columnar: described.is_columnar,
             settings: Arc::new(self.settings()),
         };
         let function = self.python.scalar(call)?;
-        let column = |_: &DataType| ScalarExpr::Column { index: 0, data_type: DataType::int() };
-        let expr = ScalarExpr::Call { function, args: args.iter().map(column).collect(), data_type: result };
-        let column: ArrayRef = Arc::new(Int32Array::from(rows.to_vec()));
-        let schema = Arc::new(Schema::new(vec![Field::new("n", arrow_schema::DataType::Int32, true)]));
-        let batch = RecordBatch::try_new(schema, vec![column]).unwrap();
-        let session = Session { time_zone: "UTC".into(), legacy_cast: false };
-        let context = EvalContext { now_ms: 0, seed: 0, watermark_ms: 0, session };
-        Evaluator::new(expr).evaluate(&batch, &context)
+        let argument = argument.unwrap_or(ScalarExpr::Column { index: 0, data_type: DataType::int() });
+        Ok(ScalarExpr::Call { function, args: args.iter().map(|_| argument.clone()).collect(), data_type: result })
     }
 
     fn numbers(&self, class: &str, rows: &[i32]) -> Result<Vec<Option<i32>>> {
@@ -132,6 +161,47 @@ impl World {
         let column = self.call(class, &rows)?;
         Ok(column.as_any().downcast_ref::<Int32Array>().unwrap().iter().collect())
     }
+}
+
+fn numbers(rows: &[Option<i32>]) -> (RecordBatch, EvalContext) {
+    let column: ArrayRef = Arc::new(Int32Array::from(rows.to_vec()));
+    let schema = Arc::new(Schema::new(vec![Field::new("n", arrow_schema::DataType::Int32, true)]));
+    let session = Session { time_zone: "UTC".into(), legacy_cast: false };
+    (RecordBatch::try_new(schema, vec![column]).unwrap(), EvalContext { now_ms: 0, seed: 0, watermark_ms: 0, session })
+}
+
+#[test]
+fn functions_of_one_projection_run_in_one_trip_per_bundle() {
+    let world = World::new().with("python.fn-execution.bundle.size", "2");
+    let found = world.project(&[("m.ticket", None), ("m.ticket", Some("m.ticket"))], &[0, 0, 0]).unwrap();
+    // Three calls on the first two rows, then three on the third.
+    assert_eq!(found, [[1, 2, 7].map(Some), [5, 6, 9].map(Some)]);
+}
+
+#[test]
+fn a_function_over_anothers_result_is_given_what_the_other_gave() {
+    let found = World::new().project(&[("m.twice", Some("m.twice")), ("m.twice", None)], &[1, 2]).unwrap();
+    assert_eq!(found, [[4, 8].map(Some), [2, 4].map(Some)]);
+}
+
+#[test]
+fn a_bad_row_of_one_function_leaves_the_others_their_results() {
+    for bad in 1..=7 {
+        let world = World::new().with("wiesel.python.timeout", "2 s").with("wiesel.python.memory", "2gb");
+        let world = world.on_refused(OnRefused::Null);
+        let found = world.project(&[("m.trouble", None), ("m.twice", None)], &[8, bad, 10]).unwrap();
+        assert_eq!(found, [vec![Some(80), None, Some(100)], vec![Some(16), Some(2 * bad), Some(20)]], "row {bad}");
+    }
+}
+
+#[test]
+fn a_nested_function_that_fails_is_named_with_the_arguments_it_was_given() {
+    let world = World::new();
+    let error = world.project(&[("m.trouble", Some("m.trouble")), ("m.twice", None)], &[8, 1]).unwrap_err();
+    assert!(error.message().starts_with("Python function `f`(1) failed: ValueError: one"), "{error}");
+    let calls = [("m.below_hundred", Some("m.twice")), ("m.twice", None)];
+    let error = World::new().project(&calls, &[8, 70]).unwrap_err();
+    assert!(error.message().starts_with("Python function `f`(140) failed: ValueError: too large"), "{error}");
 }
 
 #[test]
@@ -186,6 +256,25 @@ fn a_row_that_fails_ends_the_job_with_its_arguments_and_the_tracebacks_last_line
         assert!(error.message().starts_with(&format!("Python function `f`({bad}) ")), "{error}");
         assert!(error.message().contains(expected), "{error}");
     }
+}
+
+#[test]
+fn a_bad_row_far_into_a_batch_is_found() {
+    for bad in [1, 3, 4, 6] {
+        let world = World::new().with("wiesel.python.timeout", "2 s").on_refused(OnRefused::Null);
+        let mut rows = vec![8; 10_000];
+        rows[7_000] = bad;
+        let mut expected = vec![Some(80); 10_000];
+        expected[7_000] = None;
+        assert_eq!(world.numbers("m.trouble", &rows).unwrap(), expected, "row {bad}");
+    }
+}
+
+#[test]
+fn nulls_keep_their_places_in_a_long_batch() {
+    let rows: Vec<Option<i32>> = (0..10_000).map(|n| if n % 4_095 == 0 { None } else { Some(n) }).collect();
+    let column = World::new().call("m.same", &rows).unwrap();
+    assert_eq!(column.as_any().downcast_ref::<Int32Array>().unwrap().iter().collect::<Vec<_>>(), rows);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use arrow_array::{BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_select::filter::filter_record_batch;
 use wiesel_core::{ChangeBatch, Error, Result, RowKind, Schema};
 use wiesel_expr::refusal::{self, Refusal};
-use wiesel_expr::{EvalContext, Evaluator};
+use wiesel_expr::{EvalContext, Evaluator, Projection};
 use wiesel_plan::CalcNode;
 
 use crate::operator::{Output, Stateless};
@@ -17,7 +17,7 @@ use crate::operator::{Output, Stateless};
 /// See the module's head.
 pub struct Calc {
     filter: Option<Evaluator>,
-    project: Vec<Evaluator>,
+    project: Projection,
     /// A function of it may refuse rows, which then are left out.
     refuses_rows: bool,
     schema: Schema,
@@ -34,8 +34,8 @@ impl Calc {
             )));
         }
         let filter = node.filter.clone().map(Evaluator::new);
-        let project: Vec<Evaluator> = node.project.iter().cloned().map(Evaluator::new).collect();
-        let refuses_rows = filter.iter().chain(&project).any(Evaluator::refuses_rows);
+        let project = Projection::new(&node.project);
+        let refuses_rows = filter.as_ref().is_some_and(Evaluator::refuses_rows) || project.refuses_rows();
         Ok(Calc { filter, project, refuses_rows, schema: schema.clone() })
     }
 
@@ -82,7 +82,7 @@ impl Stateless for Calc {
         if rows.num_rows() == 0 {
             return Ok(());
         }
-        let mut project = || self.project.iter_mut().map(|e| e.evaluate(&rows, context)).collect::<Result<Vec<_>>>();
+        let mut project = || self.project.evaluate(&rows, context);
         let (columns, refused) =
             if self.refuses_rows { refusal::collect(&mut project) } else { (project(), Vec::new()) };
         let columns = columns?;

@@ -19,11 +19,12 @@ from __future__ import annotations
 
 import datetime
 import decimal
-from typing import Any, Callable, Iterable, Optional
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Optional
 
 from pyflink.common.types import Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 NUMBERS = {"TINYINT": "b", "SMALLINT": "h", "INT": "i", "BIGINT": "q", "FLOAT": "f", "DOUBLE": "d",
            "INTERVAL_YEAR_MONTH": "i"}  # fmt: skip
@@ -97,7 +98,10 @@ def _read_bytes(array: pa.Array, is_text: bool) -> list[Any]:
         return []
     _, places, data = array.buffers()
     offsets = memoryview(places).cast("i")[array.offset : array.offset + len(array) + 1].tolist()
-    raw = data.to_pybytes() if data is not None else b""
+    first = offsets[0]
+    raw = bytes(memoryview(data)[first : offsets[-1]]) if data is not None else b""
+    if first:
+        offsets = [offset - first for offset in offsets]
     if is_text:
         text = raw.decode("utf-8", "replace")
         if len(text) == len(raw):
@@ -327,6 +331,8 @@ FAST: dict[str, set[type]] = {
 
 def write(values: list[Any], sql: dict[str, Any], arrow: pa.DataType, refuse: Callable[[int, BaseException], None]) -> pa.Array:
     """A column of results; `refuse` is told of each row whose value is not of the type, which then is NULL."""
+    import pyarrow as pa
+
     allowed = FAST.get(sql["k"])
     if allowed is not None and set(map(type, values)) <= allowed:
         try:
@@ -363,6 +369,8 @@ def series(array: pa.Array, sql: dict[str, Any]) -> Any:
 
 def column_of(result: Any, rows: int, sql: dict[str, Any], arrow: pa.DataType) -> pa.Array:
     """What a pandas function gave, as a column; NaN is NULL."""
+    import pyarrow as pa
+
     if not hasattr(result, "__len__"):
         raise WrongType(f"the result must be a Series of {sql['s']}, and is {_shown(result)}")
     if len(result) != rows:

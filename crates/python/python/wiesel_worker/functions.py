@@ -1,17 +1,15 @@
 """Finds functions, says what they are, and calls them.
 
 `describe` imports the module and reads what the decorator said. A call goes over the rows in one C loop (`list.extend` over a `map`); when a
-row raises, the results so far are in the list already, so the loop goes on behind that row and no row is computed twice.
+row raises, the results so far are in the list already, so the loop goes on behind that row and no row is computed twice. What only some calls
+need is imported there: a worker's start is part of every job's.
 """
 
 from __future__ import annotations
 
-import difflib
 import importlib
-import inspect
 import os
 import sys
-import traceback
 from typing import Any, Callable, Iterator, Optional
 
 from pyflink.table.udf import Declared, FunctionContext, UserDefinedFunction
@@ -27,6 +25,8 @@ class NotFound(Exception):
 
 def last_line(error: BaseException) -> str:
     """The last line of a traceback, with the innermost place in the user's own text."""
+    import traceback
+
     line = traceback.format_exception_only(type(error), error)[-1].strip()
     places = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<wiesel>")]
     if isinstance(error, SyntaxError) or not places:
@@ -48,6 +48,8 @@ def find(name: str) -> Declared:
             ) from None
         raise NotFound(f"the Python module `{module_name}` does not import: {last_line(error)}") from None
     if not hasattr(module, attribute):
+        import difflib
+
         own = [n for n, v in vars(module).items() if isinstance(v, Declared)] or [n for n in vars(module) if n[:1] != "_"]
         near = difflib.get_close_matches(attribute, own, 1)
         hint = f"did you mean `{module_name}.{near[0]}`?" if near else f"it has {', '.join(own[:10]) or 'no function'}"
@@ -68,6 +70,8 @@ def _callable(function: Declared) -> Callable[..., Any]:
 
 
 def _arity(function: Declared) -> tuple[int, Optional[int]]:
+    import inspect
+
     try:
         parameters = list(inspect.signature(_callable(function)).parameters.values())
     except (TypeError, ValueError):
@@ -133,6 +137,7 @@ class Progress:
 
     def __init__(self) -> None:
         self.results: Optional[list[Any]] = None
+        self.before = 0
 
 
 def call_rows(

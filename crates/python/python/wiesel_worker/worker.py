@@ -1,12 +1,15 @@
 """The loop of a worker: one request, one answer.
 
-    frame = length of the head (4 bytes), length of the body (8 bytes), head as JSON, body as an Arrow IPC stream
+    frame = length of the head (4 bytes), length of the body (8 bytes), head as JSON, body: an Arrow IPC stream or buffers (`parts`)
 
 | request | answer |
 |---|---|
 | describe name | what the function is |
-| open id, name, types; body: an empty batch of the result's column | |
+| open id, name, types, plain; body: an empty batch of the result's column | |
 | call id; body: the argument columns | the result column, and the rows that failed |
+| together calls; body: the input columns | the result columns, and the calls and rows that failed |
+
+Columns of plain types come and go as bare buffers (`buffers.py`), and then pyarrow is never imported; all others as Arrow IPC.
 
 An aggregate function is called with one argument, the array of the rows of its group.
 
@@ -15,6 +18,8 @@ While a call runs, a thread tells every so often how many rows are done, so that
 
 from __future__ import annotations
 
+import functools as tools
+import importlib.util
 import json
 import os
 import sys
@@ -22,22 +27,31 @@ import threading
 from typing import Any, Callable, Optional
 
 from pyflink.table.udf import UserDefinedFunction
-from wiesel_worker import functions
+from wiesel_worker import buffers, columns, functions
 from wiesel_worker.functions import NotFound, Progress, last_line
 
 TELL_SECONDS = 0.25
-ROWS_REFUSED_MAX = 10_000
+SHOWN_MAX = 200
+CHUNK_ROWS = 4096
 
 
 class Opened:
     """A function that was opened, with the types of its call."""
 
-    def __init__(self, declared: Any, call: Callable[..., Any], head: dict[str, Any], arrow: Any) -> None:
+    def __init__(self, declared: Any, call: Callable[..., Any], head: dict[str, Any], body: bytearray) -> None:
         self.declared = declared
         self.call = call
         self.arguments: list[dict[str, Any]] = head["arguments"]
         self.result: dict[str, Any] = head["result"]
-        self.arrow = arrow
+        self.gives_plain: bool = head["plain"]
+        self.body = body
+
+    @tools.cached_property
+    def arrow(self) -> Any:
+        """The result's field in Arrow."""
+        import pyarrow as pa
+
+        return pa.ipc.open_stream(pa.py_buffer(self.body)).schema.field(0)
 
 
 class Server:
@@ -67,7 +81,7 @@ class Server:
             threading.Event().wait(TELL_SECONDS)
             results = self.progress.results
             if self.calls.is_set() and results is not None:
-                self.send({"done": len(results)})
+                self.send({"done": self.progress.before + len(results)})
 
     def answer(self, head: dict[str, Any], body: bytearray) -> None:
         """Carries out a request."""
@@ -80,13 +94,15 @@ class Server:
         elif operation == "open":
             self.open(head, body)
         elif operation == "call":
-            self.call(head, body)
+            self.answered(self.call, head, body)
+        elif operation == "together":
+            self.answered(self.together, head, body)
 
     def open(self, head: dict[str, Any], body: bytearray) -> None:
         """Opens a function."""
-        import pyarrow as pa
-
         try:
+            if head["arrow"]:
+                _import_pyarrow()
             declared = functions.find(head["name"])
             call = functions.open_function(declared, self.parameters)
         except NotFound as error:
@@ -95,57 +111,107 @@ class Server:
         except BaseException as error:  # open() is the user's code
             self.send({"error": f"open() of `{head['name']}` failed: {last_line(error)}"})
             return
-        arrow = pa.ipc.open_stream(pa.py_buffer(body)).schema.field(0)
-        self.opened[head["id"]] = Opened(declared, call, head, arrow)
+        self.opened[head["id"]] = Opened(declared, call, head, body)
         self.send({"ok": True})
 
-    def call(self, head: dict[str, Any], body: bytearray) -> None:
-        """Calls a function on every row of a batch."""
-        import pyarrow as pa
-
-        function = self.opened[head["id"]]
+    def answered(self, work: Callable[..., tuple[dict[str, Any], Any]], head: dict[str, Any], body: bytearray) -> None:
+        """Carries out calls, with the thread that tells how far they are."""
         if not self.is_telling:
             self.is_telling = True
             threading.Thread(target=self.tell, daemon=True).start()
-        batch = pa.ipc.open_stream(pa.py_buffer(body)).read_next_batch()
-        refused: list[tuple[int, str]] = []
-        goes_on = head["all"]
-
-        def refuse(row: int, error: BaseException) -> bool:
-            refused.append((row, last_line(error)))
-            return goes_on and len(refused) < ROWS_REFUSED_MAX
-
         self.calls.set()
         try:
-            if function.declared.func_type == "pandas":
-                column = _call_columns(function, batch, head, refuse)
-            else:
-                column = self.call_rows(function, batch, head["rows"], refuse)
+            answer, columns_body = work(head, body)
         except BaseException as error:  # no room for the columns themselves
             self.send({"error": last_line(error)})
             return
         finally:
             self.calls.clear()
-            self.progress.results = None
+            self.progress.results, self.progress.before = None, 0
             functions.report_unraisable()
-        sink = pa.BufferOutputStream()
-        schema = pa.schema([function.arrow])
-        with pa.ipc.new_stream(sink, schema) as stream:
-            stream.write_batch(pa.record_batch([column], schema=schema))
-        self.send({"refused": sorted(refused)}, sink.getvalue())
+        self.send(answer, columns_body)
 
-    def call_rows(self, function: Opened, batch: Any, rows: int, refuse: Any) -> Any:
-        """The results of a function that is called per row, as a column."""
-        from wiesel_worker import columns
+    def call(self, head: dict[str, Any], body: bytearray) -> tuple[dict[str, Any], Any]:
+        """Calls a function on every row of a batch."""
+        refused: list[tuple[int, str]] = []  # as many as the bundle has rows, at most
 
-        arguments = [columns.read(batch.column(i), sql) for i, sql in enumerate(function.arguments)]
+        def refuse(row: int, error: BaseException) -> bool:
+            refused.append((row, last_line(error)))
+            return head["all"]
+
+        parts, column = self.column(self.opened[head["id"]], head, body, refuse)
+        return {"refused": sorted(refused), "parts": parts}, column
+
+    def together(self, head: dict[str, Any], body: bytearray) -> tuple[dict[str, Any], Any]:
+        """Calls several functions on every row of a batch, some over the results of others."""
+        inputs = [columns.read(c, sql) for c, sql in zip(buffers.split(body, head["parts"], head["rows"]), head["types"])]
+        results: list[list[Any]] = []
+        given, pieces = [], []
+        refused: list[tuple[int, int, str, Optional[str]]] = []
+        for number, places in head["calls"]:
+            function = self.opened[number]
+            arguments = [(inputs if kind == "input" else results)[index] for kind, index in places]
+            is_nested = any(kind == "call" for kind, _ in places)
+            bad: dict[int, str] = {}
+
+            def refuse(row: int, error: BaseException) -> bool:
+                bad[row] = last_line(error)
+                return head["all"]
+
+            values = functions.call_rows(function.call, arguments, head["rows"], self.progress, refuse)
+            parts = buffers.write(values, function.result, refuse)
+            for row in sorted(bad):
+                shown = _shown([argument[row] for argument in arguments]) if is_nested else None
+                refused.append((len(results), row, bad[row], shown))
+            results.append(buffers.back(values, parts, function.result))
+            lengths, piece = buffers.padded(parts)
+            given.append(lengths)
+            pieces.append(piece)
+            if refused and not head["all"]:
+                break
+        return {"refused": refused, "columns": given}, b"".join(pieces)
+
+    def column(self, function: Opened, head: dict[str, Any], body: bytearray, refuse: Any) -> tuple[Optional[list[int]], Any]:
+        """The results of a batch, as the parts and the body of the answer."""
+        if function.declared.func_type == "pandas":
+            return None, _stream(_call_columns(function, _batch(body), head, refuse), function.arrow)
+        rows = head["rows"]
+        if head["parts"] is None:
+            given, size = _batch(body).columns, rows
+        else:
+            given, size = buffers.split(body, head["parts"], rows), CHUNK_ROWS
         call, kind = function.call, function.declared.kind
         if kind == "table":
             call = _table_call(function)
         elif kind == "aggregate":
             call = _aggregate_call(function)
+        if function.gives_plain:
+            return buffers.padded(self.in_chunks(function, call, given, rows, size, refuse))
+        arguments = [columns.read(column, sql) for column, sql in zip(given, function.arguments)]
         result = functions.call_rows(call, arguments, rows, self.progress, refuse)
-        return columns.write(result, function.result, function.arrow.type, refuse)
+        return None, _stream(columns.write(result, function.result, function.arrow.type, refuse), function.arrow)
+
+    def in_chunks(self, function: Opened, call: Any, given: list[Any], rows: int, size: int, refuse: Any) -> list[Any]:
+        """The parts of the result. A chunk's values stay in the processor's cache, and their memory is used again for the next one."""
+        pieces, counts, start, goes_on = [], [], 0, True
+
+        def refuse_in_chunk(row: int, error: BaseException) -> bool:
+            nonlocal goes_on
+            goes_on = refuse(start + row, error)
+            return goes_on
+
+        while start < rows or not pieces:
+            count = min(size, rows - start) if goes_on else rows - start
+            self.progress.before = start
+            if goes_on:
+                arguments = [columns.read(c.slice(start, count), sql) for c, sql in zip(given, function.arguments)]
+                result = functions.call_rows(call, arguments, count, self.progress, refuse_in_chunk)
+            else:
+                result = [None] * count
+            pieces.append(buffers.write(result, function.result, refuse_in_chunk))
+            counts.append(count)
+            start += count
+        return buffers.joined(pieces, counts)
 
     def close(self) -> None:
         """The other side has gone: functions are closed once."""
@@ -155,6 +221,36 @@ class Server:
                     function.declared.func.close()
                 except Exception as error:  # nobody is there to hear of it but the reader of stderr
                     print(f"close() failed: {last_line(error)}", file=sys.stderr)
+
+
+def _import_pyarrow() -> None:
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        hint = f"{sys.executable} -m pip install --force-reinstall pyarrow"
+        raise NotFound(f"{sys.executable} cannot import pyarrow: {error}", hint) from None
+
+
+def _batch(body: bytearray) -> Any:
+    import pyarrow as pa
+
+    return pa.ipc.open_stream(pa.py_buffer(body)).read_next_batch()
+
+
+def _stream(column: Any, field: Any) -> Any:
+    """A column as an Arrow IPC stream."""
+    import pyarrow as pa
+
+    sink, schema = pa.BufferOutputStream(), pa.schema([field])
+    with pa.ipc.new_stream(sink, schema) as stream:
+        stream.write_batch(pa.record_batch([column], schema=schema))
+    return sink.getvalue()
+
+
+def _shown(values: list[Any]) -> str:
+    """Arguments for people, as wiesel shows them."""
+    text = ", ".join("NULL" if value is None else str(value) for value in values)
+    return text if len(text) <= SHOWN_MAX else text[:SHOWN_MAX] + "..."
 
 
 def _is_row(value: Any) -> bool:
@@ -191,8 +287,6 @@ def _aggregate_call(function: Opened) -> Callable[..., Any]:
 def _call_columns(function: Opened, batch: Any, head: dict[str, Any], refuse: Callable[[int, BaseException], bool]) -> Any:
     """The results of a pandas function, which takes whole columns. One that raises is asked again for halves, down to the bad row."""
     import pyarrow as pa
-
-    from wiesel_worker import columns
 
     is_aggregate = function.declared.kind == "aggregate"
     pieces: list[Any] = []
@@ -239,14 +333,9 @@ def serve(channel: Any, exactly: Callable[[int], bytearray], start: dict[str, An
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     # The one thing a user can forget: said before anything of theirs runs.
     missing: Optional[str] = None
-    try:
-        import pyarrow  # noqa: F401
-
-        from wiesel_worker import columns
-
-        columns.set_zone(start["zone"])
-    except ImportError as error:
-        missing = f"{sys.executable} has no pyarrow, which Python functions need ({error})"
+    if importlib.util.find_spec("pyarrow") is None:
+        missing = f"{sys.executable} has no pyarrow, which Python functions need"
+    columns.set_zone(start["zone"])
     server = Server(channel, start)
     if missing is not None:
         server.send({"error": missing, "hint": f"{sys.executable} -m pip install pyarrow"})

@@ -100,6 +100,7 @@ impl Described {
             arguments: args.iter().map(ScalarExpr::data_type).collect(),
             result: result.clone(),
             is_deterministic: self.function.is_deterministic,
+            is_columnar: self.function.is_columnar,
             settings: Arc::clone(&self.access.settings),
         };
         let function = self.access.runtime.scalar(planned).map_err(|e| vec![from_connector(&e, call.name.span)])?;

@@ -6,7 +6,7 @@ A decorator keeps what was declared in a [`Declared`] and computes nothing: the 
 from __future__ import annotations
 
 import functools
-import inspect
+import types
 from abc import ABC, abstractmethod
 from typing import Any, Callable, Iterable, NoReturn, Optional, Union
 
@@ -198,7 +198,7 @@ class Declared:
         name: Optional[str],
         func_type: str,
     ) -> None:
-        if inspect.isclass(func) or not (callable(func) or isinstance(func, UserDefinedFunction)):
+        if isinstance(func, type) or not (callable(func) or isinstance(func, UserDefinedFunction)):
             raise TypeError(f"Invalid function: not a function or callable (__call__ is not defined): {func!r}")
         if func_type not in ("general", "pandas"):
             raise ValueError(f"The func_type must be one of 'general, pandas', got {func_type}.")
@@ -215,7 +215,7 @@ class Declared:
             raise ValueError(f"Inconsistent deterministic: {deterministic} and {func.is_deterministic()}")
         self.deterministic = bool(deterministic)
         self._func = func
-        functools.update_wrapper(self, func if inspect.isfunction(func) else type(func), updated=())
+        functools.update_wrapper(self, func if isinstance(func, types.FunctionType) else type(func), updated=())
 
     def __call__(self, *_args: Any) -> NoReturn:
         raise RuntimeError(f"{self.name} is a function of SQL: call it in SQL text, and keep what Python shares in a plain function")
