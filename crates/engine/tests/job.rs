@@ -452,6 +452,69 @@ fn a_group_by_gives_the_same_table_with_any_workers_and_any_restart() {
 }
 
 #[test]
+fn state_larger_than_memory_survives_a_changed_plan_and_begins_from_a_savepoint() {
+    let source = || {
+        let mut source = bounded((0..4).map(|n| rows(n * 100..(n + 1) * 100)).collect());
+        source.events.insert(1, Event::Gate(1));
+        source
+    };
+    let script_of = |source| {
+        let sinks = [("out", Arc::new(exactly_once())), ("copy", Arc::new(exactly_once()))].into();
+        Arc::new(Script { sources: [("t", Arc::new(source))].into(), sinks })
+    };
+    let script = script_of(source());
+    let plan = group_plan(&script);
+    let (dir, kept) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let with_memory = |plan: &StreamPlan, script: &Arc<Script>, dir: &std::path::Path| JobSpec {
+        memory_bytes: 1,
+        ..spec(plan, script, dir, 2)
+    };
+    let job = start(with_memory(&plan, &script, dir.path()));
+    let metrics = Arc::clone(&job.metrics);
+    script.sinks["out"].written.wait("the first rows", |_| metrics.nodes[1].rows_in.load(Relaxed) == 100);
+    let savepoint = job.control.savepoint(kept.path().join("savepoint")).recv().unwrap().unwrap();
+    job.control.stop();
+    job.end().unwrap();
+    script.sources["t"].gate.change(|g| *g = 1);
+
+    let last_of_each = |script: &Script| {
+        let mut last = std::collections::BTreeMap::new();
+        script.sinks["out"].visible.change(|changes| {
+            for row in changes.iter().filter(|c| c.starts_with('+')).map(|c| c[3..].to_owned()) {
+                last.insert(row.split(' ').next().unwrap().to_owned(), row);
+            }
+        });
+        last.into_values().collect::<Vec<String>>()
+    };
+    let mut groups = std::collections::BTreeMap::new();
+    for (id, v, _) in rows(0..400) {
+        let group = groups.entry(v.to_string()).or_insert((0, 0));
+        *group = (group.0 + 1, group.1 + id);
+    }
+    let expected: Vec<String> = groups.iter().map(|(v, (count, sum))| format!("{v} {count} {sum}")).collect();
+
+    let mut changed = PlanBuilder::new();
+    let rows_read = changed.source(&script, "t");
+    let group = changed.count_by(rows_read, 1);
+    changed.sink(&script, "out", group, &[0]);
+    changed.sink(&script, "copy", rows_read, &[]);
+    let job = start(with_memory(&changed.plan, &script, dir.path()));
+    let metrics = Arc::clone(&job.metrics);
+    assert_eq!(job.end().unwrap(), JobEnd::Finished);
+    let notes = metrics.take_notes();
+    assert!(notes.iter().any(|n| n.contains("keep") && n.contains("state entr")), "{notes:?}");
+    assert_eq!(last_of_each(&script), expected);
+    script.sinks["copy"].visible.change(|v| assert_eq!(v.len(), 300));
+
+    let script = script_of(source());
+    script.sources["t"].gate.change(|g| *g = 1);
+    let anew = tempfile::tempdir().unwrap();
+    let spec = JobSpec { savepoint: Some(savepoint), ..with_memory(&plan, &script, anew.path()) };
+    assert_eq!(start(spec).end().unwrap(), JobEnd::Finished);
+    assert_eq!(last_of_each(&script), expected);
+}
+
+#[test]
 fn a_half_filled_window_survives_a_restart_and_fires_once() {
     let cases =
         [(true, 1, 2, 256 << 20), (true, 2, 1, 1), (false, 1, 1, 1), (false, 2, 2, 256 << 20), (false, 2, 3, 1)];

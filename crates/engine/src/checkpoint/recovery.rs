@@ -12,7 +12,7 @@ use wiesel_core::{Error, ErrorKind, Result};
 use super::Resume;
 use super::change::Change;
 use super::folder::{self, Folder};
-use super::manifest::{Kind, Manifest, OperatorEntry, positions_text};
+use super::manifest::{Kind, Manifest, OperatorEntry, RunEntry, positions_text};
 use super::run::{RestoredState, check_files};
 use super::storage;
 use crate::step::claim::refuse_fall_back;
@@ -27,8 +27,8 @@ pub(crate) struct Recovered {
     pub(crate) state: RestoredState,
     /// The newest whole checkpoint, also when the run starts anew.
     pub(crate) standing: Option<Manifest>,
-    /// The state is too large to be read into memory as it is: `state` is empty, the files are whole.
-    pub(crate) is_large: bool,
+    /// State that is too large to be read into memory as it is: `state` is empty then.
+    pub(crate) large: Option<LargeState>,
     /// A durable checkpoint whose work the sinks did not confirm: it is committed before anything else.
     pub(crate) unconfirmed: Option<Manifest>,
     /// The next checkpoint must hold all state, because the files of this one hold what does not belong to the plan, or lie elsewhere.
@@ -44,12 +44,26 @@ impl Recovered {
             manifest: None,
             state: RestoredState::default(),
             standing: None,
-            is_large: false,
+            large: None,
             unconfirmed: None,
             needs_full: false,
             notes: Vec::new(),
         }
     }
+
+    /// Takes the state that was read, or notes where it lies.
+    fn take(&mut self, folder: &Path, runs: Vec<RunEntry>, state: Option<RestoredState>) {
+        match state {
+            Some(state) => self.state = state,
+            None => self.large = Some(LargeState { folder: folder.to_owned(), runs }),
+        }
+    }
+}
+
+/// State files that are whole, and the folder where they lie.
+pub(crate) struct LargeState {
+    pub(crate) folder: PathBuf,
+    pub(crate) runs: Vec<RunEntry>,
 }
 
 /// What a plan brings to recovery.
@@ -179,18 +193,11 @@ fn settle(
         return Ok(());
     }
     accept(recovered, expected, &change, &format!("checkpoint {id}"))?;
-    if change.is_changed && state.is_none() {
-        return Err(Error::config(format!(
-            "the plan differs from that of checkpoint {id}, whose state is larger than memory"
-        ))
-        .hint("a changed plan takes state over through memory: run it once with a larger `--memory`"));
-    }
     change.apply(&mut manifest);
     let age_ms = u64::try_from(expected.now_ms.saturating_sub(manifest.time_ms)).unwrap_or(0);
     recovered.resume = Resume::Resumed { checkpoint: id, age_ms };
+    recovered.take(folder.path(), manifest.runs.clone(), state);
     recovered.manifest = Some(manifest);
-    recovered.is_large = state.is_none();
-    recovered.state = state.unwrap_or_default();
     Ok(())
 }
 
@@ -247,18 +254,18 @@ fn from_savepoint(
     let mut recovered = Recovered::nothing(Resume::Fresh);
     recovered.next_id = newest.max(ids.last().copied().unwrap_or(0)) + 1;
     let at = |e: Error| e.at(format!("savepoint `{name}`"));
-    let (mut manifest, state) = whole(&place, newest, false, u64::MAX, &mut recovered.notes).map_err(at)?;
+    let (mut manifest, state) =
+        whole(&place, newest, false, expected.state_bytes_max, &mut recovered.notes).map_err(at)?;
     let change = Change::of(&manifest, state.as_ref(), expected.operators);
     accept(&mut recovered, expected, &change, &format!("savepoint `{name}`"))?;
     change.apply(&mut manifest);
     // Its files belong to whoever took it; this job writes its own.
-    manifest.runs.clear();
+    recovered.take(&place, std::mem::take(&mut manifest.runs), state);
     manifest.restored_from = Some(name.clone());
     recovered.needs_full = true;
     recovered.standing = Some(manifest.clone());
     recovered.resume = Resume::FromSavepoint { path: name };
     recovered.manifest = Some(manifest);
-    recovered.state = state.unwrap_or_default();
     Ok(Some(recovered))
 }
 

@@ -116,7 +116,10 @@ pub(super) fn restore(
 ) -> Result<Option<Arc<Store>>> {
     let Some(manifest) = &recovered.manifest else { return Ok(None) };
     let count = workers.len();
-    let store = if recovered.is_large { restore_large(spec, graph, ids, workers, manifest)? } else { None };
+    let store = match &recovered.large {
+        Some(large) => restore_large(spec, graph, ids, workers, large)?,
+        None => None,
+    };
     for (place, node) in graph.nodes.iter().enumerate().filter(|(_, n)| n.role == Role::Operator) {
         let id = &ids[node.plan_node];
         let of_node = recovered.state.tables.range((id.clone(), 0)..=(id.clone(), u8::MAX));

@@ -13,7 +13,7 @@ use wiesel_core::{Error, Result};
 use super::graph::{Graph, Role};
 use super::job::JobSpec;
 use super::worker::{Part, Worker};
-use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::recovery::LargeState;
 use crate::checkpoint::run::{self, EntryKind, RunBuffer};
 use crate::checkpoint::storage;
 use crate::state::store::{StateStore, Store};
@@ -110,10 +110,10 @@ pub(super) fn restore_large(
     graph: &Graph,
     ids: &[String],
     workers: &mut [Worker],
-    manifest: &Manifest,
+    large: &LargeState,
 ) -> Result<Option<Arc<Store>>> {
     let store = Store::create(&store_folder(spec, true), spec.memory_bytes)?;
-    convert(spec, ids, manifest, &store)?;
+    convert(ids, large, &store)?;
     let mut places = vec![None; ids.len()];
     for (place, node) in graph.nodes.iter().enumerate().filter(|(_, n)| n.role == Role::Operator) {
         places[node.plan_node] = Some(place);
@@ -175,10 +175,10 @@ impl Feed<'_> {
     }
 }
 
-fn convert(spec: &JobSpec, ids: &[String], manifest: &Manifest, store: &Store) -> Result<()> {
+fn convert(ids: &[String], large: &LargeState, store: &Store) -> Result<()> {
     let mut buffer = RunBuffer::default();
-    for file in &manifest.runs {
-        run::stream(&spec.state_dir, file, |id, entry| {
+    for file in &large.runs {
+        run::stream(&large.folder, file, |id, entry| {
             // What no node of this plan asks for stays out.
             let Some(operator) = ids.iter().position(|i| i == id) else { return Ok(()) };
             let operator = u16::try_from(operator).map_err(|_| Error::internal("a plan of 65536 nodes"))?;
