@@ -39,6 +39,7 @@ enum Choice {
     #[value(name = "opensearch")]
     OpenSearch,
     Postgres,
+    Mariadb,
 }
 
 impl ServicesCommand {
@@ -79,6 +80,7 @@ fn chosen(which: &[Choice]) -> BTreeSet<Service> {
             Choice::Es9 => chosen.extend([Service::Es9]),
             Choice::OpenSearch => chosen.extend([Service::OpenSearch]),
             Choice::Postgres => chosen.extend([Service::Postgres]),
+            Choice::Mariadb => chosen.extend([Service::MariaDb]),
         }
     }
     if chosen.is_empty() {

@@ -37,12 +37,12 @@ pub(crate) mod runner;
 
 use anyhow::Result;
 
-use crate::services::Service::{self, Es7, Es8, Es9, Kafka, Objects, OpenSearch, Postgres};
+use crate::services::Service::{self, Es7, Es8, Es9, Kafka, MariaDb, Objects, OpenSearch, Postgres};
 use cases::{
     avro, bad_input, change_metadata, compose, counters, delivery, demo, elasticsearch as elasticsearch_cases,
-    elasticsearch_options, examples, filesystem, filesystem_source, format_options, harness, jdbc, jdbc_source,
-    kafka_keys, kafka_sink, kafka_source, lookup_join, objects, options, outage, peek, pipelines, redrive, state, stop,
-    workload,
+    elasticsearch_options, examples, filesystem, filesystem_source, format_options, harness, jdbc, jdbc_databases,
+    jdbc_source, kafka_keys, kafka_sink, kafka_source, lookup_join, objects, options, outage, peek, pipelines, redrive,
+    state, stop, workload,
 };
 use context::Context;
 
@@ -370,6 +370,24 @@ pub(crate) const CASES: &[Case] = &[
         run: jdbc::every_type_comes_back_as_it_went,
     },
     Case {
+        name: "jdbc_mysql_every_type_comes_back_as_it_went",
+        needs: &[MariaDb],
+        limit_s: 180,
+        run: jdbc_databases::mysql_every_type_comes_back_as_it_went,
+    },
+    Case {
+        name: "jdbc_mysql_rows_are_upserted_read_and_looked_up",
+        needs: &[MariaDb],
+        limit_s: 240,
+        run: jdbc_databases::mysql_rows_are_upserted_read_and_looked_up,
+    },
+    Case {
+        name: "jdbc_mysql_survives_kills",
+        needs: &[Kafka, MariaDb],
+        limit_s: 300,
+        run: jdbc_databases::mysql_survives_kills,
+    },
+    Case {
         name: "jdbc_rows_without_a_key_are_appended",
         needs: &[Postgres],
         limit_s: 120,
@@ -392,6 +410,24 @@ pub(crate) const CASES: &[Case] = &[
         needs: &[Postgres],
         limit_s: 180,
         run: jdbc_source::parts_bring_the_rows_between_the_bounds,
+    },
+    Case {
+        name: "jdbc_sqlite_every_type_comes_back_as_it_went",
+        needs: &[],
+        limit_s: 180,
+        run: jdbc_databases::sqlite_every_type_comes_back_as_it_went,
+    },
+    Case {
+        name: "jdbc_sqlite_rows_are_upserted_read_and_looked_up",
+        needs: &[],
+        limit_s: 240,
+        run: jdbc_databases::sqlite_rows_are_upserted_read_and_looked_up,
+    },
+    Case {
+        name: "jdbc_sqlite_survives_kills",
+        needs: &[Kafka],
+        limit_s: 300,
+        run: jdbc_databases::sqlite_survives_kills,
     },
     Case {
         name: "kafka_keys_aborted_transactions_are_hidden_on_request",

@@ -9,6 +9,7 @@ pub(crate) mod elasticsearch;
 pub(crate) mod flink;
 pub(crate) mod flink_gateway;
 pub(crate) mod kafka;
+pub(crate) mod mariadb;
 pub(crate) mod objects;
 pub(crate) mod packages;
 pub(crate) mod postgres;
@@ -25,6 +26,7 @@ use tempfile::TempDir;
 
 use elasticsearch::{Elasticsearch, Line};
 use kafka::Kafka;
+use mariadb::MariaDb;
 use objects::Objects;
 use postgres::Postgres;
 
@@ -44,19 +46,22 @@ pub(crate) enum Service {
     OpenSearch,
     /// PostgreSQL.
     Postgres,
+    /// MariaDB, which speaks MySQL's protocol.
+    MariaDb,
     /// An object store that speaks S3.
     Objects,
 }
 
 impl Service {
     /// All of them.
-    pub(crate) const ALL: [Service; 7] = [
+    pub(crate) const ALL: [Service; 8] = [
         Service::Kafka,
         Service::Es7,
         Service::Es8,
         Service::Es9,
         Service::OpenSearch,
         Service::Postgres,
+        Service::MariaDb,
         Service::Objects,
     ];
 
@@ -67,7 +72,7 @@ impl Service {
             Service::Es8 => Some(Line::Eight),
             Service::Es9 => Some(Line::Nine),
             Service::OpenSearch => Some(Line::OpenSearch),
-            Service::Kafka | Service::Postgres | Service::Objects => None,
+            Service::Kafka | Service::Postgres | Service::MariaDb | Service::Objects => None,
         }
     }
 }
@@ -77,6 +82,7 @@ pub(crate) struct Services {
     kafka: Option<Mutex<Kafka>>,
     search: BTreeMap<Line, Mutex<Elasticsearch>>,
     postgres: Option<Mutex<Postgres>>,
+    mariadb: Option<Mutex<MariaDb>>,
     objects: Option<Mutex<Objects>>,
     /// Dropped last: the servers above still write while they stop.
     folder: TempDir,
@@ -90,12 +96,14 @@ impl Services {
             .prefix("wiesel-services-")
             .tempdir()
             .context("make a folder for the servers' data")?;
-        let mut services = Services { kafka: None, search: BTreeMap::new(), postgres: None, objects: None, folder };
+        let mut services =
+            Services { kafka: None, search: BTreeMap::new(), postgres: None, mariadb: None, objects: None, folder };
         for service in wanted {
             let path = services.folder.path().join(format!("{service:?}").to_lowercase());
             match service {
                 Service::Kafka => services.kafka = Some(Mutex::new(Kafka::start(&path)?)),
                 Service::Postgres => services.postgres = Some(Mutex::new(Postgres::start(&path)?)),
+                Service::MariaDb => services.mariadb = Some(Mutex::new(MariaDb::start(&path)?)),
                 Service::Objects => services.objects = Some(Mutex::new(Objects::start(&path)?)),
                 Service::Es7 | Service::Es8 | Service::Es9 | Service::OpenSearch => {}
             }
@@ -107,6 +115,7 @@ impl Services {
             match service {
                 Service::Kafka => services.kafka()?.wait_ready()?,
                 Service::Postgres => services.postgres()?.wait_ready()?,
+                Service::MariaDb => services.mariadb()?.wait_ready()?,
                 Service::Objects => services.objects()?.wait_ready()?,
                 Service::Es7 | Service::Es8 | Service::Es9 | Service::OpenSearch => {}
             }
@@ -131,6 +140,7 @@ impl Services {
             stop(Some(node), Elasticsearch::stop);
         }
         stop(self.postgres.as_ref(), Postgres::stop);
+        stop(self.mariadb.as_ref(), MariaDb::stop);
         stop(self.objects.as_ref(), Objects::stop);
         if let Err(error) = std::fs::remove_dir_all(self.folder()) {
             eprintln!("xtask: remove `{}`: {error}", self.folder().display());
@@ -155,6 +165,11 @@ impl Services {
     /// The database server.
     pub(crate) fn postgres(&self) -> Result<MutexGuard<'_, Postgres>> {
         lock(self.postgres.as_ref(), "postgres")
+    }
+
+    /// The other database server.
+    pub(crate) fn mariadb(&self) -> Result<MutexGuard<'_, MariaDb>> {
+        lock(self.mariadb.as_ref(), "mariadb")
     }
 
     /// The object store.
@@ -184,6 +199,12 @@ impl Services {
             lines.push(format!("PG_JDBC_URL=jdbc:postgresql://{}/{}", postgres.address(), postgres::DATABASE));
             lines.push(format!("PG_USER={}", postgres::USER));
             lines.push(format!("PG_PASSWORD={}", postgres::PASSWORD));
+        }
+        if self.mariadb.is_some() {
+            let address = self.mariadb()?.address();
+            lines.push(format!("MARIADB_JDBC_URL=jdbc:mysql://{address}/{}", mariadb::DATABASE));
+            lines.push(format!("MARIADB_USER={}", mariadb::USER));
+            lines.push(format!("MARIADB_PASSWORD={}", mariadb::PASSWORD));
         }
         if self.objects.is_some() {
             lines.push(format!("S3_ENDPOINT={}", self.objects()?.url()));

@@ -21,6 +21,11 @@ const JAVA: [Need; 2] = [
 ];
 const OPENSSL: Need = Need { is_there: || in_path("openssl"), package: "openssl" };
 const POSTGRES: Need = Need { is_there: || super::postgres::find_binary("postgres").is_ok(), package: "postgresql" };
+const MARIADB: [Need; 2] = [
+    // The server without its installer, and the client that the tests read with.
+    Need { is_there: || super::mariadb::find_binary().is_ok(), package: "mariadb-server-core" },
+    Need { is_there: || in_path("mariadb"), package: "mariadb-client-core" },
+];
 
 const VENV: Need = Need { is_there: has_venv, package: "python3-venv" };
 const PIP: Need = Need { is_there: has_pip, package: "python3-pip" };
@@ -28,7 +33,7 @@ const PIP: Need = Need { is_there: has_pip, package: "python3-pip" };
 /// Makes sure that the programs behind `wanted` are there.
 pub(crate) fn ensure_for_services(wanted: &BTreeSet<Service>) -> Result<()> {
     let mut needs: Vec<&Need> = Vec::new();
-    if wanted.iter().any(|service| !matches!(service, Service::Postgres | Service::Objects)) {
+    if wanted.iter().any(|service| !matches!(service, Service::Postgres | Service::MariaDb | Service::Objects)) {
         needs.extend(&JAVA);
     }
     if wanted.contains(&Service::Kafka) {
@@ -36,6 +41,9 @@ pub(crate) fn ensure_for_services(wanted: &BTreeSet<Service>) -> Result<()> {
     }
     if wanted.contains(&Service::Postgres) {
         needs.push(&POSTGRES);
+    }
+    if wanted.contains(&Service::MariaDb) {
+        needs.extend(&MARIADB);
     }
     if wanted.contains(&Service::Objects) {
         needs.push(&VENV);

@@ -17,7 +17,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
-use postgres::{Client, Transaction};
 use wiesel_core::sink::{
     CheckpointKind, Claim, Prepared as PreparedWork, RefusedRow, Sink, SinkContext, SinkCounters, SinkFactory,
     SinkParallelism, SinkStatus,
@@ -25,12 +24,10 @@ use wiesel_core::sink::{
 use wiesel_core::table::{SinkRequest, TableDescriptor};
 use wiesel_core::{ChangeBatch, Error, Result};
 
-use super::record::{self, RecordKey};
+use super::dialect::{Failure, RecordKey, RowWriter, in_transaction};
 use super::row_buffer::RowBuffer;
-use super::sink::{
-    STATEMENT_ROWS_MAX, check_constraints_at_once, letter_encoder, show_row, write_batch, write_or_halve,
-};
-use super::target::{Failure, Prepared, Target};
+use super::sink::{STATEMENT_ROWS_MAX, letter_encoder, show_row, write_batch, write_or_halve};
+use super::target::Target;
 use crate::epoch::{self, Pending, Run};
 use crate::formats::Encoder as _;
 use crate::refused::{self, REFUSED_PER_EPOCH_MAX};
@@ -55,17 +52,17 @@ pub(super) struct ExactlyOnceFactory {
     time_zone: String,
     run: Arc<Run>,
     /// The connection of claim and commit.
-    session: Mutex<Option<(Client, Prepared)>>,
+    session: Mutex<Option<Box<dyn RowWriter>>>,
 }
 
 impl ExactlyOnceFactory {
-    pub(super) fn new(table: &TableDescriptor, request: &SinkRequest, target: Target) -> Self {
+    pub(super) fn new(table: &TableDescriptor, request: &SinkRequest, target: Arc<Target>) -> Self {
         let sink = match request.ordinal {
             0 => table.name.clone(),
             n => format!("{}#{}", table.name, n + 1),
         };
         ExactlyOnceFactory {
-            target: Arc::new(target),
+            target,
             table: table.name.clone(),
             key: RecordKey { job: request.run_key.clone(), sink },
             time_zone: request.time_zone.clone(),
@@ -79,19 +76,17 @@ impl ExactlyOnceFactory {
     }
 
     /// Does something with the connection, which is opened anew after it was lost.
-    fn with_session<T>(&self, call: impl FnOnce(&mut Client, &Prepared) -> Result<T, Failure>) -> Result<T, Failure> {
+    fn with_session<T>(&self, call: impl FnOnce(&mut dyn RowWriter) -> Result<T, Failure>) -> Result<T, Failure> {
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        if session.as_ref().is_none_or(|(client, _)| client.is_closed()) {
-            *session = None;
-            let mut client = self.target.connect()?;
-            record::ensure_table(&self.target, &mut client)?;
-            let prepared = self.target.prepare(&mut client)?;
-            *session = Some((client, prepared));
-        }
-        let Some((client, prepared)) = session.as_mut() else {
-            return Err(Failure::Away("the connection was lost".to_owned()));
+        let writer = match session.take().filter(|writer| !writer.is_closed()) {
+            Some(writer) => writer,
+            None => {
+                let mut writer = self.target.dialect().open_writer(&self.target)?;
+                writer.prepare_record()?;
+                writer
+            }
         };
-        let outcome = call(client, prepared);
+        let outcome = call(&mut **session.insert(writer));
         if matches!(outcome, Err(Failure::Away(_))) {
             *session = None;
         }
@@ -101,40 +96,47 @@ impl ExactlyOnceFactory {
     /// One transaction; `Ok(false)` when the record shows that an earlier one had come through.
     fn write(&self, checkpoint: u64, pending: &[Pending], how: Statements) -> Result<bool, Failure> {
         let Some(first) = pending.first() else { return Ok(false) };
-        self.with_session(|client, prepared| {
-            let (mut transaction, record) = record::lock(&self.target, client, &self.key)?;
-            if record.generation != self.run.generation() {
-                return Err(epoch::superseded(&self.table, self.run.generation(), &record).into());
-            }
-            if record.has(first.writer, checkpoint) {
-                return Ok(false);
-            }
-            if how == Statements::Halved {
-                check_constraints_at_once(&self.target, &mut transaction)?;
-            }
-            let mut refused = Vec::new();
-            for part in pending {
-                let mut reader = StageReader::open(self.run.folder(), &part.stage)?;
-                while let Some(frame) = reader.next()? {
-                    for_each_batch(frame, |is_delete, rows| match how {
-                        Statements::Halved => {
-                            self.write_around(prepared, &mut transaction, is_delete, rows, &mut refused)
-                        }
-                        Statements::Of(count) => self.write_rows(prepared, &mut transaction, is_delete, rows, count),
-                    })?;
-                }
-            }
-            self.run.keep_refused(checkpoint, &refused)?;
-            record::store(&self.target, &mut transaction, &self.key, &record.after(first, checkpoint))?;
-            transaction.commit().map_err(|e| self.target.failure(&e))?;
-            Ok(true)
+        self.with_session(|writer| {
+            in_transaction(writer, |writer| self.write_epoch(writer, checkpoint, first, pending, how))
         })
+    }
+
+    fn write_epoch(
+        &self,
+        writer: &mut dyn RowWriter,
+        checkpoint: u64,
+        first: &Pending,
+        pending: &[Pending],
+        how: Statements,
+    ) -> Result<bool, Failure> {
+        let record = writer.lock_record(&self.key)?;
+        if record.generation != self.run.generation() {
+            return Err(epoch::superseded(&self.table, self.run.generation(), &record).into());
+        }
+        if record.has(first.writer, checkpoint) {
+            return Ok(false);
+        }
+        if how == Statements::Halved {
+            writer.check_constraints_at_once()?;
+        }
+        let mut refused = Vec::new();
+        for part in pending {
+            let mut reader = StageReader::open(self.run.folder(), &part.stage)?;
+            while let Some(frame) = reader.next()? {
+                for_each_batch(frame, |is_delete, rows| match how {
+                    Statements::Halved => self.write_around(writer, is_delete, rows, &mut refused),
+                    Statements::Of(count) => self.write_rows(writer, is_delete, rows, count),
+                })?;
+            }
+        }
+        self.run.keep_refused(checkpoint, &refused)?;
+        writer.store_record(&self.key, &record.after(first, checkpoint))?;
+        Ok(true)
     }
 
     fn write_rows(
         &self,
-        prepared: &Prepared,
-        transaction: &mut Transaction<'_>,
+        writer: &mut dyn RowWriter,
         is_delete: bool,
         rows: &RecordBatch,
         statement_rows: usize,
@@ -143,8 +145,7 @@ impl ExactlyOnceFactory {
         while start < rows.num_rows() {
             let count = statement_rows.min(rows.num_rows() - start);
             let some = rows.slice(start, count);
-            let outcome = write_batch(&self.target, prepared, transaction, is_delete, &some);
-            outcome.map_err(|failure| match failure {
+            write_batch(writer, is_delete, &some).map_err(|failure| match failure {
                 Failure::Row(error) if count == 1 => {
                     Failure::Fatal(error.at(format!("row {}", show_row(&self.target, &some))))
                 }
@@ -158,17 +159,16 @@ impl ExactlyOnceFactory {
     /// Writes what the database takes, and gathers the rest.
     fn write_around(
         &self,
-        prepared: &Prepared,
-        transaction: &mut Transaction<'_>,
+        writer: &mut dyn RowWriter,
         is_delete: bool,
         rows: &RecordBatch,
         refused: &mut Vec<RefusedRow>,
     ) -> Result<(), Failure> {
         let mut places = Vec::new();
-        let mut write = |part: &mut Transaction<'_>, range: Range<usize>| {
-            write_batch(&self.target, prepared, part, is_delete, &rows.slice(range.start, range.len()))
+        let mut write = |writer: &mut dyn RowWriter, range: Range<usize>| {
+            write_batch(writer, is_delete, &rows.slice(range.start, range.len()))
         };
-        write_or_halve(&self.target, transaction, 0..rows.num_rows(), &mut write, &mut places)?;
+        write_or_halve(writer, 0..rows.num_rows(), &mut write, &mut places)?;
         for (place, error) in places {
             if refused.len() >= REFUSED_PER_EPOCH_MAX {
                 return Err(Failure::Fatal(refused::too_many(&self.table, error.message())));
@@ -200,12 +200,13 @@ impl SinkFactory for ExactlyOnceFactory {
     }
 
     fn claim(&self, claim: &Claim<'_>) -> Result<()> {
-        let generation = self.with_session(|client, _| {
-            let (mut transaction, mut record) = record::lock(&self.target, client, &self.key)?;
-            record.generation = epoch::claim(&record, claim, &self.table)?;
-            record::store(&self.target, &mut transaction, &self.key, &record)?;
-            transaction.commit().map_err(|e| self.target.failure(&e))?;
-            Ok(record.generation)
+        let generation = self.with_session(|writer| {
+            in_transaction(writer, |writer| {
+                let mut record = writer.lock_record(&self.key)?;
+                record.generation = epoch::claim(&record, claim, &self.table)?;
+                writer.store_record(&self.key, &record)?;
+                Ok(record.generation)
+            })
         })?;
         self.run.claimed(generation);
         Ok(())

@@ -1,21 +1,18 @@
-//! The lookup: one statement for all keys of a step, which brings them as arrays and joins the table to them.
+//! The lookup: all keys of a step, a bounded number at a time, asked again after an outage.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::RecordBatch;
 use arrow_select::concat::concat_batches;
-use postgres::types::ToSql;
-use postgres::{Client, Statement};
 use wiesel_core::env::Waker;
 use wiesel_core::lookup::{Lookup, LookupFactory, LookupRows};
 use wiesel_core::{Error, Result, Schema};
 
-use super::parameter::ColumnParameter;
-use super::row_decoder::decode;
-use super::target::{Failure, Target};
+use super::dialect::{Failure, RowLookup};
+use super::target::Target;
 
-/// Keys of one statement; their answers are in memory at once.
+/// Keys that are asked at once; their answers are in memory at once.
 const STATEMENT_KEYS_MAX: usize = 4096;
 /// The pause before the first retry; the second waits twice as long, as Flink's do.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -29,8 +26,8 @@ pub(super) struct JdbcLookupFactory {
 }
 
 impl JdbcLookupFactory {
-    pub(super) fn new(target: Target, schema: Schema, retries_max: u32) -> Self {
-        JdbcLookupFactory { target: Arc::new(target), schema, retries_max }
+    pub(super) fn new(target: Arc<Target>, schema: Schema, retries_max: u32) -> Self {
+        JdbcLookupFactory { target, schema, retries_max }
     }
 }
 
@@ -49,36 +46,17 @@ struct JdbcLookup {
     target: Arc<Target>,
     schema: Schema,
     retries_max: u32,
-    /// The connection and its statement; `None` before the first question and after it was lost.
-    session: Option<(Client, Statement)>,
+    /// The connection; `None` before the first question and after it was lost.
+    session: Option<Box<dyn RowLookup>>,
 }
 
 impl JdbcLookup {
-    /// One round trip.
     fn ask(&mut self, keys: &RecordBatch) -> Result<(RecordBatch, Vec<u32>), Failure> {
-        if self.session.as_ref().is_none_or(|(client, _)| client.is_closed()) {
-            self.session = None;
-            let mut client = self.target.connect()?;
-            let statement = self.target.prepare_lookup(&mut client, self.schema.len())?;
-            self.session = Some((client, statement));
-        }
-        let Some((client, statement)) = &mut self.session else {
-            return Err(Failure::Away("the connection was lost".to_owned()));
+        let session = match self.session.take().filter(|session| !session.is_closed()) {
+            Some(session) => session,
+            None => self.target.dialect().open_lookup(&self.target, self.schema.len())?,
         };
-        let fields = self.target.schema.fields().get(self.schema.len()..).unwrap_or_default();
-        let columns: Vec<(&wiesel_core::Field, &ArrayRef)> = fields.iter().zip(keys.columns()).collect();
-        let parameters: Vec<ColumnParameter<'_>> =
-            columns.iter().map(|(field, array)| ColumnParameter { data_type: &field.data_type, array }).collect();
-        let references: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(|p| p as &(dyn ToSql + Sync)).collect();
-        let rows = client.query(&*statement, &references).map_err(|e| self.target.failure(&e))?;
-        let mut key_index = Vec::with_capacity(rows.len());
-        for row in &rows {
-            // WITH ORDINALITY counts from 1.
-            let number: i64 = row.try_get(0).map_err(|e| self.target.failure(&e))?;
-            key_index.push(u32::try_from(number - 1).map_err(|_| Error::internal("a key's number"))?);
-        }
-        let (batch, _) = decode(&rows, 1, &self.schema, &self.target.name)?;
-        Ok((batch, key_index))
+        self.session.insert(session).ask(keys)
     }
 
     fn ask_until_answered(&mut self, keys: &RecordBatch) -> Result<(RecordBatch, Vec<u32>)> {

@@ -1,23 +1,29 @@
-//! The jdbc connector: rows into and out of a table of PostgreSQL.
+//! The jdbc connector: rows into and out of a table of PostgreSQL, MySQL (and MariaDB) or SQLite.
 //!
 //! **Sink.**
-//! - Delivery: with a primary key effectively-once by key (`INSERT ... ON CONFLICT DO UPDATE`, `DELETE` by key), without one at-least-once
-//!   (`INSERT`); with `SET 'wiesel.sink.<table>.delivery' = 'exactly-once'` exactly-once (`exactly_once.rs`): rows appear at checkpoints,
-//!   and the flush options have no effect.
+//! - Delivery: with a primary key effectively-once by key (upserts, `DELETE` by key), without one at-least-once (`INSERT`); with
+//!   `SET 'wiesel.sink.<table>.delivery' = 'exactly-once'` exactly-once (`exactly_once.rs`): rows appear at checkpoints, and the flush
+//!   options have no effect.
 //! - At a checkpoint everything received so far is flushed, and the checkpoint waits until the database has committed it.
-//! - Order: one transaction at a time per instance; changes of one key are folded to the last one while they wait (`folded`).
-//! - A flush is one transaction of few statements: columns go as arrays (`unnest`), so a statement carries thousands of rows.
+//! - Order: one transaction at a time per instance; changes of one key are folded to the last one while they wait.
+//! - A flush is one transaction. Upserts are `INSERT ... ON CONFLICT DO UPDATE`, in MySQL `ON DUPLICATE KEY UPDATE`; PostgreSQL takes columns
+//!   as arrays, so a statement carries thousands of rows, MySQL statements of many rows, SQLite one row after the other.
 //! - An outage is waited for, with back-off; a row that the database refuses ends the job and is shown.
 //!
-//! **Source.** A bounded scan of the requested columns through a cursor, a bounded number of rows at a time (`source.rs`). A checkpoint
-//! holds the number of rows read of each part; a resumed scan goes on there, which is exact as long as nobody writes to the table.
+//! **Source.** A bounded scan of the requested columns, a bounded number of rows at a time (`source.rs`); as many parts as there are workers
+//! are read side by side. A checkpoint holds the number of rows read of each part; a resumed scan goes on there, which is exact as long as
+//! nobody writes to the table.
 //!
-//! **Lookup.** All keys of a step in one statement (`lookup.rs`), behind a bounded cache when the options ask for one. An outage is
+//! **Lookup.** All keys of a step in few statements (`lookup.rs`), behind a bounded cache when the options ask for one. An outage is
 //! retried 'lookup.max-retries' times and then ends the job, as in Flink.
+//!
+//! **Databases.** What differs stands in a folder per database behind one trait (`dialect.rs`). SQLite is compiled in; MySQL is spoken to
+//! without TLS. MySQL keeps TIMESTAMP_LTZ in TIMESTAMP, TIMESTAMP in DATETIME, BOOLEAN in TINYINT(1); a BIGINT UNSIGNED is read as
+//! DECIMAL(20, 0). SQLite keeps times and DECIMAL as text.
 //!
 //! | Option | Meaning |
 //! |---|---|
-//! | `url` | `jdbc:postgresql://host:port/database`, with the driver's parameters behind `?` (`url.rs`) |
+//! | `url` | `jdbc:postgresql://host:port/database`, `jdbc:mysql://host:port/database`, `jdbc:mariadb://...`, `jdbc:sqlite:/path/to/file.db`, with the driver's parameters behind `?` (`url.rs`) |
 //! | `table-name` | `table` or `schema.table`; names are taken as written, else in lower case |
 //! | `username`, `password` | as whom; both or none |
 //! | `sink.buffer-flush.max-rows`, `.interval` | a flush happens at 100 rows or after 1 s; 0 switches the limit off |
@@ -31,17 +37,18 @@
 //! | `connection.max-retry-timeout` | the longest that connecting may take |
 //! | `driver`, `sink.parallelism`, `scan.auto-commit`, `filter.handling.policy` | taken without effect |
 
+mod dialect;
 mod exactly_once;
 mod lookup;
+mod mysql;
 mod options;
-mod parameter;
-mod record;
+mod postgres;
 mod row_buffer;
-mod row_decoder;
 mod sink;
 mod source;
-mod statement;
+mod sqlite;
 mod target;
+mod text;
 mod url;
 
 use std::time::Duration;
@@ -93,7 +100,7 @@ pub fn source(
 ) -> Result<Box<dyn SourceFactory>> {
     let options = JdbcOptions::read(table, context)?;
     let target = Target::reader(table, &options, schema(table, &request.columns)?, &request.job_name)?;
-    Ok(Box::new(JdbcSourceFactory::new(&options, target)))
+    Ok(Box::new(JdbcSourceFactory::new(&options, target, request.workers)))
 }
 
 /// The table asked for single keys.
@@ -120,7 +127,7 @@ pub fn sink(
 ) -> Result<Box<dyn SinkFactory>> {
     let options = JdbcOptions::read(table, context)?;
     let schema = schema(table, &request.columns)?;
-    let target = Target::new(table, &options, schema, &request.job_name)?;
+    let target = Target::writer(table, &options, schema, &request.job_name)?;
     if table.sink_settings.exactly_once {
         return Ok(Box::new(exactly_once::ExactlyOnceFactory::new(table, request, target)));
     }
@@ -135,11 +142,9 @@ pub fn probe(table: &TableDescriptor, as_sink: bool, context: &ConnectorContext)
     let all: Vec<usize> = (0..table.columns.len()).collect();
     if !as_sink {
         let target = Target::reader(table, &options, schema(table, &all)?, "wiesel check")?;
-        target.prepare_select(&mut target.connect()?)?;
+        target.dialect().open_scan(&target)?;
         return Ok(());
     }
-    let target = Target::new(table, &options, schema(table, &all)?, "wiesel check")?;
-    let mut client = target.connect()?;
-    let prepared = target.prepare(&mut client)?;
-    target.check_rights(&mut client, &prepared)
+    let target = Target::writer(table, &options, schema(table, &all)?, "wiesel check")?;
+    target.dialect().open_writer(&target)?.check_rights()
 }

@@ -22,7 +22,7 @@ const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 pub(super) struct JdbcOptions {
     /// Where to connect; addresses are mapped.
     pub(super) url: JdbcUrl,
-    /// Host and port as the table names them, for messages.
+    /// Host and port as the table names them, or the file, for messages.
     pub(super) server: String,
     pub(super) user: Option<String>,
     /// A secret.
@@ -59,7 +59,10 @@ impl JdbcOptions {
         refuse_metadata(table)?;
         let mut options = Options::new(&table.name, &table.options);
         let mut url = JdbcUrl::parse(options.required("url")?)?;
-        let server = url.hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect::<Vec<_>>().join(",");
+        let server = match (url.hosts.as_slice(), &url.database) {
+            ([], Some(file)) => file.clone(),
+            (hosts, _) => hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect::<Vec<_>>().join(","),
+        };
         for (host, port) in &mut url.hosts {
             let mapped = context.map_address(&format!("{host}:{port}"));
             if let Some((to_host, to_port)) = mapped.rsplit_once(':')
@@ -100,7 +103,7 @@ impl JdbcOptions {
         let lookup_retries_max = u32::try_from(lookup_retries)
             .map_err(|_| options.invalid("lookup.max-retries", &lookup_retries.to_string(), "a number of retries"))?;
         if options.get("compatible-mode").is_some() {
-            return Err(options.unsupported("compatible-mode", "the only database is PostgreSQL itself"));
+            return Err(options.unsupported("compatible-mode", "databases are spoken to as what they are"));
         }
         let notes = read_notes(&mut options, &url)?;
         options.finish()?;
@@ -127,15 +130,18 @@ impl JdbcOptions {
 fn read_notes(options: &mut Options<'_>, url: &JdbcUrl) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     if let Some(driver) = options.get("driver") {
-        if driver != "org.postgresql.Driver" {
-            return Err(options.invalid("driver", driver, "org.postgresql.Driver, the only database is PostgreSQL"));
+        let (name, known) = (url.dialect.name(), url.dialect.drivers());
+        if !known.contains(&driver) {
+            return Err(options.invalid("driver", driver, &format!("{}, as the URL is {name}'s", known.join(" or "))));
         }
-        notes.push(
-            "option 'driver' has no effect: there is no JVM, wiesel speaks PostgreSQL's protocol itself".to_owned(),
-        );
+        notes.push(format!("option 'driver' has no effect: there is no JVM, wiesel speaks to {name} itself"));
     }
     if options.integer("sink.parallelism")?.is_some() {
         notes.push("option 'sink.parallelism' has no effect: every worker has its own instance of the sink".to_owned());
+    }
+    if url.hosts.is_empty() && options.get("username").is_some() {
+        let name = url.dialect.name();
+        notes.push(format!("options 'username' and 'password' have no effect: {name} knows no users"));
     }
     if !url.without_effect.is_empty() {
         let names = url.without_effect.join(", ");
@@ -222,7 +228,7 @@ mod tests {
         let cases: &[(&[(&str, &str)], &str)] = &[
             (&[("username", "u")], "'username' and 'password' go together"),
             (&[("table-name", "a.b.c")], "`table` or `schema.table`"),
-            (&[("driver", "com.mysql.Driver")], "org.postgresql.Driver"),
+            (&[("driver", "com.mysql.cj.jdbc.Driver")], "org.postgresql.Driver, as the URL is PostgreSQL's"),
             (&[("lookup.cache", "PARTIAL")], "'lookup.cache'"),
             (&[("scan.partition.num", "3")], "go together"),
             (

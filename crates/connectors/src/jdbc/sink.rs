@@ -6,18 +6,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
-use postgres::types::ToSql;
-use postgres::{Client, Transaction};
 use wiesel_core::sink::{
     CheckpointKind, Prepared as PreparedWork, RefusedRow, Sink, SinkContext, SinkCounters, SinkFactory,
     SinkParallelism, SinkStatus,
 };
 use wiesel_core::{ChangeBatch, Error, Result};
 
+use super::dialect::{Failure, RowWriter, in_transaction};
 use super::options::JdbcOptions;
-use super::parameter::ColumnParameter;
 use super::row_buffer::RowBuffer;
-use super::target::{Failure, Prepared, Target};
+use super::target::Target;
 use crate::formats::json::{JsonEncoder, JsonOptions};
 use crate::formats::{Encoder as _, FormatContext};
 use crate::handover::{HandOver, Link, exponential_backoff};
@@ -44,8 +42,8 @@ pub(super) struct JdbcFactory {
 }
 
 impl JdbcFactory {
-    pub(super) fn new(options: JdbcOptions, target: Target, letters: Option<String>) -> Self {
-        JdbcFactory { options, target: Arc::new(target), letters }
+    pub(super) fn new(options: JdbcOptions, target: Arc<Target>, letters: Option<String>) -> Self {
+        JdbcFactory { options, target, letters }
     }
 }
 
@@ -58,12 +56,12 @@ impl SinkFactory for JdbcFactory {
         let letters = self.letters.as_ref().map(|time_zone| letter_encoder(&self.target, time_zone));
         let mut sender = Sender {
             target: Arc::clone(&self.target),
-            session: None,
+            writer: None,
             retries_max: self.options.retries_max,
             letters,
             refused_in_buffer: 0,
         };
-        sender.connect()?;
+        sender.writer()?;
         let name = format!("jdbc-{}-{}", self.options.table_name, context.instance);
         let handover = HandOver::start(name, context.waker, move |buffer, link| sender.send(buffer, link))?;
         Ok(Box::new(JdbcSink {
@@ -189,8 +187,8 @@ impl Sink for JdbcSink {
 /// The thread's part: a buffer as a transaction.
 struct Sender {
     target: Arc<Target>,
-    /// The connection and its statements; `None` after it was lost.
-    session: Option<(Client, Prepared)>,
+    /// The connection; `None` after it was lost.
+    writer: Option<Box<dyn RowWriter>>,
     retries_max: u32,
     /// Writes refused rows as JSON; `None`: a refused row ends the job.
     letters: Option<JsonEncoder>,
@@ -199,14 +197,12 @@ struct Sender {
 }
 
 impl Sender {
-    fn connect(&mut self) -> Result<(), Failure> {
-        if self.session.as_ref().is_none_or(|(client, _)| client.is_closed()) {
-            self.session = None;
-            let mut client = self.target.connect()?;
-            let prepared = self.target.prepare(&mut client)?;
-            self.session = Some((client, prepared));
-        }
-        Ok(())
+    fn writer(&mut self) -> Result<&mut dyn RowWriter, Failure> {
+        let writer = match self.writer.take().filter(|writer| !writer.is_closed()) {
+            Some(writer) => writer,
+            None => self.target.dialect().open_writer(&self.target)?,
+        };
+        Ok(&mut **self.writer.insert(writer))
     }
 
     /// Writes a buffer until it is committed.
@@ -221,7 +217,7 @@ impl Sender {
                     continue;
                 }
                 Err(Failure::Away(why)) => {
-                    self.session = None;
+                    self.writer = None;
                     why
                 }
                 Err(Failure::Conflict(why)) => {
@@ -235,7 +231,7 @@ impl Sender {
                 Err(Failure::Row(_)) if self.letters.is_some() => match self.write_around(buffer, link) {
                     Ok(()) => break,
                     Err(Failure::Away(why) | Failure::Conflict(why)) => {
-                        self.session = None;
+                        self.writer = None;
                         why
                     }
                     Err(failure) => return Err(failure.into()),
@@ -259,34 +255,27 @@ impl Sender {
     }
 
     fn write_transaction(&mut self, buffer: &RowBuffer, statement_rows: usize) -> Result<(), Failure> {
-        self.connect()?;
-        let Some((client, prepared)) = &mut self.session else {
-            return Err(Failure::Away("the connection was lost".to_owned()));
-        };
-        let target = &self.target;
-        let mut transaction = client.transaction().map_err(|e| target.failure(&e))?;
-        let mut start = 0;
-        while start < buffer.len() {
-            let end = (start + statement_rows).min(buffer.len());
-            write_rows(target, prepared, &mut transaction, buffer, start..end)?;
-            start = end;
-        }
-        transaction.commit().map_err(|e| target.failure(&e))
+        in_transaction(self.writer()?, |writer| {
+            let mut start = 0;
+            while start < buffer.len() {
+                let end = (start + statement_rows).min(buffer.len());
+                write_rows(writer, buffer, start..end)?;
+                start = end;
+            }
+            Ok(())
+        })
     }
 
     /// After the database refused a row of a buffer: writes the others, and hands the refused ones over once the others are committed.
     fn write_around(&mut self, buffer: &RowBuffer, link: &Link) -> Result<(), Failure> {
-        self.connect()?;
-        let (Some((client, prepared)), Some(encoder)) = (&mut self.session, &mut self.letters) else {
-            return Err(Failure::Away("the connection was lost".to_owned()));
-        };
-        let target = &self.target;
-        let mut transaction = client.transaction().map_err(|e| target.failure(&e))?;
-        check_constraints_at_once(target, &mut transaction)?;
-        let mut refused = Vec::new();
-        let mut write = |part: &mut Transaction<'_>, range| write_rows(target, prepared, part, buffer, range);
-        write_or_halve(target, &mut transaction, 0..buffer.len(), &mut write, &mut refused)?;
-        transaction.commit().map_err(|e| target.failure(&e))?;
+        let refused = in_transaction(self.writer()?, |writer| {
+            writer.check_constraints_at_once()?;
+            let mut refused = Vec::new();
+            let mut write = |writer: &mut dyn RowWriter, range| write_rows(writer, buffer, range);
+            write_or_halve(writer, 0..buffer.len(), &mut write, &mut refused)?;
+            Ok(refused)
+        })?;
+        let Some(encoder) = &mut self.letters else { return Ok(()) };
         for (row, error) in &refused {
             let (deleted, written) = buffer.rows(*row..row + 1)?;
             let is_deletion = deleted.is_some();
@@ -302,53 +291,49 @@ impl Sender {
 
     /// After the database refused a row of a buffer: the same rows one by one, never committed, up to the one that it refuses.
     fn find_refused_row(&mut self, buffer: &RowBuffer) -> Option<Error> {
-        self.connect().ok()?;
-        let (client, prepared) = self.session.as_mut()?;
-        let target = &self.target;
-        let mut transaction = client.transaction().ok()?;
+        let writer = self.writer().ok()?;
+        writer.begin().ok()?;
+        let mut found = None;
         for row in 0..buffer.len() {
-            if let Err(failure) = write_rows(target, prepared, &mut transaction, buffer, row..row + 1) {
-                let (deleted, written) = buffer.rows(row..row + 1).ok()?;
-                let error = Error::from(failure);
-                return Some(error.at(format!("row {}", show_row(target, &deleted.or(written)?))));
+            if let Err(failure) = write_rows(writer, buffer, row..row + 1) {
+                found = Some((row, failure));
+                break;
             }
         }
-        None
+        let is_undone = writer.rollback().is_ok();
+        if !is_undone {
+            self.writer = None;
+        }
+        let (row, failure) = found?;
+        let (deleted, written) = buffer.rows(row..row + 1).ok()?;
+        Some(Error::from(failure).at(format!("row {}", show_row(&self.target, &deleted.or(written)?))))
     }
 }
 
 /// Writes some of the changes at hand, within a transaction.
-pub(super) type WriteRange<'a> = dyn FnMut(&mut Transaction<'_>, Range<usize>) -> Result<(), Failure> + 'a;
+pub(super) type WriteRange<'a> = dyn FnMut(&mut dyn RowWriter, Range<usize>) -> Result<(), Failure> + 'a;
 
 /// Writes a range of changes; where the database refuses one of them, halves, down to the row.
 pub(super) fn write_or_halve(
-    target: &Target,
-    transaction: &mut Transaction<'_>,
+    writer: &mut dyn RowWriter,
     range: Range<usize>,
     write: &mut WriteRange<'_>,
     refused: &mut Vec<(usize, Error)>,
 ) -> Result<(), Failure> {
-    let mut part = transaction.transaction().map_err(|e| target.failure(&e))?;
-    match write(&mut part, range.clone()) {
-        Ok(()) => return part.commit().map_err(|e| target.failure(&e)),
+    writer.savepoint()?;
+    match write(&mut *writer, range.clone()) {
+        Ok(()) => return writer.release(),
         Err(Failure::Row(error)) if range.len() <= 1 => {
-            part.rollback().map_err(|e| target.failure(&e))?;
+            writer.rollback_to_savepoint()?;
             refused.push((range.start, error));
             return Ok(());
         }
-        Err(Failure::Row(_) | Failure::SameRowTwice) if range.len() > 1 => {
-            part.rollback().map_err(|e| target.failure(&e))?;
-        }
+        Err(Failure::Row(_) | Failure::SameRowTwice) if range.len() > 1 => writer.rollback_to_savepoint()?,
         Err(failure) => return Err(failure),
     }
     let middle = range.start + range.len() / 2;
-    write_or_halve(target, transaction, range.start..middle, write, refused)?;
-    write_or_halve(target, transaction, middle..range.end, write, refused)
-}
-
-/// A constraint that is checked at COMMIT would refuse all rows at once: from here on it is checked with each statement.
-pub(super) fn check_constraints_at_once(target: &Target, transaction: &mut Transaction<'_>) -> Result<(), Failure> {
-    transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").map_err(|e| target.failure(&e))
+    write_or_halve(writer, range.start..middle, write, refused)?;
+    write_or_halve(writer, middle..range.end, write, refused)
 }
 
 /// Writes refused rows as JSON.
@@ -357,59 +342,20 @@ pub(super) fn letter_encoder(target: &Target, time_zone: &str) -> JsonEncoder {
 }
 
 /// Writes some of a buffer's changes inside a transaction.
-fn write_rows(
-    target: &Target,
-    prepared: &Prepared,
-    transaction: &mut Transaction<'_>,
-    buffer: &RowBuffer,
-    range: Range<usize>,
-) -> Result<(), Failure> {
+fn write_rows(writer: &mut dyn RowWriter, buffer: &RowBuffer, range: Range<usize>) -> Result<(), Failure> {
     let (deleted, written) = buffer.rows(range)?;
     if let Some(rows) = deleted {
-        write_batch(target, prepared, transaction, true, &rows)?;
+        writer.delete(&rows)?;
     }
     match written {
-        Some(rows) => write_batch(target, prepared, transaction, false, &rows),
+        Some(rows) => writer.insert(&rows),
         None => Ok(()),
     }
 }
 
 /// Deletes rows by key, or writes rows, inside a transaction.
-pub(super) fn write_batch(
-    target: &Target,
-    prepared: &Prepared,
-    transaction: &mut Transaction<'_>,
-    is_delete: bool,
-    rows: &RecordBatch,
-) -> Result<(), Failure> {
-    match (is_delete, &prepared.delete) {
-        (false, _) => {
-            let positions: Vec<usize> = (0..rows.num_columns()).collect();
-            execute(target, transaction, &prepared.insert, rows, &positions)
-        }
-        (true, Some(statement)) => {
-            let positions: Vec<usize> = target.key.iter().map(|(position, _)| *position).collect();
-            execute(target, transaction, statement, rows, &positions)
-        }
-        (true, None) => Ok(()),
-    }
-}
-
-fn execute(
-    target: &Target,
-    transaction: &mut Transaction<'_>,
-    statement: &postgres::Statement,
-    rows: &RecordBatch,
-    positions: &[usize],
-) -> Result<(), Failure> {
-    let fields = target.schema.fields();
-    let parameters: Vec<ColumnParameter<'_>> = positions
-        .iter()
-        .filter_map(|i| Some(ColumnParameter { data_type: &fields.get(*i)?.data_type, array: rows.columns().get(*i)? }))
-        .collect();
-    let references: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(|p| p as &(dyn ToSql + Sync)).collect();
-    transaction.execute(statement, &references).map_err(|e| target.failure(&e))?;
-    Ok(())
+pub(super) fn write_batch(writer: &mut dyn RowWriter, is_delete: bool, rows: &RecordBatch) -> Result<(), Failure> {
+    if is_delete { writer.delete(rows) } else { writer.insert(rows) }
 }
 
 /// The first row of a batch for a message.

@@ -15,6 +15,7 @@ pub(crate) mod filesystem_source;
 pub(crate) mod format_options;
 pub(crate) mod harness;
 pub(crate) mod jdbc;
+pub(crate) mod jdbc_databases;
 pub(crate) mod jdbc_source;
 pub(crate) mod kafka_keys;
 pub(crate) mod kafka_sink;
