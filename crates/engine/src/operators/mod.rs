@@ -38,6 +38,7 @@ mod unnest;
 mod window;
 mod window_aggregate;
 mod window_join;
+mod window_parts;
 mod window_rank;
 mod window_rows;
 mod window_table;
@@ -76,9 +77,6 @@ use crate::state::store::Loaded;
 
 /// Rows per emitted batch at most, so that what flows stays within the caches whatever fires at once.
 pub const ROWS_PER_BATCH: usize = 16 * 1024;
-
-/// Rows that a window which lies in the store may emit in one call of `advance`.
-const FIRED_ROWS_MAX: usize = if cfg!(test) { 2 } else { ROWS_PER_BATCH };
 
 /// Takes in what the store holds of the keys that are new in an operator's one table.
 fn load_groups<O: Operator>(operator: &mut O, table: u8, parts: GroupsOf<O>) -> Result<()> {

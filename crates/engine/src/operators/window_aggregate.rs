@@ -26,10 +26,11 @@ use wiesel_core::{ChangeBatch, Error, Result, Schema};
 use wiesel_expr::EvalContext;
 use wiesel_plan::{WindowAggregateNode, WindowProperty};
 
+use super::ROWS_PER_BATCH;
 use super::aggregate::{AggregateSpec, FoldBuffers, FoldedRows, Groups, Prepared, Values, check_version};
 use super::sliced::Sliced;
 use super::window::Windows;
-use super::{FIRED_ROWS_MAX, ROWS_PER_BATCH};
+use super::window_parts::WindowParts;
 use crate::operator::{Operator, OperatorContext, Output, StateWriter, WATERMARK_MIN};
 use crate::state::codec::{Reader, STATE_VERSION, decode_keys, number_i64, order_i64};
 use crate::state::store::StateStore;
@@ -46,8 +47,7 @@ pub struct WindowAggregate {
     windows: Windows,
     time: WindowTime,
     hasher: KeyHasher,
-    /// The virtual nodes whose keys this worker owns, and the tables of a checkpoint that hold groups.
-    vnodes: Vec<u8>,
+    /// The tables of a checkpoint that hold groups.
     tables: Vec<u8>,
     /// By the end of the slice. Each belongs to at least one window that has not fired.
     slices: BTreeMap<i64, Slice>,
@@ -56,8 +56,9 @@ pub struct WindowAggregate {
     /// Slices of which a checkpoint has still to write something, and those of them that are gone.
     unwritten: Vec<i64>,
     leaving: Vec<Groups>,
-    /// The window that is being told from the store.
-    firing: Option<Firing>,
+    /// How far a window is told that lies in the store, and its groups in memory: by virtual node, then by slice, their slots.
+    parts: WindowParts,
+    in_memory: Vec<(u8, i64, u32)>,
     /// Windows whose last instant is not behind this one have fired: the watermark, or the clock minus 1 ms.
     progress: i64,
     /// No window that ends before this one is left to fire.
@@ -77,15 +78,6 @@ pub struct WindowAggregate {
 struct Slice {
     groups: Groups,
     is_stored: bool,
-}
-
-/// How far a window is told that lies in the store.
-struct Firing {
-    window_end: i64,
-    /// Place in the virtual nodes of the next one to tell.
-    next: usize,
-    /// Groups in memory: by virtual node, then by slice, their slots.
-    in_memory: Vec<(u8, i64, u32)>,
 }
 
 /// Where a row's time comes from.
@@ -152,14 +144,14 @@ impl WindowAggregate {
             properties: node.properties.clone(),
             windows: Windows::new(&node.window)?,
             time,
-            vnodes: context.vnodes(!node.keys.is_empty()),
             tables,
             hasher: KeyHasher::new(node.keys.clone()),
             slices: BTreeMap::new(),
             dropped: Vec::new(),
             unwritten: Vec::new(),
             leaving: Vec::new(),
-            firing: None,
+            parts: WindowParts::new(context, !node.keys.is_empty()),
+            in_memory: Vec::new(),
             progress: WATERMARK_MIN,
             next_end: i64::MIN,
             fired_until: i64::MIN,
@@ -269,36 +261,30 @@ impl WindowAggregate {
     fn fire_stored(&mut self, window_end: i64, output: &mut Output) -> Result<bool> {
         let first = self.windows.window_start(window_end).saturating_add(1);
         let slices = || self.slices.range(first..=window_end);
-        let mut firing = match self.firing.take() {
-            Some(firing) if firing.window_end == window_end => firing,
-            _ => {
-                let slots = |(end, slice): (&i64, &Slice)| {
-                    let (end, table) = (*end, &slice.groups.table);
-                    table.used().map(|slot| (table.vnode(slot), end, slot)).collect::<Vec<_>>()
-                };
-                let mut in_memory: Vec<(u8, i64, u32)> = slices().flat_map(slots).collect();
-                in_memory.sort_unstable();
-                Firing { window_end, next: 0, in_memory }
+        if !self.parts.is_open() {
+            self.in_memory.clear();
+            for (slice_end, slice) in slices() {
+                let table = &slice.groups.table;
+                self.in_memory.extend(table.used().map(|slot| (table.vnode(slot), *slice_end, slot)));
             }
-        };
-        let mut rows = 0;
-        while let Some(&vnode) = self.vnodes.get(firing.next) {
+            self.in_memory.sort_unstable();
+        }
+        let mut parts = std::mem::take(&mut self.parts);
+        let is_told = parts.tell(|vnode| {
             let mut merged = Groups::new(&self.spec, 0)?;
             for (slice_end, slice) in slices() {
-                let begin = firing.in_memory.partition_point(|(v, end, _)| (*v, *end) < (vnode, *slice_end));
-                let of_slice =
-                    firing.in_memory[begin..].iter().take_while(|(v, end, _)| (*v, *end) == (vnode, *slice_end));
-                merged.merge_slots(&slice.groups, of_slice.map(|(_, _, slot)| *slot))?;
+                let begin = self.in_memory.partition_point(|(v, end, _)| (*v, *end) < (vnode, *slice_end));
+                let here = self.in_memory[begin..].iter().take_while(|(v, end, _)| (*v, *end) == (vnode, *slice_end));
+                merged.merge_slots(&slice.groups, here.map(|(_, _, slot)| *slot))?;
                 merged.merge_stored(&self.spec, &slice.groups, vnode)?;
             }
-            rows += self.emit(&merged, window_end, output)?;
-            firing.next += 1;
-            if rows >= FIRED_ROWS_MAX && firing.next < self.vnodes.len() {
-                self.firing = Some(firing);
-                return Ok(false);
-            }
+            self.emit(&merged, window_end, output)
+        })?;
+        self.parts = parts;
+        if is_told {
+            self.in_memory = Vec::new();
         }
-        Ok(true)
+        Ok(is_told)
     }
 
     /// Lets go of slices whose last window has fired.
@@ -350,7 +336,7 @@ impl WindowAggregate {
         if !self.time.is_event_time && self.windows.is_sliced() {
             let mut value = vec![STATE_VERSION];
             value.extend(self.progress.to_le_bytes());
-            for vnode in &self.vnodes {
+            for vnode in self.parts.vnodes() {
                 writer.put(PROGRESS_TABLE, *vnode, &[], &value);
             }
         }
@@ -423,7 +409,7 @@ impl Operator for WindowAggregate {
     }
 
     fn is_firing(&self) -> bool {
-        self.firing.is_some()
+        self.parts.is_open()
     }
 
     fn next_timer_ms(&self) -> Option<i64> {
@@ -507,15 +493,12 @@ impl Operator for WindowAggregate {
             slice.groups.begin_anew(&self.spec, store)?;
             slice.is_stored = true;
         }
-        if let Some(firing) = &mut self.firing {
-            firing.in_memory.clear();
-        }
         Ok(())
     }
 
     fn state_bytes(&self) -> usize {
         self.slices.values().map(|slice| &slice.groups).chain(&self.leaving).map(Groups::bytes).sum::<usize>()
-            + self.firing.as_ref().map_or(0, |firing| firing.in_memory.capacity() * size_of::<(u8, i64, u32)>())
+            + self.in_memory.capacity() * size_of::<(u8, i64, u32)>()
             + self.hasher.bytes()
             + self.slice_ends.capacity() * size_of::<i64>()
             + self.rows.capacity() * size_of::<u32>()

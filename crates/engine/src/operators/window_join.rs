@@ -18,10 +18,11 @@ use wiesel_expr::EvalContext;
 use wiesel_plan::join::WindowEnds;
 use wiesel_plan::{JoinKey, JoinKind, JoinNode, WindowKind, WindowNode};
 
+use super::ROWS_PER_BATCH;
 use super::join::{PADDED, PairCondition, take_padded};
 use super::window::Windows;
+use super::window_parts::WindowParts;
 use super::window_rows::{PlacedRow, WindowRows};
-use super::{FIRED_ROWS_MAX, ROWS_PER_BATCH};
 use crate::operator::{Operator, OperatorContext, Output, StateWriter, WATERMARK_MIN};
 use crate::state::codec::{decode_rows, encode_row, number_i64, order_i64};
 use crate::state::store::StateStore;
@@ -54,9 +55,7 @@ pub struct WindowJoin {
     windows: Windows,
     is_event_time: bool,
     schema: Schema,
-    /// The virtual nodes whose keys this worker owns, and the place there of the next one to tell of the window that is being told.
-    vnodes: Vec<u8>,
-    firing: Option<usize>,
+    parts: WindowParts,
     progress: i64,
     sequence: i64,
     late_rows: u64,
@@ -123,8 +122,7 @@ impl WindowJoin {
             windows: Windows::new(&window)?,
             is_event_time: ends.is_event_time,
             schema: schema.clone(),
-            vnodes: context.vnodes(!node.keys.is_empty()),
-            firing: None,
+            parts: WindowParts::new(context, !node.keys.is_empty()),
             progress: WATERMARK_MIN,
             sequence: 0,
             late_rows: 0,
@@ -145,18 +143,16 @@ impl WindowJoin {
             self.tell(&taken, context, output)?;
             return Ok(true);
         }
-        let (mut next, mut rows) = (self.firing.take().unwrap_or(0), 0);
-        while let Some(&vnode) = self.vnodes.get(next) {
-            if rows >= FIRED_ROWS_MAX {
-                self.firing = Some(next);
-                return Ok(false);
-            }
+        let mut parts = std::mem::take(&mut self.parts);
+        let is_told = parts.tell(|vnode| {
             let [left, right] = self.sides.each_mut().map(|side| side.rows.take_vnode(window_end, vnode));
-            rows += self.tell(&[left?, right?], context, output)?;
-            next += 1;
+            self.tell(&[left?, right?], context, output)
+        })?;
+        self.parts = parts;
+        if is_told {
+            self.sides.iter_mut().for_each(|side| side.rows.done(window_end));
         }
-        self.sides.iter_mut().for_each(|side| side.rows.done(window_end));
-        Ok(true)
+        Ok(is_told)
     }
 
     /// Emits what rows of both sides make, all rows of a key being among them; returns how many those are.
@@ -330,7 +326,7 @@ impl Operator for WindowJoin {
     }
 
     fn is_firing(&self) -> bool {
-        self.firing.is_some()
+        self.parts.is_open()
     }
 
     fn next_timer_ms(&self) -> Option<i64> {

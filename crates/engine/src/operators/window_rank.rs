@@ -18,10 +18,11 @@ use wiesel_core::{ChangeBatch, DataType, Error, Result, RowKind, Schema};
 use wiesel_expr::EvalContext;
 use wiesel_plan::WindowRankNode;
 
+use super::ROWS_PER_BATCH;
 use super::sort_key::SortKeys;
 use super::window::Windows;
+use super::window_parts::WindowParts;
 use super::window_rows::{PlacedRow, WindowRows};
-use super::{FIRED_ROWS_MAX, ROWS_PER_BATCH};
 use crate::operator::{Operator, OperatorContext, Output, StateWriter, WATERMARK_MIN};
 use crate::state::codec::{decode_rows, encode_row, number_i64, order_i64};
 use crate::state::group_table::GroupTable;
@@ -39,9 +40,7 @@ pub struct WindowRank {
     hasher: KeyHasher,
     sort: SortKeys,
     rows: WindowRows,
-    /// The virtual nodes whose keys this worker owns, and the place there of the next one to tell of the window that is being told.
-    vnodes: Vec<u8>,
-    firing: Option<usize>,
+    parts: WindowParts,
     /// How many rows each window and key has in memory.
     groups: GroupTable,
     counts: Vec<u64>,
@@ -72,8 +71,7 @@ impl WindowRank {
             hasher: KeyHasher::new(node.keys.clone()),
             sort: SortKeys::new(node.order.clone()),
             rows: WindowRows::new(ROWS_TABLE, node.keys.iter().map(type_of).collect::<Result<_>>()?),
-            vnodes: context.vnodes(!node.keys.is_empty()),
-            firing: None,
+            parts: WindowParts::new(context, !node.keys.is_empty()),
             groups: GroupTable::new(0),
             counts: Vec::new(),
             progress: WATERMARK_MIN,
@@ -119,18 +117,16 @@ impl WindowRank {
             self.tell(rows, output)?;
             return Ok(true);
         }
-        let (mut next, mut rows) = (self.firing.take().unwrap_or(0), 0);
-        while let Some(&vnode) = self.vnodes.get(next) {
-            if rows >= FIRED_ROWS_MAX {
-                self.firing = Some(next);
-                return Ok(false);
-            }
+        let mut parts = std::mem::take(&mut self.parts);
+        let is_told = parts.tell(|vnode| {
             let taken = self.rows.take_vnode(window_end, vnode)?;
-            rows += self.tell(taken, output)?;
-            next += 1;
+            self.tell(taken, output)
+        })?;
+        self.parts = parts;
+        if is_told {
+            self.rows.done(window_end);
         }
-        self.rows.done(window_end);
-        Ok(true)
+        Ok(is_told)
     }
 
     /// Emits the first rows of every key, all rows of a key being among `placed`; returns how many those are.
@@ -203,7 +199,7 @@ impl Operator for WindowRank {
     }
 
     fn is_firing(&self) -> bool {
-        self.firing.is_some()
+        self.parts.is_open()
     }
 
     fn next_timer_ms(&self) -> Option<i64> {
