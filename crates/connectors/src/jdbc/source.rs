@@ -235,8 +235,8 @@ impl Reader {
                 let count = rows.num_rows();
                 let is_last = count < self.fetch_rows;
                 let next = if is_last { DONE } else { row.saturating_add(i64::try_from(count).unwrap_or(0)) };
-                let event = if count > 0 {
-                    self.fetch_rows = (FETCH_BYTES / (bytes / count).max(1)).clamp(1, work.fetch_rows_max);
+                let event = if let Some(row_bytes) = bytes.checked_div(count) {
+                    self.fetch_rows = (FETCH_BYTES / row_bytes.max(1)).clamp(1, work.fetch_rows_max);
                     SourceEvent::Rows(RowsBatch { split, rows, next })
                 } else {
                     SourceEvent::Raw(RawBatch { split, arena: Bytes::new(), records: Vec::new(), next })

@@ -18,12 +18,9 @@ pub(super) fn is_plain(kind: &TypeKind) -> bool {
         BigInt, Binary, Boolean, Char, Date, Decimal, Double, Float, Int, Null, SmallInt, Time, Timestamp,
         TimestampLtz, TinyInt, VarBinary, VarChar,
     };
-    match kind {
-        Null | Boolean | TinyInt | SmallInt | Int | BigInt | Float | Double | Decimal { .. } => true,
-        Char(_) | VarChar(_) | Binary(_) | VarBinary(_) => true,
-        Date | Time(_) | Timestamp(_) | TimestampLtz(_) => true,
-        _ => false,
-    }
+    let is_number = matches!(kind, TinyInt | SmallInt | Int | BigInt | Float | Double | Decimal { .. });
+    let is_other = matches!(kind, Null | Boolean | Char(_) | VarChar(_) | Binary(_) | VarBinary(_));
+    is_number || is_other || matches!(kind, Date | Time(_) | Timestamp(_) | TimestampLtz(_))
 }
 
 /// A DECIMAL out of `-12.345` or `1.2e3`, rounded half up to the scale; too many digits make NULL, as in Flink. `None`: no number.

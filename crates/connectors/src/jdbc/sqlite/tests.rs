@@ -203,10 +203,13 @@ fn a_lookup_says_which_key_a_row_belongs_to() {
     assert_eq!(places, [0, 2, 2]);
 }
 
+/// Name, Flink's type, SQLite's, a value, and how SQLite shows it.
+type TypeCase = (&'static str, TypeKind, &'static str, Value, &'static str);
+
 #[test]
 fn every_type_comes_back_as_it_went() {
     let decimal = TypeKind::Decimal { precision: 30, scale: 4 };
-    let cases: Vec<(&'static str, TypeKind, &str, Value, &str)> = vec![
+    let cases: Vec<TypeCase> = vec![
         ("a", TypeKind::Boolean, "BOOLEAN", Value::Boolean(true), "1"),
         ("b", TypeKind::TinyInt, "INT", Value::Int(-128), "-128"),
         ("c", TypeKind::BigInt, "INT", Value::Int(i64::MAX), "9223372036854775807"),
@@ -222,9 +225,7 @@ fn every_type_comes_back_as_it_went() {
         ("m", TypeKind::Timestamp(6), "TEXT", Value::Timestamp(1), "1970-01-01 00:00:00.000001"),
         ("n", TypeKind::TimestampLtz(3), "TEXT", Value::Timestamp(1500), "1970-01-01 00:00:01.500Z"),
     ];
-    let list = |part: &dyn Fn(&(&'static str, TypeKind, &str, Value, &str)) -> String| {
-        cases.iter().map(part).collect::<Vec<_>>().join(", ")
-    };
+    let list = |part: &dyn Fn(&TypeCase) -> String| cases.iter().map(part).collect::<Vec<_>>().join(", ");
     let columns: Vec<(&'static str, DataType)> = cases.iter().map(|c| (c.0, DataType::new(c.1.clone()))).collect();
     let file = File::new(&format!("CREATE TABLE t ({})", list(&|c| format!("{} {}", c.0, c.2))), &columns, &[]);
     let target = file.all();
@@ -252,10 +253,13 @@ fn every_type_comes_back_as_it_went() {
     assert!(matches!(failure, Failure::Row(_)), "{failure:?}");
 }
 
+/// A script, the declared columns and key, and what is said.
+type MisfitCase<'a> = (&'a str, &'a [(&'static str, DataType)], &'a [&'static str], &'a str);
+
 #[test]
 fn what_does_not_fit_is_said_before_the_first_row() {
     let id = [("id", DataType::bigint())];
-    let cases: &[(&str, &[(&'static str, DataType)], &[&'static str], &str)] = &[
+    let cases: &[MisfitCase<'_>] = &[
         ("CREATE TABLE x (id INT)", &id, &[], "has no table `T`"),
         ("CREATE TABLE t (idd INT)", &id, &[], "column `id` BIGINT is missing, the nearest is `idd`"),
         ("CREATE TABLE t (id INT)", &id, &["id"], "no unique constraint on exactly the primary key"),
