@@ -32,6 +32,7 @@
 //! | scan.bounded.timestamp-millis, scan.bounded.specific-offsets | | what the mode needs |
 //! | scan.topic-partition-discovery.interval | 5 min | how often new partitions are looked for (every 30 s at least); 0 never |
 //! | sink.partitioner | default | default, fixed, round-robin |
+//! | scan.parallelism, sink.parallelism | | taken without effect |
 //! | sink.delivery-guarantee | at-least-once | at-least-once, none, exactly-once |
 //! | sink.buffer-flush.max-rows, sink.buffer-flush.interval | off | upsert-kafka: keep only the last record of a key until then, see `reduce.rs` |
 //! | sink.transactional-id-prefix | none | required for exactly-once: transactional.id and group are `<prefix>-wiesel-<table>` |

@@ -108,10 +108,14 @@ pub(super) struct KafkaOptions {
 
 /// Keys of later pieces of work, each with what to do instead.
 const LATER: &[(&str, &str)] = &[
-    ("scan.parallelism", "one thread reads all partitions and every worker decodes; leave the option away"),
-    ("sink.parallelism", "there is one sink instance per worker; 'parallelism.default' sets the number of workers"),
     ("sink.semantic", "its name is 'sink.delivery-guarantee' since Flink 1.14"),
     ("sink.transaction-naming-strategy", "a sink has one transactional.id; leave the option away"),
+];
+
+/// Keys that are taken without effect, each with why.
+const WITHOUT_EFFECT: &[(&str, &str)] = &[
+    ("scan.parallelism", "one thread reads all partitions, and every worker decodes"),
+    ("sink.parallelism", "every worker has its own instance of the sink"),
 ];
 
 impl KafkaOptions {
@@ -123,7 +127,12 @@ impl KafkaOptions {
             }
         }
         let is_upsert = table.options.get("connector").is_some_and(|connector| connector == UPSERT);
-        let properties = Properties::read(&table.name, &options.with_prefix("properties."))?;
+        let mut properties = Properties::read(&table.name, &options.with_prefix("properties."))?;
+        for (key, reason) in WITHOUT_EFFECT {
+            if options.integer(key)?.is_some() {
+                properties.notes.push(format!("option '{key}' has no effect: {reason}"));
+            }
+        }
         let (topics, topic_pattern) = read_topics(options, is_upsert)?;
         let key = read_key(table, options, is_upsert)?;
         let value_columns = read_value_columns(table, options, key.as_ref())?;
@@ -467,6 +476,15 @@ mod tests {
         .expect("right");
         assert_eq!(options.startup, Startup::Offsets(vec![(0, 42), (1, 300)]));
         assert_eq!(options.bounded, Bounded::Offsets(vec![(1, 301)]));
+    }
+
+    #[test]
+    fn a_parallelism_is_taken_and_said_to_have_no_effect() {
+        for key in ["sink.parallelism", "scan.parallelism"] {
+            let notes = read(&[(key, "4")]).expect("right").properties.notes;
+            assert!(notes.iter().any(|note| note.contains(key) && note.contains("no effect")), "{notes:?}");
+            assert!(read(&[(key, "many")]).is_err(), "{key}");
+        }
     }
 
     #[test]
