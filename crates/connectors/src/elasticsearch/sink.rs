@@ -137,14 +137,11 @@ impl ElasticsearchSink {
         self.touched.clear();
         let options = Arc::clone(&self.options);
         for row in 0..batch.len() {
-            let kind = batch.kind(row);
-            if kind == RowKind::UpdateBefore {
-                continue;
-            }
             self.received += 1;
             self.id.clear();
             ids.append(&mut self.id, &batch.rows, row)?;
-            let is_delete = kind == RowKind::Delete;
+            // As in Flink -U deletes: a filter may have held back the +U that belongs to it. One that comes replaces it in the buffer.
+            let is_delete = !batch.kind(row).is_add();
             let index = match &options.index.dynamic {
                 None => None,
                 Some(dynamic) => {
