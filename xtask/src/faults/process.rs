@@ -9,7 +9,7 @@ use super::pressure::memory_kb;
 use super::totals::count_death;
 use super::world::{Sink, World, files_below};
 use crate::e2e::context::Context;
-use crate::services::process::{Signal, signal};
+use crate::services::process::{Signal, signal, stands_still};
 
 /// Restarts of row 17.
 const RESTARTS: usize = 100;
@@ -119,6 +119,7 @@ pub(super) fn twins<const ROW: u8>(context: &Context) -> Result<()> {
             context.wait_until(60, "all rows in the sink", || world.is_whole_by_now())?;
         }
         signal(first.pid(), Signal::Stop)?;
+        context.wait_until(60, "the first run to stand still", || Ok(stands_still(first.pid())))?;
         let other = context.folder().join(format!("other-{index}"));
         copy_folder(&world.state(), &other)?;
         if ROW == 18 {

@@ -198,6 +198,13 @@ pub(crate) fn signal_group(pid: u32, which: Signal) -> Result<()> {
     kill_command(which, &format!("-{pid}"))
 }
 
+/// Whether a process stands still: the signal for it takes effect a moment after it was sent.
+pub(crate) fn stands_still(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state stands behind the name, which may hold anything, in brackets.
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+}
+
 fn kill_command(which: Signal, target: &str) -> Result<()> {
     let output = Command::new("sh")
         .args(["-c", "kill -s \"$0\" -- \"$1\"", which.name(), target])

@@ -13,6 +13,7 @@ use crate::e2e::context::Context;
 use crate::e2e::program::Program;
 use crate::e2e::program::newest_manifest;
 use crate::services::elasticsearch::Line;
+use crate::services::process::{Signal, signal, stands_still};
 
 /// Rows before each start.
 const ROWS: usize = 300;
@@ -173,7 +174,11 @@ fn two_runs(drill: &mut Drill<'_>, rows: impl Fn() -> Result<usize>) -> Result<(
     let is_behind = |_: &Program| newest_manifest(&drill.state()).is_ok_and(|n| n > before + 1);
     first.wait_until(60, "a checkpoint behind the rows", is_behind)?;
     let elsewhere = context.folder().join("elsewhere");
+    // A file that goes while the folder is copied would be missed.
+    signal(first.pid(), Signal::Stop)?;
+    context.wait_until(60, "the first run to stand still", || Ok(stands_still(first.pid())))?;
     copy_folder(&drill.state(), &elsewhere)?;
+    signal(first.pid(), Signal::Continue)?;
     let state = elsewhere.display().to_string();
     let second = context.spawn(drill.arguments(false, &["--state", &state]))?;
     second.wait_until(60, "the twin to resume", |program| program.stderr().contains("resumed from checkpoint"))?;
