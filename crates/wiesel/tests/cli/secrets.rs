@@ -72,7 +72,7 @@ fn errors_in_the_text_beside_a_secret_do_not_show_it() {
         "CREATE TABLE x (a STRING) WITH ('connector' = 'jdbc', 'paswort' = 'a', 'password' = '%s');\n",
         "CREATE TABLE x (a STRING) WITH ('connector' = 'jdbc', 'password' = '%s",
         "CREATE TABLE x (a STRING) WITH ('connector' = 'elasticsearch-7', 'hosts' = 'htp://u:%s@h', 'index' = 'i');\n",
-        "CREATE TABLE x (a STRING) WITH ('connector' = 'jdbc', 'url' = 'jdbc:mysql://h/db?password=%s', 'table-name' = 't');\n",
+        "CREATE TABLE x (a STRING) WITH ('connector' = 'jdbc', 'url' = 'jdbc:oracle://h/db?password=%s', 'table-name' = 't');\n",
         "SET 'some.secret' = '%s';\n",
         "INSERT INTO o SELECT a FROM k /*+ OPTIONS('properties.sasl.jaas.config' = 'nonsense password=%s') */;\n",
         "CREATE TABLE x (a STRING) WITH ('connector' = 'kafka', 'topic' = 't', 'format' = 'json', 'properties.bootstrap.servers' = 'h:1', 'properties.security.protocol' = 'SASL_SSL', 'properties.sasl.mechanism' = 'PLAIN', 'properties.sasl.jaas.config' = 'module required password=\"%s\"');\n",
