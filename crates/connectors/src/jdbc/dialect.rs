@@ -55,15 +55,29 @@ pub(super) trait Dialect: Send + Sync {
 pub(super) trait RowWriter: Send {
     /// Whether the connection is known to be gone.
     fn is_closed(&self) -> bool;
+    /// Runs a statement that gives no rows.
+    fn run(&mut self, sql: &str) -> Result<(), Failure>;
+    /// The open parts of the transaction.
+    fn savepoints(&mut self) -> &mut Savepoints;
     fn begin(&mut self) -> Result<(), Failure>;
     fn commit(&mut self) -> Result<(), Failure>;
     fn rollback(&mut self) -> Result<(), Failure>;
     /// Begins a part of the transaction that can be taken back; parts nest.
-    fn savepoint(&mut self) -> Result<(), Failure>;
+    fn savepoint(&mut self) -> Result<(), Failure> {
+        let sql = self.savepoints().begin();
+        self.run(&sql)
+    }
     /// Keeps the innermost part.
-    fn release(&mut self) -> Result<(), Failure>;
+    fn release(&mut self) -> Result<(), Failure> {
+        let sql = self.savepoints().release();
+        self.run(&sql)
+    }
     /// Takes the innermost part back, and ends it.
-    fn rollback_to_savepoint(&mut self) -> Result<(), Failure>;
+    fn rollback_to_savepoint(&mut self) -> Result<(), Failure> {
+        let (back, end) = (self.savepoints().rollback(), self.savepoints().release());
+        self.run(&back)?;
+        self.run(&end)
+    }
     /// Constraints that are checked at COMMIT are checked with each statement from here on.
     fn check_constraints_at_once(&mut self) -> Result<(), Failure>;
     /// Inserts rows, or upserts them when the target has a key.

@@ -44,6 +44,7 @@ mod mysql;
 mod options;
 mod postgres;
 mod row_buffer;
+mod rows;
 mod sink;
 mod source;
 mod sqlite;

@@ -9,10 +9,11 @@ use wiesel_core::{Error, Schema};
 
 use super::client::{Client, ClientError};
 use super::table::Table;
-use super::value::{Rows, to_send};
+use super::value::{push_row, to_send};
 use super::writer::statement_rows;
 use super::{connect, failure};
 use crate::jdbc::dialect::{Failure, RowLookup, RowScan, ScanRange};
+use crate::jdbc::rows::Rows;
 use crate::jdbc::target::Target;
 
 /// A scan. Its connection is dropped with an answer that was not read to its end.
@@ -58,7 +59,7 @@ impl RowScan for MysqlScan {
         while !self.is_at_end && rows.len() < rows_max {
             match client.next_row().map_err(|e| failure(&self.target, &e))? {
                 Some(row) => {
-                    rows.push(row, schema, &self.target)?;
+                    push_row(&mut rows, row, schema, &self.target)?;
                 }
                 None => self.is_at_end = true,
             }
@@ -110,7 +111,7 @@ impl MysqlLookup {
         self.client.query(&sql, &values).map_err(failure)?;
         let mut places = Vec::new();
         while let Some(row) = self.client.next_row().map_err(failure)? {
-            let place = usize::try_from(rows.push(row, &self.schema, &self.target)?).unwrap_or(0);
+            let place = usize::try_from(push_row(rows, row, &self.schema, &self.target)?).unwrap_or(0);
             places.push(u32::try_from(start + place).map_err(|_| Error::internal("a key's number"))?);
         }
         Ok((count, places))

@@ -1,15 +1,14 @@
 //! Values to and from MySQL's binary protocol.
 
-use std::sync::Arc;
-
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, types as at};
+use arrow_array::{Array, ArrayRef, types as at};
 use jiff::civil;
-use wiesel_core::{DataType, Error, Result, Schema, TypeKind, Value, value};
+use wiesel_core::{DataType, Error, Schema, TypeKind, Value};
 
 use super::client::Sent;
 use crate::java_text;
 use crate::jdbc::dialect::Failure;
+use crate::jdbc::rows::Rows;
 use crate::jdbc::target::Target;
 use crate::jdbc::text;
 
@@ -76,56 +75,29 @@ fn clock(second_of_day: i64) -> Option<(u8, u8, u8)> {
     Some((part(second_of_day / 3600)?, part(second_of_day / 60 % 60)?, part(second_of_day % 60)?))
 }
 
-/// Rows that come one by one, as columns.
-pub(super) struct Rows {
-    values: Vec<Vec<Value>>,
-    count: usize,
-    bytes: usize,
-}
-
-impl Rows {
-    /// No rows.
-    pub(super) fn new(schema: &Schema) -> Rows {
-        Rows { values: schema.fields().iter().map(|_| Vec::new()).collect(), count: 0, bytes: 0 }
-    }
-
-    /// Takes the columns of `schema` out of a row whose first column is a number, which is returned.
-    pub(super) fn push(&mut self, row: Vec<Sent>, schema: &Schema, target: &Target) -> Result<i64, Failure> {
-        let mut sent = row.into_iter();
-        let number = match sent.next() {
-            Some(Sent::Int(number)) => number,
-            _ => 0,
+/// Takes the columns of `schema` out of a row whose first column is a number, which is returned.
+pub(super) fn push_row(rows: &mut Rows, row: Vec<Sent>, schema: &Schema, target: &Target) -> Result<i64, Failure> {
+    let mut sent = row.into_iter();
+    let number = match sent.next() {
+        Some(Sent::Int(number)) => number,
+        _ => 0,
+    };
+    for (index, (field, sent)) in schema.fields().iter().zip(sent).enumerate() {
+        let bytes = match &sent {
+            Sent::Bytes(bytes) => bytes.len(),
+            _ => size_of::<i64>(),
         };
-        for ((field, values), sent) in schema.fields().iter().zip(&mut self.values).zip(sent) {
-            self.bytes += match &sent {
-                Sent::Bytes(bytes) => bytes.len(),
-                _ => size_of::<i64>(),
-            };
-            let value = from_mysql(&field.data_type, sent).ok_or_else(|| {
-                Error::data(format!(
-                    "column `{}` of table `{}` holds a value that {} cannot hold",
-                    field.name, target.name, field.data_type
-                ))
-                .hint("zero dates and times of more than a day have no place in SQL types: filter them in a view of the database")
-            })?;
-            values.push(value);
-        }
-        self.count += 1;
-        Ok(number)
+        let value = from_mysql(&field.data_type, sent).ok_or_else(|| {
+            Error::data(format!(
+                "column `{}` of table `{}` holds a value that {} cannot hold",
+                field.name, target.name, field.data_type
+            ))
+            .hint("zero dates and times of more than a day have no place in SQL types: filter them in a view of the database")
+        })?;
+        rows.push(index, value, bytes);
     }
-
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.count
-    }
-
-    /// The rows, and how many bytes their values have.
-    pub(super) fn finish(self, schema: &Schema) -> Result<(RecordBatch, usize)> {
-        let fields = schema.fields().iter();
-        let columns = fields.zip(&self.values).map(|(f, values)| value::column(&f.data_type.kind, values)).collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(self.count));
-        Ok((RecordBatch::try_new_with_options(Arc::clone(schema.arrow()), columns, &options)?, self.bytes))
-    }
+    rows.end_row();
+    Ok(number)
 }
 
 /// One value; `None` when it does not fit.

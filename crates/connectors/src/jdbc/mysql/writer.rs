@@ -51,10 +51,6 @@ impl MysqlWriter {
         Ok(MysqlWriter { target, client, table, savepoints, holds_record: false })
     }
 
-    fn run(&mut self, sql: &str) -> Result<(), Failure> {
-        self.client.run(sql).map_err(|e| failure(&self.target, &e))
-    }
-
     fn execute(&mut self, sql: &str, values: &[Sent]) -> Result<(), Failure> {
         self.client.execute(sql, values).map_err(|e| failure(&self.target, &e))
     }
@@ -136,6 +132,14 @@ impl RowWriter for MysqlWriter {
         self.client.is_broken()
     }
 
+    fn run(&mut self, sql: &str) -> Result<(), Failure> {
+        self.client.run(sql).map_err(|e| failure(&self.target, &e))
+    }
+
+    fn savepoints(&mut self) -> &mut Savepoints {
+        &mut self.savepoints
+    }
+
     fn begin(&mut self) -> Result<(), Failure> {
         self.savepoints.clear();
         self.run("START TRANSACTION")
@@ -147,22 +151,6 @@ impl RowWriter for MysqlWriter {
 
     fn rollback(&mut self) -> Result<(), Failure> {
         self.end("ROLLBACK")
-    }
-
-    fn savepoint(&mut self) -> Result<(), Failure> {
-        let sql = self.savepoints.begin();
-        self.run(&sql)
-    }
-
-    fn release(&mut self) -> Result<(), Failure> {
-        let sql = self.savepoints.release();
-        self.run(&sql)
-    }
-
-    fn rollback_to_savepoint(&mut self) -> Result<(), Failure> {
-        let (back, end) = (self.savepoints.rollback(), self.savepoints.release());
-        self.run(&back)?;
-        self.run(&end)
     }
 
     fn check_constraints_at_once(&mut self) -> Result<(), Failure> {

@@ -70,10 +70,6 @@ impl PostgresWriter {
             savepoints: Savepoints::default(),
         })
     }
-
-    fn run(&mut self, sql: &str) -> Result<(), Failure> {
-        self.client.batch_execute(sql).map_err(|e| failure(&self.target, &e))
-    }
 }
 
 /// Prepares a statement that takes the columns at `positions`. It is explained first: planning finds a missing unique constraint
@@ -115,6 +111,14 @@ impl RowWriter for PostgresWriter {
         self.client.is_closed()
     }
 
+    fn run(&mut self, sql: &str) -> Result<(), Failure> {
+        self.client.batch_execute(sql).map_err(|e| failure(&self.target, &e))
+    }
+
+    fn savepoints(&mut self) -> &mut Savepoints {
+        &mut self.savepoints
+    }
+
     fn begin(&mut self) -> Result<(), Failure> {
         self.savepoints.clear();
         self.run("BEGIN")
@@ -126,22 +130,6 @@ impl RowWriter for PostgresWriter {
 
     fn rollback(&mut self) -> Result<(), Failure> {
         self.run("ROLLBACK")
-    }
-
-    fn savepoint(&mut self) -> Result<(), Failure> {
-        let sql = self.savepoints.begin();
-        self.run(&sql)
-    }
-
-    fn release(&mut self) -> Result<(), Failure> {
-        let sql = self.savepoints.release();
-        self.run(&sql)
-    }
-
-    fn rollback_to_savepoint(&mut self) -> Result<(), Failure> {
-        let (back, end) = (self.savepoints.rollback(), self.savepoints.release());
-        self.run(&back)?;
-        self.run(&end)
     }
 
     fn check_constraints_at_once(&mut self) -> Result<(), Failure> {

@@ -9,9 +9,10 @@ use rusqlite::Connection;
 use wiesel_core::{Error, Schema};
 
 use super::table::Table;
-use super::value::{Rows, bind};
+use super::value::{bind, push_row};
 use super::{connect, failure};
 use crate::jdbc::dialect::{Failure, RowLookup, RowScan, ScanRange};
+use crate::jdbc::rows::Rows;
 use crate::jdbc::target::Target;
 
 /// A scan, and where it is.
@@ -67,7 +68,7 @@ impl RowScan for SqliteScan {
         let mut last = next;
         while let Some(row) = found.next().map_err(failure)? {
             last = row.get(0).map_err(failure)?;
-            rows.push(row, schema, &self.target)?;
+            push_row(&mut rows, row, schema, &self.target)?;
         }
         self.next = match (rows.len(), self.table.has_row_numbers()) {
             (0, _) => None,
@@ -121,7 +122,7 @@ impl RowLookup for SqliteLookup {
             }
             let mut found = statement.raw_query();
             while let Some(row) = found.next().map_err(failure)? {
-                rows.push(row, &self.schema, &self.target)?;
+                push_row(&mut rows, row, &self.schema, &self.target)?;
                 key_index.push(u32::try_from(key).map_err(|_| Error::internal("a key's number"))?);
             }
         }

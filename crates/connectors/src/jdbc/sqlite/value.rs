@@ -1,16 +1,15 @@
 //! Values to and from SQLite, which knows five kinds of them and lets any of them stand in any column.
 
-use std::sync::Arc;
-
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, types as at};
+use arrow_array::{Array, ArrayRef, types as at};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Row, Statement};
-use wiesel_core::{DataType, Error, Result, Schema, TypeKind, Value, value};
+use wiesel_core::{DataType, Error, Schema, TypeKind, Value};
 
 use super::failure;
 use crate::java_text;
 use crate::jdbc::dialect::Failure;
+use crate::jdbc::rows::Rows;
 use crate::jdbc::target::Target;
 use crate::jdbc::text;
 
@@ -64,56 +63,29 @@ fn to_sqlite<'a>(kind: &TypeKind, array: &'a ArrayRef, row: usize, scratch: &'a 
     Some(ValueRef::Text(scratch.as_bytes()))
 }
 
-/// Rows that come one by one, as columns.
-pub(super) struct Rows {
-    values: Vec<Vec<Value>>,
-    count: usize,
-    bytes: usize,
-}
-
-impl Rows {
-    /// No rows.
-    pub(super) fn new(schema: &Schema) -> Rows {
-        Rows { values: schema.fields().iter().map(|_| Vec::new()).collect(), count: 0, bytes: 0 }
+/// Takes the columns of `schema` out of a row whose first column is another.
+pub(super) fn push_row(rows: &mut Rows, row: &Row<'_>, schema: &Schema, target: &Target) -> Result<(), Failure> {
+    for (index, field) in schema.fields().iter().enumerate() {
+        let found = row.get_ref(index + 1).map_err(|e| failure(target, &e))?;
+        let bytes = match found {
+            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len(),
+            _ => size_of::<i64>(),
+        };
+        let value = from_sqlite(&field.data_type, found).ok_or_else(|| {
+            Error::data(format!(
+                "column `{}` of table `{}` of {} holds {}, which {} cannot hold",
+                field.name,
+                target.name,
+                target.server,
+                found.data_type(),
+                field.data_type
+            ))
+            .hint("declare the column as what it holds, or filter such rows in a view of the database")
+        })?;
+        rows.push(index, value, bytes);
     }
-
-    /// Takes the columns of `schema` out of a row whose first column is another.
-    pub(super) fn push(&mut self, row: &Row<'_>, schema: &Schema, target: &Target) -> Result<(), Failure> {
-        for (index, (field, values)) in schema.fields().iter().zip(&mut self.values).enumerate() {
-            let found = row.get_ref(index + 1).map_err(|e| failure(target, &e))?;
-            self.bytes += match found {
-                ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len(),
-                _ => size_of::<i64>(),
-            };
-            let value = from_sqlite(&field.data_type, found).ok_or_else(|| {
-                Error::data(format!(
-                    "column `{}` of table `{}` of {} holds {}, which {} cannot hold",
-                    field.name,
-                    target.name,
-                    target.server,
-                    found.data_type(),
-                    field.data_type
-                ))
-                .hint("declare the column as what it holds, or filter such rows in a view of the database")
-            })?;
-            values.push(value);
-        }
-        self.count += 1;
-        Ok(())
-    }
-
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.count
-    }
-
-    /// The rows, and how many bytes their values have.
-    pub(super) fn finish(self, schema: &Schema) -> Result<(RecordBatch, usize)> {
-        let fields = schema.fields().iter();
-        let columns = fields.zip(&self.values).map(|(f, values)| value::column(&f.data_type.kind, values)).collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(self.count));
-        Ok((RecordBatch::try_new_with_options(Arc::clone(schema.arrow()), columns, &options)?, self.bytes))
-    }
+    rows.end_row();
+    Ok(())
 }
 
 /// One value; `None` when it does not fit.

@@ -48,10 +48,6 @@ impl SqliteWriter {
         Ok(SqliteWriter { target, connection, insert, delete, savepoints: Savepoints::default() })
     }
 
-    fn run(&self, sql: &str) -> Result<(), Failure> {
-        self.connection.execute_batch(sql).map_err(|e| failure(&self.target, &e))
-    }
-
     /// Runs a statement that takes the columns at `positions` for every row.
     fn execute(&self, sql: &str, rows: &RecordBatch, positions: &[usize]) -> Result<(), Failure> {
         let failure = |e: rusqlite::Error| failure(&self.target, &e);
@@ -75,6 +71,14 @@ impl RowWriter for SqliteWriter {
         false
     }
 
+    fn run(&mut self, sql: &str) -> Result<(), Failure> {
+        self.connection.execute_batch(sql).map_err(|e| failure(&self.target, &e))
+    }
+
+    fn savepoints(&mut self) -> &mut Savepoints {
+        &mut self.savepoints
+    }
+
     fn begin(&mut self) -> Result<(), Failure> {
         self.savepoints.clear();
         // The write lock is taken here: taking it later would fail where another writer had come in between.
@@ -93,22 +97,6 @@ impl RowWriter for SqliteWriter {
     fn rollback(&mut self) -> Result<(), Failure> {
         // Some errors, as a full disk, end the transaction by themselves.
         if self.connection.is_autocommit() { Ok(()) } else { self.run("ROLLBACK") }
-    }
-
-    fn savepoint(&mut self) -> Result<(), Failure> {
-        let sql = self.savepoints.begin();
-        self.run(&sql)
-    }
-
-    fn release(&mut self) -> Result<(), Failure> {
-        let sql = self.savepoints.release();
-        self.run(&sql)
-    }
-
-    fn rollback_to_savepoint(&mut self) -> Result<(), Failure> {
-        let (back, end) = (self.savepoints.rollback(), self.savepoints.release());
-        self.run(&back)?;
-        self.run(&end)
     }
 
     fn check_constraints_at_once(&mut self) -> Result<(), Failure> {
